@@ -1,0 +1,213 @@
+package config_test
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"gopkg.in/yaml.v3"
+
+	"belabox-metrics/shared/config"
+)
+
+func TestDefaultYAML_EqualsDefault(t *testing.T) {
+	t.Parallel()
+	if got, want := parse(t, string(config.DefaultYAML())), config.Default(); !reflect.DeepEqual(got, want) {
+		t.Errorf("default.yaml:\ngot  %+v\nwant %+v", got, want)
+	}
+}
+
+func TestDefaultYAML_IsThePackagedFile(t *testing.T) {
+	t.Parallel()
+	packaged, err := os.ReadFile(filepath.Join("..", "..", "systemd", "config.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(packaged, config.DefaultYAML()) {
+		t.Error("systemd/config.yaml differs from shared/config/default.yaml: copy the latter over it")
+	}
+}
+
+func TestDefault_IsValid(t *testing.T) {
+	t.Parallel()
+	cfg := config.Default()
+	if faults := cfg.Validate(); len(faults) > 0 {
+		t.Errorf("the defaults have faults:\n%v", faults)
+	}
+}
+
+func TestDefault_SharesNothing(t *testing.T) {
+	t.Parallel()
+	a := config.Default()
+	a.Device.Labels["site"] = "a"
+	a.Remote.Headers["X-A"] = "a"
+	a.Collection.Collectors["cpu"] = config.CollectorConfig{}
+	a.Network.Exclude[0] = "a"
+	a.Disk.AllowedDevices[0] = "a"
+	config.DefaultYAML()[0] = 'x'
+	if got := config.Default(); !reflect.DeepEqual(got, parse(t, string(config.DefaultYAML()))) {
+		t.Errorf("a change of one copy changed the defaults: %+v", got)
+	}
+}
+
+// documented is a key of default.yaml.
+type documented struct {
+	node  *yaml.Node
+	value *yaml.Node
+}
+
+// walk collects the keys of a mapping by path, sections included.
+func walk(section string, n *yaml.Node, into map[string]documented) {
+	for i := 0; i < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		path := strings.TrimPrefix(section+"."+key.Value, ".")
+		into[path] = documented{key, value}
+		if value.Kind == yaml.MappingNode {
+			walk(path, value, into)
+		}
+	}
+}
+
+func defaultKeys(t *testing.T) map[string]documented {
+	t.Helper()
+	var doc yaml.Node
+	if err := yaml.Unmarshal(config.DefaultYAML(), &doc); err != nil {
+		t.Fatal(err)
+	}
+	keys := map[string]documented{}
+	walk("", doc.Content[0], keys)
+	return keys
+}
+
+func TestDefaultYAML_HasEveryKeyAndNoOther(t *testing.T) {
+	t.Parallel()
+	keys := defaultKeys(t)
+	for _, l := range allLeaves() {
+		if _, ok := keys[l.path]; !ok {
+			t.Errorf("default.yaml lacks %s", l.path)
+		}
+		for path := range keys { // what is left over below is no section either
+			if path == l.path || strings.HasPrefix(l.path, path+".") {
+				delete(keys, path)
+			}
+		}
+	}
+	for path := range keys {
+		t.Errorf("default.yaml has %s, which no field reads", path)
+	}
+}
+
+func TestDefaultYAML_ExplainsEveryKey(t *testing.T) {
+	t.Parallel()
+	keys := defaultKeys(t)
+	for _, l := range allLeaves() {
+		if comment := keys[l.path].node.HeadComment; len(comment) < 10 {
+			t.Errorf("%s has no comment above it: %q", l.path, comment)
+		}
+	}
+	for i, line := range strings.Split(string(config.DefaultYAML()), "\n") {
+		if len(line) > 90 {
+			t.Errorf("line %d is longer than 90 bytes", i+1)
+		}
+		if strings.IndexFunc(line, func(r rune) bool { return r > '~' }) >= 0 {
+			t.Errorf("line %d is not ASCII, which a serial console may not show", i+1)
+		}
+	}
+}
+
+// Examples stand in the comment above their key, five spaces behind the "#".
+func examples(comment string) []string {
+	var out []string
+	inside := false
+	for line := range strings.SplitSeq(comment, "\n") {
+		text, ok := strings.CutPrefix(line, "#     ")
+		switch {
+		case ok && inside:
+			out[len(out)-1] += "\n" + text
+		case ok:
+			out = append(out, text)
+		}
+		inside = ok
+	}
+	return out
+}
+
+func TestDefaultYAML_ExamplesLoad(t *testing.T) {
+	t.Parallel()
+	needs := map[string]string{ // what an example takes for granted
+		"remote.tls.ca_file": "remote:\n  url: https://h/api/v1/import\n",
+	}
+	tried := 0
+	for path, key := range defaultKeys(t) {
+		for _, example := range examples(key.node.HeadComment) {
+			tried++
+			parts := strings.Split(path, ".")
+			var b strings.Builder
+			sections := parts[:len(parts)-1]
+			if prefix, ok := needs[path]; ok {
+				b.WriteString(prefix)
+				sections = sections[1:]
+			} else if len(sections) > 0 {
+				b.WriteString(sections[0] + ":\n")
+				sections = sections[1:]
+			}
+			for i, section := range sections {
+				b.WriteString(strings.Repeat("  ", i+1) + section + ":\n")
+			}
+			indent := strings.Repeat("  ", len(parts)-1)
+			b.WriteString(indent + strings.ReplaceAll(example, "\n", "\n"+indent) + "\n")
+			if cfg := parse(t, b.String()); reflect.DeepEqual(cfg, config.Default()) {
+				t.Errorf("the example of %s changes nothing:\n%s", path, b.String())
+			}
+		}
+	}
+	if tried < 12 {
+		t.Errorf("got %d examples, want those of default.yaml: has their form changed?", tried)
+	}
+}
+
+func TestDefault_Interfaces(t *testing.T) {
+	t.Parallel()
+	exclude := config.Default().Network.Exclude
+	for name, want := range map[string]bool{
+		"lo": true, "docker0": true, "veth12ab": true, "br-0a1b": true, "virbr0": true, "virbr0-nic": true,
+		"wlan0mon": true, "wwan0": true, "wwp0s20u4": true, "usb0": true,
+		"eth0": false, "enp3s0": false, "end0": false, "wlan0": false, "wlp2s0": false, "br0": false,
+		"bond0": false, "wg0": false, "tailscale0": false, "lo1": false, "can0": false,
+	} {
+		if got := matches(t, exclude, name); got != want {
+			t.Errorf("%s excluded: got %v, want %v", name, got, want)
+		}
+	}
+}
+
+func TestDefault_Devices(t *testing.T) {
+	t.Parallel()
+	allowed := config.Default().Disk.AllowedDevices
+	for name, want := range map[string]bool{
+		"sda": true, "sdaa": true, "hda": true, "vda": true, "xvda": true, "nvme0n1": true, "nvme10n2": true,
+		"mmcblk0": true, "mmcblk12": true,
+		"sda1": false, "vda1": false, "xvda1": false, "nvme0n1p1": false, "nvme0c0n1": false, "mmcblk0p1": false,
+		"mmcblk0boot0": false, "mmcblk0rpmb": false, "loop0": false, "ram0": false, "zram0": false,
+		"dm-0": false, "md0": false, "md127": false, "sr0": false, "mtdblock0": false,
+	} {
+		if got := matches(t, allowed, name); got != want {
+			t.Errorf("%s allowed: got %v, want %v", name, got, want)
+		}
+	}
+}
+
+func matches(t *testing.T, patterns []string, name string) bool {
+	t.Helper()
+	return slices.ContainsFunc(patterns, func(pattern string) bool {
+		re, err := config.CompileName(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return re.MatchString(name)
+	})
+}
