@@ -1,0 +1,145 @@
+// Package health says how a daemon is: a heartbeat of its working loop (Progress), the graduated model of ok,
+// degraded and error (Evaluate, Monitor), and the HTTP server that tells both (Server).
+//
+// It promises that the answer to /health/live depends on the loop that does the work and on nothing else, that a
+// status is the worst of its reasons by the one table in rules.go, and that no request can cost the daemon much. It
+// finds out nothing by itself: the daemon supplies what it knows as a Source.
+package health
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Status grades a reason, a component or the whole daemon. Statuses compare: the greater is the worse.
+type Status uint8
+
+// The three grades.
+const (
+	OK       Status = iota
+	Degraded        // works, but not as it should; heals itself, or is not urgent
+	Error           // does not do its job
+)
+
+func (s Status) String() string {
+	switch s {
+	case OK:
+		return "ok"
+	case Degraded:
+		return "degraded"
+	case Error:
+		return "error"
+	default:
+		return fmt.Sprintf("Status(%d)", s)
+	}
+}
+
+// MarshalText makes a Status a word in JSON.
+func (s Status) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// Limits are the thresholds of the rules; all are required, since 0 is a threshold too. Those without a configuration
+// key are constants in rules.go.
+type Limits struct {
+	UploadInterval  time.Duration // remote.upload_interval
+	DegradedPending int64         // health.degraded_threshold, rows
+	ErrorPending    int64         // health.error_threshold, rows
+	SkewWarnMS      int64         // monitoring.clock_skew_warn_threshold_ms
+	NoUploads       bool          // remote.enabled is false: rows may pile up, and no upload is missed
+}
+
+// Input is what a daemon knows of itself at one moment. A component that is nil is none of this daemon's, and its
+// rules do not apply. The report shows the
+// fields under "facts".
+type Input struct {
+	Collectors *Collectors
+	Uploader   *Uploader
+	Storage    *Storage
+	Time       *Clock
+}
+
+// Collectors are those that are switched on.
+type Collectors struct {
+	List   []Collector `json:"list"`
+	Faults []Reason    `json:"-"`
+}
+
+// Collector is one source of samples.
+type Collector struct {
+	Name         string    `json:"name"`
+	LastSuccess  time.Time `json:"last_success,omitzero"`
+	FailingSince time.Time `json:"failing_since,omitzero"` // zero: it works
+	Error        string    `json:"error,omitempty"`
+}
+
+// Uploader is what sends rows to the server.
+type Uploader struct {
+	Started    time.Time `json:"started"`              // counts as the last upload while there was none
+	LastUpload time.Time `json:"last_upload,omitzero"` // last success, of an earlier run too
+	Error      string    `json:"error,omitempty"`      // of the last attempt
+	Faults     []Reason  `json:"-"`
+}
+
+// Storage is the database.
+type Storage struct {
+	Pending       int64     `json:"pending_rows"` // not yet uploaded
+	OldestPending time.Time `json:"oldest_pending,omitzero"`
+	DatabaseBytes int64     `json:"database_bytes"`
+	WALBytes      int64     `json:"wal_bytes"`
+	Faults        []Reason  `json:"-"`
+}
+
+// Clock is what is known of the device's clock.
+type Clock struct {
+	Checked time.Time `json:"checked,omitzero"` // zero: not yet, and the skew means nothing
+	SkewMS  int64     `json:"skew_ms"`          // either sign
+	Source  string    `json:"source,omitempty"`
+	Faults  []Reason  `json:"-"`
+}
+
+// Reason says why a status is what it is. As a fault in an Input it is something that the daemon found by itself,
+// beyond the rules, such as a full disk; a severity of OK makes it a note that changes no status.
+type Reason struct {
+	Component string    `json:"component"` // Evaluate fills it in
+	Code      string    `json:"code"`      // for machines; never changes its meaning
+	Severity  Status    `json:"severity"`
+	Message   string    `json:"message"`        // for people
+	Since     time.Time `json:"since,omitzero"` // when the cause began; zero in a fault: when a Monitor first saw it
+}
+
+// Report is the answer to GET /health.
+type Report struct {
+	Status     Status               `json:"status"`         // the worst of the components
+	Since      time.Time            `json:"since,omitzero"` // when the status began
+	Time       time.Time            `json:"time"`
+	About      About                `json:"daemon"`
+	Reasons    []Reason             `json:"reasons"` // the worst first
+	Components map[string]Component `json:"components"`
+}
+
+// About says whose report it is.
+type About struct {
+	Name      string    `json:"name"`
+	Version   string    `json:"version"`
+	SessionID string    `json:"session_id"`
+	Started   time.Time `json:"started"`
+}
+
+// Component is one part of a Report.
+type Component struct {
+	Status Status    `json:"status"` // the worst of its reasons
+	Since  time.Time `json:"since,omitzero"`
+	Facts  any       `json:"facts"`
+}
+
+// Summary returns the report as one line, as for the status line of systemd.
+func (r Report) Summary() string {
+	if len(r.Reasons) == 0 {
+		return r.Status.String()
+	}
+	var messages []string
+	for _, reason := range r.Reasons {
+		messages = append(messages, reason.Message)
+	}
+	return r.Status.String() + ": " + strings.Join(messages, ", ")
+}

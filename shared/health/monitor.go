@@ -1,0 +1,91 @@
+package health
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// Source tells what the daemon knows. It must return soon and obey ctx, because calls do not overlap: one that hangs
+// holds up every later one. What it cannot find out, it reports as a fault.
+type Source func(ctx context.Context) Input
+
+// Monitor makes reports and remembers between them since when things are as they are. What it has to see for itself
+// it dates to the first report in which it saw it, so let something ask for one every few seconds.
+type Monitor struct {
+	about  About
+	limits Limits
+	source Source
+	now    func() time.Time
+
+	mu    sync.Mutex
+	since map[string]time.Time // what the last report said, by reason and by status
+}
+
+// NewMonitor returns a monitor. A nil now means time.Now.
+func NewMonitor(about About, limits Limits, source Source, now func() time.Time) *Monitor {
+	if now == nil {
+		now = time.Now
+	}
+	about.Started = stamp(about.Started)
+	return &Monitor{about: about, limits: limits, source: source, now: now}
+}
+
+// Report asks the source and returns the report of this moment.
+func (m *Monitor) Report(ctx context.Context) Report {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	in := m.source(ctx)
+	report := Evaluate(in, m.limits, m.now())
+	report.About = m.about
+
+	next := make(map[string]time.Time)
+	// began returns when the thing called key began: as remembered, else as given, else now.
+	began := func(key string, given time.Time) time.Time {
+		t, ok := m.since[key]
+		if !ok {
+			t = given
+		}
+		if t.IsZero() {
+			t = report.Time
+		}
+		next[key] = t
+		return t
+	}
+	earliest := make(map[string]time.Time) // the first cause of each component's status, and of the whole under ""
+	for i := range report.Reasons {
+		r := &report.Reasons[i]
+		if r.Since.IsZero() {
+			r.Since = began("reason "+r.Component+" "+r.Code, time.Time{})
+		}
+		if r.Severity == report.Components[r.Component].Status {
+			earliest[r.Component] = earlier(earliest[r.Component], r.Since)
+		}
+		if r.Severity == report.Status {
+			earliest[""] = earlier(earliest[""], r.Since)
+		}
+	}
+	for name, c := range report.Components {
+		c.Since = began(name+" "+c.Status.String(), cause(c.Status, earliest[name]))
+		report.Components[name] = c
+	}
+	report.Since = began(report.Status.String(), cause(report.Status, earliest[""]))
+	m.since = next
+	return report
+}
+
+// cause drops the date of a mere note: it says nothing of when all became well.
+func cause(s Status, t time.Time) time.Time {
+	if s == OK {
+		return time.Time{}
+	}
+	return t
+}
+
+// earlier takes a zero time for none.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || b.Before(a) {
+		return b
+	}
+	return a
+}

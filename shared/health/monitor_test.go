@@ -1,0 +1,192 @@
+package health
+
+import (
+	"context"
+	"encoding/json"
+	"testing"
+	"time"
+)
+
+// at is a moment of the story, in seconds.
+func at(seconds int) time.Time { return now.Add(time.Duration(seconds) * time.Second) }
+
+func TestMonitor_Since(t *testing.T) {
+	t.Parallel()
+	var in Input
+	var clock time.Time
+	m := NewMonitor(About{}, defaults, func(context.Context) Input { return in }, func() time.Time { return clock })
+	ask := func(second int) Report {
+		clock = at(second)
+		return m.Report(t.Context())
+	}
+	f := func(name string, got time.Time, want int) {
+		t.Helper()
+		if !got.Equal(at(want)) {
+			t.Errorf("%s: got %v, want %v", name, got, at(want))
+		}
+	}
+	storage := &Storage{}
+	list := &Collectors{List: make([]Collector, 2)}
+	in = Input{Storage: storage, Collectors: list}
+
+	r := ask(0)
+	f("ok from the first report", r.Since, 0)
+	r = ask(10)
+	f("ok still", r.Since, 0)
+	f("component ok", r.Components["storage"].Since, 0)
+
+	storage.Pending = 6000
+	r = ask(20)
+	f("backlog, first seen", r.Reasons[0].Since, 20)
+	f("degraded", r.Since, 20)
+	f("storage", r.Components["storage"].Since, 20)
+	f("collectors untouched", r.Components["collectors"].Since, 0)
+
+	storage.Pending = 12000
+	r = ask(30)
+	f("large backlog is another reason", r.Reasons[0].Since, 30)
+	f("degraded still", r.Since, 20)
+
+	list.List[0].FailingSince = at(33)
+	r = ask(40)
+	f("the facts know better", r.Reasons[0].Since, 33)
+	f("collectors", r.Components["collectors"].Since, 33)
+
+	list.List[1].FailingSince = at(44)
+	r = ask(50)
+	f("all collectors", r.Reasons[0].Since, 44)
+	f("error", r.Since, 44)
+	f("collectors, error", r.Components["collectors"].Since, 44)
+	f("storage all the time", r.Components["storage"].Since, 20)
+
+	list.List = make([]Collector, 2)
+	storage.Pending = 0
+	storage.Faults = []Reason{{Code: "note", Since: at(-100)}}
+	r = ask(60)
+	f("ok again", r.Since, 60)
+	f("storage ok again, whatever is noted", r.Components["storage"].Since, 60)
+
+	storage.Pending = 12000
+	r = ask(70)
+	f("nothing is left of the first time", r.Reasons[0].Since, 70)
+}
+
+// TestMonitor_JSON is the whole answer, as tools see it.
+func TestMonitor_JSON(t *testing.T) {
+	t.Parallel()
+	zone := time.FixedZone("", 3600)
+	about := About{Name: "collectord", Version: "1.2.3", SessionID: "s", Started: at(-60).In(zone)}
+	m := NewMonitor(about, defaults, func(context.Context) Input {
+		in := collectors(2, 1)
+		in.Collectors.List[1].Error = "disk: broken"
+		in.Collectors.List[0].LastSuccess = now.In(zone).Add(123456 * time.Microsecond)
+		in.Uploader = &Uploader{Started: at(-5).In(zone)}
+		in.Storage = &Storage{Pending: 7, OldestPending: at(-9).In(zone), DatabaseBytes: 4096, WALBytes: 32}
+		in.Time = &Clock{Checked: at(-1).In(zone), SkewMS: -12, Source: "http://server/"}
+		return in
+	}, func() time.Time { return now.In(zone) })
+	got, err := json.MarshalIndent(m.Report(t.Context()), "", " ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `{
+ "status": "degraded",
+ "since": "2026-11-23T11:59:00Z",
+ "time": "2026-11-23T12:00:00Z",
+ "daemon": {
+  "name": "collectord",
+  "version": "1.2.3",
+  "session_id": "s",
+  "started": "2026-11-23T11:59:00Z"
+ },
+ "reasons": [
+  {
+   "component": "collectors",
+   "code": "collectors_failing",
+   "severity": "degraded",
+   "message": "1 of 2 collectors fail: b",
+   "since": "2026-11-23T11:59:00Z"
+  }
+ ],
+ "components": {
+  "collectors": {
+   "status": "degraded",
+   "since": "2026-11-23T11:59:00Z",
+   "facts": {
+    "list": [
+     {
+      "name": "a",
+      "last_success": "2026-11-23T12:00:00.123Z"
+     },
+     {
+      "name": "b",
+      "last_success": "2026-11-23T12:00:00Z",
+      "failing_since": "2026-11-23T11:59:00Z",
+      "error": "disk: broken"
+     }
+    ]
+   }
+  },
+  "storage": {
+   "status": "ok",
+   "since": "2026-11-23T12:00:00Z",
+   "facts": {
+    "pending_rows": 7,
+    "oldest_pending": "2026-11-23T11:59:51Z",
+    "database_bytes": 4096,
+    "wal_bytes": 32
+   }
+  },
+  "time": {
+   "status": "ok",
+   "since": "2026-11-23T12:00:00Z",
+   "facts": {
+    "checked": "2026-11-23T11:59:59Z",
+    "skew_ms": -12,
+    "source": "http://server/"
+   }
+  },
+  "uploader": {
+   "status": "ok",
+   "since": "2026-11-23T12:00:00Z",
+   "facts": {
+    "started": "2026-11-23T11:59:55Z"
+   }
+  }
+ }
+}`
+	if string(got) != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// TestMonitor_EmptyJSON: a list without entries is a list.
+func TestMonitor_EmptyJSON(t *testing.T) {
+	t.Parallel()
+	m := NewMonitor(About{}, defaults, func(context.Context) Input { return collectors(0) }, nil)
+	got, err := json.Marshal(m.Report(t.Context()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r struct {
+		Reasons    []any
+		Components struct {
+			Collectors struct{ Facts struct{ List []any } }
+		}
+	}
+	if err := json.Unmarshal(got, &r); err != nil {
+		t.Fatal(err)
+	}
+	if r.Reasons == nil || r.Components.Collectors.Facts.List == nil {
+		t.Errorf("got %s, want empty lists, not null", got)
+	}
+}
+
+func TestStatus_Text(t *testing.T) {
+	t.Parallel()
+	for s, want := range map[Status]string{OK: "ok", Degraded: "degraded", Error: "error", 9: "Status(9)"} {
+		if got := s.String(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}

@@ -1,0 +1,36 @@
+package health
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// Progress is the heartbeat of a daemon's working loop. It goes by the monotonic clock: a jump of the wall clock
+// makes nothing look dead or alive. All methods may be called by any goroutine, and none allocates.
+type Progress struct {
+	limit time.Duration
+	now   func() time.Time
+	start time.Time    // with the monotonic reading, when now gives one
+	last  atomic.Int64 // nanoseconds from start to the last beat
+}
+
+// NewProgress returns a heartbeat that is dead once no beat has come for longer than limit; the making counts as the
+// first one. A nil now means time.Now. A now of one's own must return times with a monotonic reading, as those are
+// that time.Now gives and Add changes.
+func NewProgress(limit time.Duration, now func() time.Time) *Progress {
+	if now == nil {
+		now = time.Now
+	}
+	return &Progress{limit: limit, now: now, start: now()}
+}
+
+// Beat says that the loop has advanced.
+func (p *Progress) Beat() { p.last.Store(int64(p.now().Sub(p.start))) }
+
+// Since returns the time since the last beat, 0 or more.
+func (p *Progress) Since() time.Duration {
+	return max(0, p.now().Sub(p.start)-time.Duration(p.last.Load()))
+}
+
+// Alive reports whether the last beat is no longer ago than the limit.
+func (p *Progress) Alive() bool { return p.Since() <= p.limit }

@@ -1,0 +1,148 @@
+package health
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+const (
+	lateFactor    = 2  // upload intervals without an upload that are still ok
+	overdueFactor = 10 // upload intervals after which an upload is no longer merely late
+	stalledAfter  = 10 * time.Minute
+)
+
+// Rule is one row of the table by which a status is found.
+type Rule struct {
+	Component string
+	Code      string
+	Severity  Status
+	Condition string // in words, with the default thresholds
+
+	// check returns the message for people, "" when the rule does not hold, and when the cause began, zero when
+	// that cannot be told from the facts.
+	check func(f facts) (message string, since time.Time)
+}
+
+// Rules returns the table. Of the rules of a component the first that holds gives the reason; the worse come first.
+func Rules() []Rule { return slices.Clone(rules) }
+
+var rules = []Rule{
+	{"collectors", "all_collectors_failing", Error, "every collector fails", allCollectorsFailing},
+	{"collectors", "collectors_failing", Degraded, "at least one collector fails", collectorsFailing},
+	{
+		"uploader", "upload_stalled", Error,
+		"no upload for more than 10 minutes, and more than health.error_threshold (10000) rows pending", uploadStalled,
+	},
+	{
+		"uploader", "upload_overdue", Degraded,
+		"no upload for more than 10 × remote.upload_interval (5m)", uploadOverdue,
+	},
+	{
+		"uploader", "upload_late", Degraded,
+		"no upload for more than 2 × remote.upload_interval (1m)", uploadLate,
+	},
+	{"storage", "backlog_large", Degraded, "more than health.error_threshold (10000) rows pending", backlogLarge},
+	{"storage", "backlog", Degraded, "health.degraded_threshold (5000) rows pending, or more", backlog},
+	{
+		"time", "clock_skew", Degraded,
+		"the clock is off by more than monitoring.clock_skew_warn_threshold_ms (2000)", clockSkew,
+	},
+}
+
+// facts is what the rules look at.
+type facts struct {
+	Input
+	Limits
+	now time.Time
+}
+
+func allCollectorsFailing(f facts) (string, time.Time) {
+	failing := f.failing()
+	if len(failing) == 0 || len(failing) < len(f.Collectors.List) {
+		return "", time.Time{}
+	}
+	// All of them fail since the last one does.
+	last := slices.MaxFunc(failing, byFailingSince)
+	return fmt.Sprintf("all collectors (%d) fail", len(failing)), last.FailingSince
+}
+
+func collectorsFailing(f facts) (string, time.Time) {
+	failing := f.failing()
+	if len(failing) == 0 {
+		return "", time.Time{}
+	}
+	var names []string
+	for _, c := range failing {
+		names = append(names, c.Name)
+	}
+	message := fmt.Sprintf("%d of %d collectors fail: %s", len(failing), len(f.Collectors.List), strings.Join(names, ", "))
+	return message, slices.MinFunc(failing, byFailingSince).FailingSince
+}
+
+func (f facts) failing() []Collector {
+	return slices.DeleteFunc(slices.Clone(f.Collectors.List), func(c Collector) bool { return c.FailingSince.IsZero() })
+}
+
+func byFailingSince(a, b Collector) int { return a.FailingSince.Compare(b.FailingSince) }
+
+func uploadStalled(f facts) (string, time.Time) {
+	age, last := f.sinceUpload()
+	if f.NoUploads || age <= stalledAfter || f.pending() <= f.ErrorPending {
+		return "", time.Time{}
+	}
+	return fmt.Sprintf("no upload for %v, and %d rows pending", age.Round(time.Second), f.pending()), last
+}
+
+func uploadOverdue(f facts) (string, time.Time) { return f.uploadOlderThan(overdueFactor) }
+func uploadLate(f facts) (string, time.Time)    { return f.uploadOlderThan(lateFactor) }
+
+func (f facts) uploadOlderThan(factor time.Duration) (string, time.Time) {
+	age, last := f.sinceUpload()
+	if f.NoUploads || age <= factor*f.UploadInterval {
+		return "", time.Time{}
+	}
+	return fmt.Sprintf("no upload for %v, more than %d × the upload interval of %v",
+		age.Round(time.Second), factor, f.UploadInterval), last
+}
+
+// sinceUpload returns the age and the time of the last upload. After the clock was set back the age is negative, and
+// so within every limit.
+func (f facts) sinceUpload() (time.Duration, time.Time) {
+	last := f.Uploader.LastUpload
+	if last.IsZero() {
+		last = f.Uploader.Started
+	}
+	return f.now.Sub(last), last
+}
+
+func backlogLarge(f facts) (string, time.Time) {
+	if f.NoUploads || f.pending() <= f.ErrorPending {
+		return "", time.Time{}
+	}
+	return fmt.Sprintf("%d rows pending, more than %d", f.pending(), f.ErrorPending), time.Time{}
+}
+
+func backlog(f facts) (string, time.Time) {
+	if f.NoUploads || f.pending() < f.DegradedPending {
+		return "", time.Time{}
+	}
+	return fmt.Sprintf("%d rows pending, %d or more", f.pending(), f.DegradedPending), time.Time{}
+}
+
+// pending is 0 for a daemon that cannot tell: rules of other components ask, too.
+func (f facts) pending() int64 {
+	if f.Storage == nil {
+		return 0
+	}
+	return f.Storage.Pending
+}
+
+func clockSkew(f facts) (string, time.Time) {
+	skew := f.Time.SkewMS
+	if f.Time.Checked.IsZero() || max(skew, -skew) <= f.SkewWarnMS {
+		return "", time.Time{}
+	}
+	return fmt.Sprintf("the clock is off by %d ms, more than %d ms", skew, f.SkewWarnMS), time.Time{}
+}

@@ -1,0 +1,462 @@
+package health
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"belabox-metrics/shared/logx"
+)
+
+// logBuffer is a log that a test may read while the server writes.
+type logBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+// serve runs a server on loopback until the test ends; add may put handlers in.
+func serve(t *testing.T, cfg Config, add func(*Server)) (address string, log *logBuffer) {
+	t.Helper()
+	log = &logBuffer{}
+	var err error
+	if cfg.Log, err = logx.New(log, "debug", "json"); err != nil {
+		t.Fatal(err)
+	}
+	cfg.Key = "health.test_listen"
+	if cfg.Progress == nil {
+		cfg.Progress = NewProgress(time.Hour, nil)
+	}
+	s, err := Listen("127.0.0.1:0", cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if add != nil {
+		add(s)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- s.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run: got %v, want nil", err)
+		}
+	})
+	return s.Addr(), log
+}
+
+// request returns the status, the header and the body; with the client's own limit a broken test ends.
+func request(t *testing.T, method, url string) (*http.Response, string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp, string(body)
+}
+
+func TestServer_Live(t *testing.T) {
+	t.Parallel()
+	start := time.Now()
+	var passed atomic.Int64
+	p := NewProgress(30*time.Second, func() time.Time { return start.Add(time.Duration(passed.Load())) })
+	addr, _ := serve(t, Config{Progress: p}, nil)
+	f := func(idle time.Duration, wantCode int, want liveness) {
+		t.Helper()
+		passed.Store(int64(idle))
+		resp, body := request(t, "GET", "http://"+addr+"/health/live")
+		if resp.StatusCode != wantCode || resp.Header.Get("Content-Type") != "application/json" {
+			t.Errorf("%v: got %d, %s, want %d, JSON", idle, resp.StatusCode, resp.Header.Get("Content-Type"), wantCode)
+		}
+		wantBody, err := json.MarshalIndent(want, "", "  ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if body != string(wantBody)+"\n" {
+			t.Errorf("%v: got\n%s\nwant\n%s", idle, body, wantBody)
+		}
+		resp, body = request(t, "HEAD", "http://"+addr+"/health/live")
+		if resp.StatusCode != wantCode || body != "" || resp.ContentLength != int64(len(wantBody)+1) {
+			t.Errorf("HEAD: got %d, %q, length %d, want the header of GET alone", resp.StatusCode, body, resp.ContentLength)
+		}
+	}
+	last := stamp(start)
+	f(0, 200, liveness{Status: OK, LastProgress: last, LimitSeconds: 30})
+	f(30*time.Second, 200, liveness{Status: OK, LastProgress: last, LimitSeconds: 30})
+	f(30*time.Second+time.Millisecond, 503, liveness{
+		Status: Error, LastProgress: last, LimitSeconds: 30,
+		Message: "the working loop has not advanced for 30.001s", Since: last.Add(30 * time.Second),
+	})
+	p.Beat()
+	f(31*time.Second, 200, liveness{
+		Status: OK, LastProgress: stamp(start.Add(30*time.Second + time.Millisecond)), LimitSeconds: 30,
+	})
+}
+
+func TestServer_HealthAndReady(t *testing.T) {
+	t.Parallel()
+	var failing atomic.Int32
+	source := func(context.Context) Input { return collectors(2, []int{0, 1}[:failing.Load()]...) }
+	m := NewMonitor(About{Name: "collectord"}, defaults, source, func() time.Time { return now })
+	addr, _ := serve(t, Config{Monitor: m}, nil)
+	f := func(fail int32, wantStatus string, wantReady, wantReasons int) {
+		t.Helper()
+		failing.Store(fail)
+		for path, wantCode := range map[string]int{"/health": 200, "/health/ready": wantReady, "/health/live": 200} {
+			resp, body := request(t, "GET", "http://"+addr+path)
+			var got struct {
+				Status     string
+				Reasons    []struct{ Code, Severity string }
+				Components map[string]any
+			}
+			if err := json.Unmarshal([]byte(body), &got); err != nil {
+				t.Fatal(err)
+			}
+			if resp.StatusCode != wantCode {
+				t.Errorf("%s, %d failing: got %d, want %d", path, fail, resp.StatusCode, wantCode)
+			}
+			if path == "/health/live" {
+				continue // a failing collector is no reason for a restart
+			}
+			if got.Status != wantStatus || len(got.Reasons) != wantReasons ||
+				(wantReasons > 0 && got.Reasons[0].Severity != wantStatus) {
+				t.Errorf("%s, %d failing: got %s, want %s and %d reasons", path, fail, body, wantStatus, wantReasons)
+			}
+			if (got.Components != nil) != (path == "/health") {
+				t.Errorf("%s: got components %v", path, got.Components)
+			}
+		}
+	}
+	f(0, "ok", 200, 0)
+	f(1, "degraded", 503, 1)
+	f(2, "error", 503, 1)
+	f(0, "ok", 200, 0)
+}
+
+func TestServer_PathsAndMethods(t *testing.T) {
+	t.Parallel()
+	ok := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "page ", r.URL.Path) })
+	addr, _ := serve(t, Config{}, func(s *Server) {
+		s.Handle("/", ok)
+		s.Handle("/metrics", ok)
+	})
+	f := func(method, path string, want int, wantBody string) {
+		t.Helper()
+		resp, body := request(t, method, "http://"+addr+path)
+		if resp.StatusCode != want || body != wantBody {
+			t.Errorf("%s %s: got %d %q, want %d %q", method, path, resp.StatusCode, body, want, wantBody)
+		}
+		if wantAllow := map[bool]string{true: "GET, HEAD"}[want == 405]; resp.Header.Get("Allow") != wantAllow {
+			t.Errorf("%s %s: got Allow %q, want %q", method, path, resp.Header.Get("Allow"), wantAllow)
+		}
+		if resp.Header.Get("Cache-Control") != "no-store" || resp.Header.Get("X-Content-Type-Options") != "nosniff" {
+			t.Errorf("%s %s: got header %v, want no-store and nosniff", method, path, resp.Header)
+		}
+	}
+	const (
+		noPath   = "{\n  \"error\": \"no such path\"\n}\n"
+		noMethod = "{\n  \"error\": \"only GET and HEAD are answered here\"\n}\n"
+	)
+	f("GET", "/", 200, "page /")
+	f("HEAD", "/", 200, "")
+	f("GET", "/metrics", 200, "page /metrics")
+	f("GET", "/metrics?x=1", 200, "page /metrics")
+	f("GET", "/metrics/", 404, noPath)
+	f("GET", "/nothing", 404, noPath)
+	f("HEAD", "/nothing", 404, "")
+	f("GET", "/health", 404, noPath) // no monitor, no report
+	f("GET", "/health/ready", 404, noPath)
+	for _, method := range []string{"POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "BREW"} {
+		f(method, "/health/live", 405, noMethod)
+	}
+	f("POST", "/nothing", 405, noMethod)
+}
+
+func TestServer_Panic(t *testing.T) {
+	t.Parallel()
+	addr, log := serve(t, Config{}, func(s *Server) {
+		s.Handle("/early", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "3")
+			brokenHandler()
+		}))
+		s.Handle("/late", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			fmt.Fprint(w, "half")
+			if err := http.NewResponseController(w).Flush(); err != nil {
+				t.Error(err)
+			}
+			panic("late")
+		}))
+		s.Handle("/abort", http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
+	})
+	for range 3 {
+		resp, body := request(t, "GET", "http://"+addr+"/early")
+		if want := "{\n  \"error\": \"internal error\"\n}\n"; resp.StatusCode != 500 || body != want {
+			t.Errorf("got %d %q, want 500 %q", resp.StatusCode, body, want)
+		}
+	}
+	get := func(path string) error {
+		resp, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(httptest.NewRequest("GET", "http://"+addr+path, nil))
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		_, err = io.ReadAll(resp.Body)
+		return err
+	}
+	for _, path := range []string{"/late", "/abort"} {
+		if err := get(path); err == nil {
+			t.Errorf("%s: got a whole answer, want one that is cut off", path)
+		}
+	}
+	if resp, _ := request(t, "GET", "http://"+addr+"/health/live"); resp.StatusCode != 200 {
+		t.Errorf("after the panics: got %d, want 200", resp.StatusCode)
+	}
+
+	var lines []map[string]any
+	for line := range strings.Lines(log.String()) {
+		var m map[string]any
+		if err := json.Unmarshal([]byte(line), &m); err != nil {
+			t.Fatal(err)
+		}
+		lines = append(lines, m)
+	}
+	if len(lines) != 2 {
+		t.Fatalf("got %d lines, want one for each kind of panic:\n%s", len(lines), log)
+	}
+	if l := lines[0]; l["level"] != "ERROR" || l["error"] != "panic: broken" || l["error_type"] != "panic" ||
+		l["path"] != "/early" || !strings.Contains(fmt.Sprint(l["stack"]), "brokenHandler") {
+		t.Errorf("got %v, want the panic, its path and its stack", l)
+	}
+}
+
+func brokenHandler() { panic("broken") }
+
+func TestListen_Faults(t *testing.T) {
+	t.Parallel()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	f := func(addr string, want error, wantText string) {
+		t.Helper()
+		cfg := Config{Key: "health.collectord_listen", Progress: NewProgress(0, nil), Log: slog.New(slog.DiscardHandler)}
+		s, err := Listen(addr, cfg)
+		if err == nil {
+			s.Close()
+			t.Fatalf("%q: got no error", addr)
+		}
+		if !strings.HasSuffix(err.Error(), wantText) || (want != nil && !errors.Is(err, want)) {
+			t.Errorf("%q: got %v, want %v … %s", addr, err, want, wantText)
+		}
+	}
+	f(taken.Addr().String(), syscall.EADDRINUSE, "another program has this port; stop it or change health.collectord_listen")
+	f("192.0.2.1:9100", syscall.EADDRNOTAVAIL, "this machine has no such address; change health.collectord_listen")
+	f("127.0.0.1", nil, "missing port in address: change health.collectord_listen")
+	f("127.0.0.1:70000", nil, "invalid port: change health.collectord_listen")
+	f("", nil, "set health.collectord_listen to host:port")
+	if got := advice(syscall.EACCES, "k"); got != "ports below 1024 are for privileged programs; change k" {
+		t.Errorf("got %q", got)
+	}
+	if _, err := Listen("127.0.0.1:0", Config{}); err == nil {
+		t.Error("an empty Config: got no error")
+	}
+}
+
+// TestServer_PortIsFree: after Run and after Close the port can be bound again.
+func TestServer_PortIsFree(t *testing.T) {
+	t.Parallel()
+	cfg := Config{Key: "k", Progress: NewProgress(0, nil), Log: slog.New(slog.DiscardHandler)}
+	first, err := Listen("127.0.0.1:0", cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := first.Addr()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := first.Run(ctx); err != nil {
+		t.Errorf("Run with a context that has ended: got %v, want nil", err)
+	}
+	second, err := Listen(addr, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := second.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := second.Run(t.Context()); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Run after Close: got %v, want %v", err, net.ErrClosed)
+	}
+	third, err := Listen(addr, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	third.Close()
+}
+
+// TestServer_StopsInTime has a client that never ends its request and a handler that never ends its answer.
+func TestServer_StopsInTime(t *testing.T) {
+	t.Parallel()
+	entered, release := make(chan struct{}), make(chan struct{})
+	defer close(release)
+	cfg := Config{Key: "k", Progress: NewProgress(0, nil), Log: slog.New(slog.DiscardHandler)}
+	s, err := Listen("127.0.0.1:0", cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Handle("/hang", http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		close(entered)
+		<-release
+	}))
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- s.Run(ctx) }()
+	for _, text := range []string{"GET /hea", "GET /hang HTTP/1.1\r\nHost: x\r\n\r\n"} {
+		conn := dial(t, s.Addr())
+		if _, err := io.WriteString(conn, text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-entered
+	start := time.Now()
+	cancel()
+	if err := <-done; err != nil || time.Since(start) > 3*stopTimeout {
+		t.Errorf("got %v after %v, want nil after about %v", err, time.Since(start), stopTimeout)
+	}
+}
+
+func dial(t *testing.T, addr string) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+// TestServer_ConnectionLimit fills the server with silent clients. The next ones are refused, and served again when
+// one of the others has gone.
+func TestServer_ConnectionLimit(t *testing.T) {
+	t.Parallel()
+	addr, _ := serve(t, Config{}, nil)
+	// ask reports whether the connection is served.
+	ask := func(conn net.Conn) bool {
+		t.Helper()
+		if _, err := io.WriteString(conn, "GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+			return false
+		}
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			return false
+		}
+		resp.Body.Close()
+		return resp.StatusCode == http.StatusOK
+	}
+	var conns []net.Conn
+	for range maxConns {
+		conn := dial(t, addr)
+		conns = append(conns, conn)
+		if !ask(conn) { // also makes sure that the server has counted it
+			t.Fatalf("connection %d: got refused, want served", len(conns))
+		}
+	}
+	if ask(dial(t, addr)) {
+		t.Error("one connection too many: got served, want refused")
+	}
+	if !ask(conns[0]) {
+		t.Error("a connection within the limit: got cut off, want served")
+	}
+	conns[0].Close()
+	for start := time.Now(); !ask(dial(t, addr)); {
+		if time.Since(start) > 10*time.Second {
+			t.Fatal("after a client left: got refused, want served")
+		}
+	}
+}
+
+func TestServer_Bounds(t *testing.T) {
+	t.Parallel()
+	s, err := Listen("127.0.0.1:0", Config{Key: "k", Progress: NewProgress(0, nil), Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	h := s.http
+	for _, d := range []time.Duration{h.ReadHeaderTimeout, h.ReadTimeout, h.WriteTimeout, h.IdleTimeout} {
+		if d <= 0 || d > time.Minute {
+			t.Errorf("got a time limit of %v, want one above 0 and up to a minute", d)
+		}
+	}
+
+	addr, _ := serve(t, Config{}, nil)
+	conn := dial(t, addr)
+	// The server hangs up in the middle of this.
+	_, _ = io.WriteString(conn, "GET /health/live HTTP/1.1\r\nHost: x\r\nX: "+strings.Repeat("x", 4*maxHeaderBytes)+"\r\n\r\n")
+	if line, err := bufio.NewReader(conn).ReadString('\n'); !strings.Contains(line, "431") {
+		t.Errorf("a header of %d bytes: got %q (%v), want 431", 4*maxHeaderBytes, line, err)
+	}
+}
+
+// TestServer_Complaints: what net/http has to say goes into the log, and not a hundred times.
+func TestServer_Complaints(t *testing.T) {
+	t.Parallel()
+	log := &logBuffer{}
+	logger, err := logx.New(log, "info", "json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := Listen("127.0.0.1:0", Config{Key: "k", Progress: NewProgress(0, nil), Log: logger})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for range 100 {
+		s.http.ErrorLog.Print("http: Accept error: too many open files")
+	}
+	got := log.String()
+	if strings.Count(got, "\n") != 1 || !strings.Contains(got, `"error":"http: Accept error: too many open files"`) {
+		t.Errorf("got %q, want one line with the text", got)
+	}
+}

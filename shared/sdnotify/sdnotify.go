@@ -1,0 +1,63 @@
+// Package sdnotify tells systemd how the daemon is: ready, stopping, its status line, and that it still works
+// (sd_notify(3), sd_watchdog_enabled(3)). Without systemd, that is without NOTIFY_SOCKET, everything here does
+// nothing and returns nil.
+//
+// It promises that a watchdog ping is sent only while the working loop advances. It does not promise that systemd
+// heard: no answer exists.
+package sdnotify
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+)
+
+// Ready says that start-up is over: the first real work has succeeded. Units of Type=notify count as started then.
+func Ready() error { return send(daemon.SdNotifyReady) }
+
+// Stopping says that the daemon has begun to stop.
+func Stopping() error { return send(daemon.SdNotifyStopping) }
+
+// Status sets the line that systemctl status shows. A line break becomes a space: what follows one would be taken
+// for the next message.
+func Status(text string) error {
+	return send("STATUS=" + strings.NewReplacer("\n", " ", "\r", " ").Replace(text))
+}
+
+func send(state string) error {
+	if _, err := daemon.SdNotify(false, state); err != nil {
+		return fmt.Errorf("notify systemd: %w", err)
+	}
+	return nil
+}
+
+// Watchdog is a task that sends WATCHDOG=1 at half of WATCHDOG_USEC for as long as alive says yes, and ends with ctx.
+// Without a watchdog it only waits for ctx; a WATCHDOG_USEC that is no positive number is an error.
+//
+// It asks again sooner, five times in each half, after alive said no or a message could not be sent, so that a loop
+// which recovers in time is not killed for a moment's doubt.
+func Watchdog(ctx context.Context, alive func() bool) error {
+	limit, err := daemon.SdWatchdogEnabled(false)
+	if err != nil {
+		return fmt.Errorf("read the watchdog's interval: %w", err)
+	}
+	if limit == 0 {
+		<-ctx.Done()
+		return nil
+	}
+	for {
+		pause := limit / 10
+		// A message that cannot be sent is no reason to stop the daemon: if it stays so, systemd does that.
+		if alive() && send(daemon.SdNotifyWatchdog) == nil {
+			pause = limit / 2
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(pause):
+		}
+	}
+}
