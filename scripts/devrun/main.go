@@ -1,0 +1,52 @@
+// Devrun is "make run": it starts a sink for samples, collectord and shipperd from
+// bin/, with all data under run/, says where to look, and stops them in order when
+// it is told to. It needs nothing but what make built, and no root.
+//
+// It promises that none of the three outlives it (on Linux not even its kill -9)
+// and that one that ends by itself is named and ends the others. It is for trying
+// the project on one's own machine; a service manager runs it in earnest.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"belabox-metrics/shared/lock"
+)
+
+func main() {
+	// A closed terminal says SIGHUP.
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	if err := run(signals, ports{collectord: 9100, shipperd: 9101, sink: 8428}); err != nil {
+		fmt.Fprintln(os.Stderr, "make run:", err)
+		os.Exit(1)
+	}
+}
+
+// run works in the current directory, the top of the checkout.
+func run(signals <-chan os.Signal, wanted ports) error {
+	root, err := os.Getwd()
+	if err != nil {
+		return err
+	}
+	data := filepath.Join(root, "run")
+	if err := os.MkdirAll(data, 0o755); err != nil {
+		return err
+	}
+	held, err := lock.Acquire(filepath.Join(data, "devrun.lock"))
+	if other, ok := errors.AsType[*lock.HeldError](err); ok {
+		return fmt.Errorf("another one runs here already (pid %d): stop it first, or use its pages", other.PID)
+	} else if err != nil {
+		return err
+	}
+	p, err := newPlan(root, data, wanted)
+	if err == nil {
+		err = supervise(p.programs(), os.Stdout, signals, func() { fmt.Print(p.welcome()) })
+	}
+	return errors.Join(err, held.Release())
+}
