@@ -1,0 +1,207 @@
+package testkit
+
+import (
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Proxy is a network on loopback that fails on demand: it hands TCP connections
+// on to a server. All its methods may be called from any goroutine, also while
+// connections are in use.
+type Proxy struct {
+	t      testing.TB
+	addr   string
+	target string
+
+	mu       sync.Mutex
+	listener net.Listener // nil while cut
+	links    map[*link]bool
+	flow     chan struct{} // closed while bytes may pass
+	stats    ProxyStats
+	wg       sync.WaitGroup
+}
+
+// ProxyStats counts what has passed.
+type ProxyStats struct {
+	Connections int
+	Up          int64 // bytes from clients to the server, HTTP headers included
+	Down        int64 // bytes from the server to clients
+}
+
+// link is one connection through the proxy.
+type link struct {
+	client, server net.Conn
+	broken         chan struct{}
+	once           sync.Once
+}
+
+// StartProxy starts a proxy in front of a server, "host:port". It ends with the
+// test.
+func StartProxy(t testing.TB, target string) *Proxy {
+	t.Helper()
+	p := &Proxy{t: t, addr: FreeAddr(t), target: target, links: map[*link]bool{}, flow: make(chan struct{})}
+	close(p.flow)
+	p.Restore()
+	t.Cleanup(func() {
+		p.Cut()
+		p.wg.Wait()
+	})
+	return p
+}
+
+// Addr returns the proxy's host:port.
+func (p *Proxy) Addr() string { return p.addr }
+
+// URL returns the proxy's address for an HTTP client.
+func (p *Proxy) URL() string { return "http://" + p.addr }
+
+// Stats returns what has passed so far.
+func (p *Proxy) Stats() ProxyStats {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.stats
+}
+
+// Cut resets all connections and refuses new ones.
+func (p *Proxy) Cut() {
+	p.mu.Lock()
+	l := p.listener
+	p.listener = nil
+	p.mu.Unlock()
+	if l != nil {
+		l.Close()
+	}
+	p.Reset()
+}
+
+// Reset resets the connections there are; new ones pass.
+func (p *Proxy) Reset() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for l := range p.links {
+		l.reset()
+	}
+}
+
+// Stall lets no byte through. Connections stay open, and new ones are taken: what
+// a client sees of a network whose packets get lost.
+func (p *Proxy) Stall() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	select {
+	case <-p.flow:
+		p.flow = make(chan struct{})
+	default: // stalled already
+	}
+}
+
+// Restore ends a Cut or a Stall. What was held back by a stall arrives.
+func (p *Proxy) Restore() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	select {
+	case <-p.flow:
+	default:
+		close(p.flow)
+	}
+	if p.listener != nil {
+		return
+	}
+	var l net.Listener
+	if err := poll(10*time.Second, func() (err error) {
+		l, err = net.Listen("tcp", p.addr)
+		return err
+	}); err != nil {
+		p.t.Errorf("open the proxy again: %v", err)
+		return
+	}
+	p.listener = l
+	p.wg.Go(func() { p.serve(l) })
+}
+
+func (p *Proxy) serve(listener net.Listener) {
+	for {
+		client, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		server, err := net.Dial("tcp", p.target)
+		if err != nil { // the server is away: so is what is behind the proxy
+			(&link{client: client, server: client, broken: make(chan struct{})}).reset()
+			continue
+		}
+		l := &link{client: client, server: server, broken: make(chan struct{})}
+		p.mu.Lock()
+		if p.listener != listener { // cut since it was accepted
+			l.reset()
+		}
+		p.links[l] = true
+		p.stats.Connections++
+		p.mu.Unlock()
+		p.wg.Go(func() { p.pass(l) })
+	}
+}
+
+// pass copies both ways until both ends have said all, or the link breaks.
+func (p *Proxy) pass(l *link) {
+	var wg sync.WaitGroup
+	wg.Go(func() { p.pump(l, l.server, l.client, &p.stats.Up) })
+	wg.Go(func() { p.pump(l, l.client, l.server, &p.stats.Down) })
+	wg.Wait()
+	l.client.Close()
+	l.server.Close()
+	p.mu.Lock()
+	delete(p.links, l)
+	p.mu.Unlock()
+}
+
+func (p *Proxy) pump(l *link, to, from net.Conn, count *int64) {
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(buf)
+		p.mu.Lock()
+		flow := p.flow
+		p.mu.Unlock()
+		select {
+		case <-flow:
+		case <-l.broken:
+			return
+		}
+		if n > 0 {
+			if _, err := to.Write(buf[:n]); err != nil {
+				l.reset()
+				return
+			}
+			p.mu.Lock()
+			*count += int64(n)
+			p.mu.Unlock()
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			if tcp, ok := to.(*net.TCPConn); ok {
+				_ = tcp.CloseWrite() // the other end may be gone: its own affair
+			}
+			return
+		case err != nil:
+			l.reset()
+			return
+		}
+	}
+}
+
+// reset ends both connections so that both ends see a reset.
+func (l *link) reset() {
+	l.once.Do(func() {
+		close(l.broken)
+		for _, c := range []net.Conn{l.client, l.server} {
+			if tcp, ok := c.(*net.TCPConn); ok {
+				_ = tcp.SetLinger(0)
+			}
+			c.Close()
+		}
+	})
+}

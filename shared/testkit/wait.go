@@ -1,0 +1,47 @@
+package testkit
+
+import (
+	"errors"
+	"testing"
+	"time"
+)
+
+var errNotYet = errors.New("not yet")
+
+// Eventually calls cond until it returns true (or a nil error), and fails the
+// test when that has not happened within limit. What names the awaited thing in
+// the message, after "waiting for": "the port to answer". The pauses between
+// the calls grow from 1 ms to 50 ms.
+func Eventually[C func() bool | func() error](t testing.TB, limit time.Duration, what string, cond C) {
+	t.Helper()
+	if err := poll(limit, cond); err != nil {
+		t.Fatalf("waiting for %s: gave up after %v: %v", what, limit, err)
+	}
+}
+
+// poll is Eventually without a test. It returns the last error of cond.
+func poll[C func() bool | func() error](limit time.Duration, cond C) error {
+	check := func() error {
+		switch cond := any(cond).(type) {
+		case func() error:
+			return cond()
+		case func() bool:
+			if cond() {
+				return nil
+			}
+		}
+		return errNotYet
+	}
+	deadline := time.Now().Add(limit)
+	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
+		err := check()
+		if err == nil {
+			return nil
+		}
+		left := time.Until(deadline)
+		if left <= 0 {
+			return err
+		}
+		time.Sleep(min(pause, left))
+	}
+}
