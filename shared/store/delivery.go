@@ -1,0 +1,302 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+)
+
+// Rejection is a sample that can never be delivered.
+type Rejection struct {
+	Key    Key
+	Reason string // a short fixed word; counted by it
+	Detail string // the server's words, or ours
+}
+
+// RecordSending writes down, synced, what is about to be sent; it sets the
+// chunks' IDs. Crash window: from here on until an outcome is recorded, the
+// server may or may not have these rows, and the next start must ask it.
+func (ob *Outbox) RecordSending(ctx context.Context, chunks ...*Chunk) error {
+	var added []*Chunk
+	err := ob.w.tx(ctx, nothing, func(ctx context.Context, tx *sql.Tx) error {
+		for _, c := range chunks {
+			if c.ID != 0 { // a requeued one goes out again
+				if err := c.update(ctx, tx, Sending, nil, false); err != nil {
+					return err
+				}
+				continue
+			}
+			if err := c.insert(ctx, tx); err != nil {
+				return err
+			}
+			added = append(added, c)
+		}
+		return nil
+	})
+	if err != nil {
+		for _, c := range added {
+			c.ID = 0
+		}
+		return fmt.Errorf("record chunks: %w", err)
+	}
+	for _, c := range chunks {
+		c.State = Sending
+	}
+	return nil
+}
+
+// MarkUploaded records that the server took a chunk: its rows get uploaded = 1.
+// Rows in rejected become dead letters instead, rows in again stay pending; c
+// keeps the rest. Crash window: if we die before this commit, or a power cut
+// takes it, the chunk is still Sending and the server is asked; after it,
+// nothing is owed but the proof.
+func (ob *Outbox) MarkUploaded(ctx context.Context, c *Chunk, rejected []Rejection, again KeySet) error {
+	return ob.settle(ctx, c, Accepted, func(ctx context.Context, tx *sql.Tx) error {
+		refused := make(KeySet, len(rejected))
+		for i, r := range rejected {
+			refused[i] = r.Key
+		}
+		if len(rejected)+len(again) > 0 {
+			c.Keys, c.Contiguous = c.Keys.Without(refused.Sorted()).Without(again), false
+		}
+		if err := setUploaded(ctx, tx, c.Keys, c.Contiguous, 1); err != nil {
+			return err
+		}
+		return bury(ctx, tx, ob.o.Now().UnixMilli(), rejected)
+	})
+}
+
+// MarkVerified records that the rows of a chunk were read back, all of them.
+// Crash window: if the commit is lost, they are read back once more.
+func (ob *Outbox) MarkVerified(ctx context.Context, c *Chunk) error {
+	return ob.settle(ctx, c, Verified, func(ctx context.Context, tx *sql.Tx) error {
+		if c.State == Accepted {
+			return nil // marked since its 2xx
+		}
+		return setUploaded(ctx, tx, c.Keys, c.Contiguous, 1) // its reply was lost
+	})
+}
+
+// Requeue records that only the rows in missing are not at the server: they are
+// pending again, as this chunk, and the others are done. With none missing it is
+// MarkVerified.
+func (ob *Outbox) Requeue(ctx context.Context, c *Chunk, missing KeySet) error {
+	if len(missing) == 0 {
+		return ob.MarkVerified(ctx, c)
+	}
+	return ob.settle(ctx, c, Requeued, func(ctx context.Context, tx *sql.Tx) error {
+		if err := setUploaded(ctx, tx, c.Keys.Without(missing), false, 1); err != nil {
+			return err
+		}
+		c.Keys, c.Contiguous = missing, false
+		return setUploaded(ctx, tx, missing, false, 0)
+	})
+}
+
+// Withdraw takes back a chunk of which the server certainly has nothing: its
+// rows are pending as if it had never been, and so is c: without an ID or state.
+func (ob *Outbox) Withdraw(ctx context.Context, c *Chunk) error {
+	err := ob.w.tx(ctx, unsynced, func(ctx context.Context, tx *sql.Tx) error {
+		if err := setUploaded(ctx, tx, c.Keys, false, 0); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, "DELETE FROM upload_checkpoints WHERE id = ?", c.ID)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("withdraw chunk: %w", err)
+	}
+	c.ID, c.State = 0, ""
+	return nil
+}
+
+// MarkUnsendable marks text rows as done: they are kept in the file and never
+// shipped.
+func (ob *Outbox) MarkUnsendable(ctx context.Context, keys KeySet) error {
+	err := ob.w.tx(ctx, unsynced, func(ctx context.Context, tx *sql.Tx) error {
+		if err := setUploaded(ctx, tx, keys, false, 1); err != nil {
+			return err
+		}
+		return advanceLowWater(ctx, tx)
+	})
+	if err != nil {
+		return fmt.Errorf("mark text rows: %w", err)
+	}
+	return nil
+}
+
+// Bury moves pending rows that no request could carry to the dead letters.
+func (ob *Outbox) Bury(ctx context.Context, rejected []Rejection) error {
+	err := ob.w.tx(ctx, unsynced, func(ctx context.Context, tx *sql.Tx) error {
+		if err := bury(ctx, tx, ob.o.Now().UnixMilli(), rejected); err != nil {
+			return err
+		}
+		return advanceLowWater(ctx, tx)
+	})
+	if err != nil {
+		return fmt.Errorf("move to dead letters: %w", err)
+	}
+	return nil
+}
+
+const queryOpenChunks = "SELECT " + chunkColumns + ` FROM upload_checkpoints
+	WHERE state IN ('sending', 'accepted', 'requeued') ORDER BY first_key, id`
+
+// OpenChunks returns the chunks whose fate is not settled, oldest rows first:
+// what the next start has to take up.
+func (ob *Outbox) OpenChunks(ctx context.Context) ([]*Chunk, error) {
+	rows, err := ob.db.QueryContext(ctx, queryOpenChunks)
+	if err != nil {
+		return nil, fmt.Errorf("read open chunks: %w", classify(err))
+	}
+	defer rows.Close() //nolint:errcheck // rows.Err below has it
+	var chunks []*Chunk
+	for rows.Next() {
+		c, err := scanChunk(rows)
+		if err != nil {
+			return nil, fmt.Errorf("read open chunks: %w", err)
+		}
+		chunks = append(chunks, c)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("read open chunks: %w", classify(err))
+	}
+	return chunks, nil
+}
+
+// settle records an outcome of c: mark changes the rows and may narrow c.Keys.
+// It is not synced: losing it means asking the server once more.
+func (ob *Outbox) settle(ctx context.Context, c *Chunk, state ChunkState, mark func(context.Context, *sql.Tx) error) error {
+	before := *c
+	err := ob.w.tx(ctx, unsynced, func(ctx context.Context, tx *sql.Tx) error {
+		if err := mark(ctx, tx); err != nil {
+			return err
+		}
+		if len(c.Keys) == 0 {
+			state = Rejected // what is left of it stands in the dead letters
+		}
+		var settled any
+		if state != Accepted {
+			settled = ob.o.Now().UnixMilli()
+		}
+		if err := c.update(ctx, tx, state, settled, len(c.Keys) != len(before.Keys)); err != nil {
+			return err
+		}
+		return advanceLowWater(ctx, tx)
+	})
+	if err != nil {
+		*c = before
+		return fmt.Errorf("record chunk as %s: %w", state, err)
+	}
+	c.State = state
+	return nil
+}
+
+// update writes what may change in a chunk's life.
+func (c *Chunk) update(ctx context.Context, tx *sql.Tx, state ChunkState, settledMS any, keysChanged bool) error {
+	res, err := tx.ExecContext(ctx, `UPDATE upload_checkpoints SET state = ?, attempts = ?, resends = ?, bytes = ?, content_hash = ?,
+		http_status = nullif(?, 0), error = nullif(?, ''), created_ms = ?, attempted_ms = ?, accepted_ms = ?, settled_ms = ? WHERE id = ?`,
+		state, c.Attempts, c.Resends, c.Bytes, c.Hash[:], c.HTTPStatus, c.Error, c.Created.UnixMilli(),
+		nullMS(c.Attempted), nullMS(c.Accepted), settledMS, c.ID)
+	if err != nil {
+		return err
+	}
+	if n, err := res.RowsAffected(); err != nil || n != 1 {
+		// Sending what is not recorded would break the promise.
+		return errors.Join(err, fmt.Errorf("chunk %d is not in the file", c.ID))
+	}
+	if !keysChanged {
+		return nil
+	}
+	if len(c.Keys) == 0 {
+		_, err = tx.ExecContext(ctx, "UPDATE upload_checkpoints SET row_keys = x'', sample_count = 0 WHERE id = ?", c.ID)
+		return err
+	}
+	_, err = tx.ExecContext(ctx, "UPDATE upload_checkpoints SET first_key = ?, last_key = ?, row_keys = ?, sample_count = ? WHERE id = ?",
+		int64(c.Keys[0]), int64(c.Keys[len(c.Keys)-1]), c.Keys.encode(), len(c.Keys), c.ID)
+	return err
+}
+
+// The two ways to mark rows; a range costs a third of the CPU time. A test
+// asserts the plans.
+const (
+	markRange = "UPDATE metrics SET uploaded = ?1 WHERE dedup_key BETWEEN ?2 AND ?3 AND uploaded <> ?1"
+	markKeys  = "UPDATE metrics SET uploaded = ?1 WHERE dedup_key IN (SELECT value FROM json_each(?2)) AND uploaded <> ?1"
+)
+
+// setUploaded sets the mark of exactly the rows in keys. Where they were all
+// pending rows of their range, one range update does it; a row that came into
+// the range since (the clock went back) shows in the count and then each key is
+// looked up. Rows that are gone from the file are no error.
+//
+// The count is exact only while nobody deletes pending rows of an open chunk: a
+// row gone and a row new would even out. Who drops such rows must first clear
+// Contiguous in the chunk.
+func setUploaded(ctx context.Context, tx *sql.Tx, keys KeySet, contiguous bool, uploaded int) error {
+	if len(keys) == 0 {
+		return nil
+	}
+	if contiguous {
+		if _, err := tx.ExecContext(ctx, "SAVEPOINT mark"); err != nil {
+			return err
+		}
+		res, err := tx.ExecContext(ctx, markRange,
+			uploaded, int64(keys[0]), int64(keys[len(keys)-1]))
+		if err != nil {
+			return err
+		}
+		if n, err := res.RowsAffected(); err != nil || int(n) == len(keys) {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, "ROLLBACK TO mark"); err != nil {
+			return err
+		}
+	}
+	_, err := tx.ExecContext(ctx, markKeys, uploaded, keys.json())
+	if err != nil || uploaded != 0 {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, "UPDATE outbox SET low_water = ?1 WHERE low_water > ?1", int64(keys[0]))
+	return err
+}
+
+// bury moves rows to the dead letters.
+func bury(ctx context.Context, tx *sql.Tx, nowMS int64, rejected []Rejection) error {
+	for _, r := range rejected {
+		_, err := tx.ExecContext(ctx, `INSERT INTO dead_letters
+			(device_id, timestamp_ms, name, tags, value, value_text, value_type, reason, detail, created_ms)
+			SELECT s.device_id, m.dedup_key >> 22, s.name, s.tags, m.value, m.value_text, s.value_type, ?, ?, ?
+			  FROM metrics m JOIN series s ON s.id = m.dedup_key & 4194303 WHERE m.dedup_key = ?`,
+			r.Reason, r.Detail, nowMS, int64(r.Key))
+		if err != nil {
+			return err
+		}
+		res, err := tx.ExecContext(ctx, "DELETE FROM metrics WHERE dedup_key = ?", int64(r.Key))
+		if err != nil {
+			return err
+		}
+		n, err := res.RowsAffected()
+		if err != nil {
+			return err
+		}
+		if err := bookLeaving(ctx, tx, r.Key, r.Key, n, +1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// queryAdvance is the search of advanceLowWater; a test asserts its plan.
+const queryAdvance = `UPDATE outbox SET low_water = coalesce(
+	(SELECT dedup_key FROM metrics WHERE dedup_key >= outbox.low_water AND uploaded = 0 ORDER BY dedup_key LIMIT 1),
+	(SELECT min(max(dedup_key), 9223372036854775806) + 1 FROM metrics WHERE dedup_key >= outbox.low_water),
+	low_water)`
+
+// advanceLowWater moves the mark up to the first pending row, or past the last
+// row when none is pending (there is no going past the greatest key of all). It
+// passes each row once in the row's life.
+func advanceLowWater(ctx context.Context, tx *sql.Tx) error {
+	_, err := tx.ExecContext(ctx, queryAdvance)
+	return err
+}

@@ -1,0 +1,555 @@
+package store
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// delivery is a file with 40 pending rows of 4 ticks, and a shipper's view of it.
+type delivery struct {
+	t    *testing.T
+	in   *Inserter
+	ob   *Outbox
+	db   *sql.DB
+	all  KeySet
+	wall time.Time // of the outbox
+}
+
+func newDelivery(t *testing.T) *delivery {
+	t.Helper()
+	path := newPath(t)
+	d := &delivery{t: t, wall: tick0.Add(time.Hour).UTC()}
+	d.in = openInserter(t, options(path), time.Hour)
+	o := options(path)
+	o.Now = func() time.Time { return d.wall }
+	d.ob = openOutbox(t, o)
+	d.db = rawDB(t, path)
+	series := numberSeries(10)
+	for tick := range 4 {
+		mustInsert(t, d.in, tick0.Add(time.Duration(tick)*time.Second), samples(series, 10*float64(tick)))
+	}
+	d.all = pendingKeys(t, d.ob, 1000, nil)
+	d.do(d.ob.MarkUnsendable(t.Context(), nil)) // the mark goes to the first row
+	return d
+}
+
+// record records one chunk of the given rows.
+func (d *delivery) record(contiguous bool, keys ...Key) *Chunk {
+	d.t.Helper()
+	c := newChunk(slices.Clone(KeySet(keys)), contiguous)
+	if err := d.ob.RecordSending(d.t.Context(), c); err != nil {
+		d.t.Fatal(err)
+	}
+	return c
+}
+
+func (d *delivery) do(err error) {
+	d.t.Helper()
+	if err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+// check wants exactly these rows pending, the file consistent, and the chunk in
+// memory equal to the one in the file.
+func (d *delivery) check(pending KeySet, chunks ...*Chunk) {
+	d.t.Helper()
+	checkConsistent(d.t, d.db)
+	checkLedger(d.t, d.ob)
+	if got := pendingKeys(d.t, d.ob, 1000, nil); !slices.Equal(got, pending) {
+		d.t.Errorf("pending rows:\ngot  %v\nwant %v", []Key(got), []Key(pending))
+	}
+	// Nothing is pending below the mark, and it is as high as it can be.
+	want := d.all[len(d.all)-1] + 1
+	if len(pending) > 0 {
+		want = pending[0]
+	}
+	if got := Key(queryInt(d.t, d.db, "SELECT low_water FROM outbox")); got != want {
+		d.t.Errorf("low_water is %d, want %d", got, want)
+	}
+	for _, c := range chunks {
+		row := d.db.QueryRow("SELECT "+chunkColumns+" FROM upload_checkpoints WHERE id = ?", c.ID)
+		stored, err := scanChunk(row)
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		memory := *c
+		memory.Contiguous = false // not stored
+		if stored.Keys = slices.Clip(stored.Keys); len(memory.Keys)+len(stored.Keys) == 0 {
+			memory.Keys, stored.Keys = nil, nil
+		}
+		if !reflect.DeepEqual(*stored, memory) {
+			d.t.Errorf("chunk %d:\nin the file %+v\nin memory   %+v", c.ID, *stored, memory)
+		}
+	}
+}
+
+// settledMS is the column that only people read.
+func (d *delivery) settledMS(c *Chunk) any {
+	d.t.Helper()
+	var ms sql.NullInt64
+	d.do(d.db.QueryRow("SELECT settled_ms FROM upload_checkpoints WHERE id = ?", c.ID).Scan(&ms))
+	if !ms.Valid {
+		return nil
+	}
+	return ms.Int64
+}
+
+func (d *delivery) letters() []string {
+	d.t.Helper()
+	return queryLines(d.t, d.db, "SELECT timestamp_ms, name, tags, value, reason, detail, created_ms FROM dead_letters ORDER BY id")
+}
+
+// letter is how a dead letter of row i of the file must look.
+func (d *delivery) letter(i int, reason, detail string) string {
+	s := numberSeries(10)[i%10]
+	return line(d.all[i].TimestampMS(), s.Name, s.Tags, float64(10*(i/10)+i%10), reason, detail, d.wall.UnixMilli())
+}
+
+func TestRecordSending(t *testing.T) {
+	t.Parallel()
+	d := newDelivery(t)
+	a, b := newChunk(d.all[:15], true), newChunk(d.all[15:30], true)
+	b.BatchID, b.Index = a.BatchID, 1
+	d.do(d.ob.RecordSending(t.Context(), a, b))
+	if a.ID == 0 || b.ID == 0 || a.ID == b.ID || a.State != Sending || b.State != Sending {
+		t.Errorf("got %+v and %+v", a, b)
+	}
+	d.check(d.all, a, b)
+	if d.settledMS(a) != nil {
+		t.Error("a chunk that is under way is settled")
+	}
+	d.do(d.ob.RecordSending(t.Context())) // none
+	d.check(d.all, a, b)
+}
+
+func TestOpenChunks(t *testing.T) {
+	t.Parallel()
+	d := newDelivery(t)
+	ctx := t.Context()
+	sending := d.record(true, d.all[30:35]...)
+	accepted := d.record(true, d.all[20:30]...)
+	accepted.Attempts, accepted.Attempted, accepted.HTTPStatus, accepted.Accepted = 2, d.wall, 204, d.wall
+	d.do(d.ob.MarkUploaded(ctx, accepted, nil, nil))
+	requeued := d.record(true, d.all[10:20]...)
+	requeued.Attempts, requeued.Resends, requeued.Error = 3, 1, "reset by peer"
+	d.do(d.ob.Requeue(ctx, requeued, d.all[15:20]))
+	verified := d.record(true, d.all[:5]...)
+	d.do(d.ob.MarkVerified(ctx, verified))
+	rejected := d.record(true, d.all[5])
+	d.do(d.ob.MarkUploaded(ctx, rejected, []Rejection{{Key: d.all[5], Reason: "r"}}, nil))
+
+	// A new run finds them, oldest rows first, and knows nothing of gaps.
+	other := openOutbox(t, options(d.ob.o.Path))
+	got, err := other.OpenChunks(ctx)
+	if err != nil || len(got) != 3 {
+		t.Fatalf("%d chunks, %v, want 3", len(got), err)
+	}
+	for i, want := range []*Chunk{requeued, accepted, sending} {
+		got[i].Keys = slices.Clip(got[i].Keys)
+		w := *want
+		w.Contiguous = false
+		if !slices.Equal(got[i].Keys, w.Keys) {
+			t.Errorf("chunk %d has %v, want %v", i, got[i].Keys, w.Keys)
+		}
+		got[i].Keys, w.Keys = nil, nil
+		if !reflect.DeepEqual(*got[i], w) {
+			t.Errorf("chunk %d:\ngot  %+v\nwant %+v", i, *got[i], w)
+		}
+	}
+	d.check(slices.Concat(d.all[6:10], d.all[15:20], d.all[30:]))
+}
+
+func TestMarkUploaded(t *testing.T) {
+	t.Parallel()
+	for _, contiguous := range []bool{true, false} {
+		d := newDelivery(t)
+		c := d.record(contiguous, d.all[:25]...)
+		c.Attempts, c.Attempted, c.HTTPStatus, c.Accepted = 1, d.wall, 204, d.wall
+		d.do(d.ob.MarkUploaded(t.Context(), c, nil, nil))
+		if c.State != Accepted || len(c.Keys) != 25 || d.settledMS(c) != nil {
+			t.Errorf("contiguous %v: %+v", contiguous, c)
+		}
+		d.check(d.all[25:], c)
+
+		// Proven half a minute later.
+		d.wall = d.wall.Add(30 * time.Second)
+		d.do(d.ob.MarkVerified(t.Context(), c))
+		if c.State != Verified || d.settledMS(c) != d.wall.UnixMilli() {
+			t.Errorf("contiguous %v: %+v settled %v", contiguous, c, d.settledMS(c))
+		}
+		d.check(d.all[25:], c)
+	}
+}
+
+func TestMarkUploaded_InTheMiddle(t *testing.T) {
+	t.Parallel()
+	d := newDelivery(t)
+	c := d.record(true, d.all[10:20]...)
+	d.do(d.ob.MarkUploaded(t.Context(), c, nil, nil))
+	d.check(slices.Concat(d.all[:10], d.all[20:]), c)
+	// With the rows before it gone, the mark passes it too.
+	first := d.record(true, d.all[:10]...)
+	d.do(d.ob.MarkUploaded(t.Context(), first, nil, nil))
+	d.check(d.all[20:], c, first)
+}
+
+func TestMarkUploaded_Part(t *testing.T) {
+	t.Parallel()
+	d := newDelivery(t)
+	c := d.record(true, d.all[:10]...)
+	d.do(d.ob.MarkUploaded(t.Context(), c,
+		[]Rejection{{d.all[7], "rejected", "bad label"}, {d.all[2], "rejected", "worse"}}, KeySet{d.all[3], d.all[9]}))
+	want := KeySet{d.all[0], d.all[1], d.all[4], d.all[5], d.all[6], d.all[8]}
+	if c.State != Accepted || !slices.Equal(c.Keys, want) || c.Contiguous {
+		t.Errorf("got %+v, want rows %v", c, want)
+	}
+	d.check(slices.Concat(KeySet{d.all[3], d.all[9]}, d.all[10:]), c)
+	if got, want := d.letters(), []string{d.letter(7, "rejected", "bad label"), d.letter(2, "rejected", "worse")}; !slices.Equal(got, want) {
+		t.Errorf("dead letters:\ngot  %q\nwant %q", got, want)
+	}
+	// The rows that stay are anybody's again.
+	other := d.record(false, d.all[3], d.all[9])
+	d.do(d.ob.MarkUploaded(t.Context(), other, nil, nil))
+	d.check(d.all[10:], c, other)
+}
+
+func TestMarkUploaded_Nothing(t *testing.T) {
+	t.Parallel()
+	f := func(name string, rejected, again int, pendingFrom int) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := newDelivery(t)
+			c := d.record(true, d.all[:rejected+again]...)
+			var refused []Rejection
+			for _, k := range d.all[:rejected] {
+				refused = append(refused, Rejection{Key: k, Reason: "rejected"})
+			}
+			d.do(d.ob.MarkUploaded(t.Context(), c, refused, slices.Clone(d.all[rejected:rejected+again])))
+			if c.State != Rejected || len(c.Keys) != 0 || d.settledMS(c) != d.wall.UnixMilli() {
+				t.Errorf("got %+v", c)
+			}
+			d.check(d.all[pendingFrom:], c)
+			if got := len(d.letters()); got != rejected {
+				t.Errorf("%d dead letters, want %d", got, rejected)
+			}
+			if open, err := d.ob.OpenChunks(t.Context()); err != nil || len(open) != 0 {
+				t.Errorf("%d open chunks, %v, want none", len(open), err)
+			}
+		})
+	}
+	f("all rejected", 3, 0, 3)
+	f("all again", 0, 3, 0)
+	f("half and half", 3, 4, 3)
+}
+
+// TestMarkUploaded_LateRow: the clock went back, and a row came into the range of
+// a chunk that was all there was. It must not count as sent.
+func TestMarkUploaded_LateRow(t *testing.T) {
+	t.Parallel()
+	for _, mark := range []string{"MarkUploaded", "MarkVerified"} {
+		d := newDelivery(t)
+		c := d.record(true, d.all...)
+		late := NewSeries("device", "late", Number)
+		mustInsert(t, d.in, tick0.Add(1500*time.Millisecond), []Sample{{Series: late, Value: 1}})
+		if mark == "MarkUploaded" {
+			d.do(d.ob.MarkUploaded(t.Context(), c, nil, nil))
+		} else {
+			d.do(d.ob.MarkVerified(t.Context(), c))
+		}
+		d.check(KeySet{PackKey(tick0.UnixMilli()+1500, late.id)}, c)
+	}
+}
+
+// TestMarkUploaded_RowsAreGone: the size budget took rows of a chunk away.
+func TestMarkUploaded_RowsAreGone(t *testing.T) {
+	t.Parallel()
+	for _, contiguous := range []bool{true, false} {
+		d := newDelivery(t)
+		c := d.record(contiguous, d.all[:20]...)
+		mustExec(t, d.db, "DELETE FROM metrics WHERE dedup_key <= ?", int64(d.all[4]))
+		d.do(d.ob.MarkUploaded(t.Context(), c, nil, nil))
+		if got := pendingKeys(t, d.ob, 1000, nil); !slices.Equal(got, d.all[20:]) {
+			t.Errorf("contiguous %v: pending %v, want %v", contiguous, got, d.all[20:])
+		}
+	}
+}
+
+func TestMarkVerified_ReplyWasLost(t *testing.T) {
+	t.Parallel()
+	for _, contiguous := range []bool{true, false} {
+		d := newDelivery(t)
+		c := d.record(contiguous, d.all[5:25]...)
+		d.do(d.ob.MarkVerified(t.Context(), c))
+		if c.State != Verified || d.settledMS(c) != d.wall.UnixMilli() {
+			t.Errorf("got %+v", c)
+		}
+		d.check(slices.Concat(d.all[:5], d.all[25:]), c)
+	}
+}
+
+func TestRequeue(t *testing.T) {
+	t.Parallel()
+	f := func(name string, accepted bool, missing ...int) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := newDelivery(t)
+			before := d.record(true, d.all[:10]...)
+			d.do(d.ob.MarkUploaded(t.Context(), before, nil, nil))
+			c := d.record(true, d.all[10:30]...)
+			if accepted {
+				c.HTTPStatus, c.Accepted = 204, d.wall
+				d.do(d.ob.MarkUploaded(t.Context(), c, nil, nil))
+			}
+			var keys KeySet
+			for _, i := range missing {
+				keys = append(keys, d.all[10+i])
+			}
+			c.Resends++
+			d.wall = d.wall.Add(time.Minute)
+			d.do(d.ob.Requeue(t.Context(), c, keys))
+			if c.State != Requeued || !slices.Equal(c.Keys, keys) || c.Contiguous || d.settledMS(c) != d.wall.UnixMilli() {
+				t.Errorf("got %+v, want rows %v", c, keys)
+			}
+			d.check(slices.Concat(keys, d.all[30:]), before, c)
+
+			// It goes out once more, in another body, and arrives.
+			c.Bytes, c.Created = 77, d.wall
+			d.do(d.ob.RecordSending(t.Context(), c))
+			if c.State != Sending || d.settledMS(c) != nil {
+				t.Errorf("got %+v, settled %v", c, d.settledMS(c))
+			}
+			d.check(slices.Concat(keys, d.all[30:]), c)
+			d.do(d.ob.MarkUploaded(t.Context(), c, nil, nil))
+			d.do(d.ob.MarkVerified(t.Context(), c))
+			d.check(d.all[30:], before, c)
+		})
+	}
+	everything := make([]int, 20)
+	for i := range everything {
+		everything[i] = i
+	}
+	f("sending, some missing", false, 3, 7, 19)
+	f("sending, all missing", false, everything...)
+	f("accepted, one missing", true, 0)
+	f("accepted, some missing", true, 3, 7, 19)
+	f("accepted, all missing", true, everything...)
+}
+
+func TestRequeue_NothingMissing(t *testing.T) {
+	t.Parallel()
+	d := newDelivery(t)
+	c := d.record(true, d.all[:10]...)
+	d.do(d.ob.Requeue(t.Context(), c, nil))
+	if c.State != Verified || len(c.Keys) != 10 {
+		t.Errorf("got %+v, want a verified chunk", c)
+	}
+	d.check(d.all[10:], c)
+}
+
+func TestWithdraw(t *testing.T) {
+	t.Parallel()
+	d := newDelivery(t)
+	c, other := d.record(true, d.all[:10]...), d.record(true, d.all[10:20]...)
+	id := c.ID
+	d.do(d.ob.Withdraw(t.Context(), c))
+	d.check(d.all, other)
+	if got := queryInt(t, d.db, "SELECT count(*) FROM upload_checkpoints WHERE id = ?", id); got != 0 || c.ID != 0 {
+		t.Errorf("the chunk is still recorded, id %d", c.ID)
+	}
+	// It can be recorded anew.
+	d.do(d.ob.RecordSending(t.Context(), c))
+	d.check(d.all, c, other)
+
+	// Of one whose rows were thought delivered.
+	d.do(d.ob.MarkUploaded(t.Context(), c, nil, nil))
+	d.check(d.all[10:])
+	d.do(d.ob.Withdraw(t.Context(), c))
+	d.check(d.all)
+}
+
+func TestBury(t *testing.T) {
+	t.Parallel()
+	d := newDelivery(t)
+	d.do(d.ob.Bury(t.Context(), nil))
+	d.check(d.all)
+	d.do(d.ob.Bury(t.Context(), []Rejection{
+		{d.all[0], "too_large", "one sample of 300 KiB"}, {d.all[20], "no_value", ""},
+		{d.all[20], "again", "is not there any more"}, {PackKey(1, 1), "unknown", ""},
+	}))
+	d.check(slices.Concat(d.all[1:20], d.all[21:]))
+	if got, want := d.letters(), []string{d.letter(0, "too_large", "one sample of 300 KiB"), d.letter(20, "no_value", "")}; !slices.Equal(got, want) {
+		t.Errorf("dead letters:\ngot  %q\nwant %q", got, want)
+	}
+}
+
+func TestMarkUnsendable(t *testing.T) {
+	t.Parallel()
+	d := newDelivery(t)
+	text := NewSeries("device", "system.kernel_release", Text)
+	mustInsert(t, d.in, tick0.Add(time.Millisecond), []Sample{{Series: text, Text: "6.1.0"}})
+	key := PackKey(tick0.UnixMilli()+1, text.id)
+	d.check(append(slices.Clone(d.all), key).Sorted())
+	d.do(d.ob.MarkUnsendable(t.Context(), KeySet{key}))
+	d.check(d.all)
+	d.do(d.ob.MarkUnsendable(t.Context(), nil))
+	d.check(d.all)
+	if got := queryLines(t, d.db, "SELECT value_text, uploaded FROM metric_rows WHERE value_type = 1"); !slices.Equal(got, []string{line("6.1.0", int64(1))}) {
+		t.Errorf("got %q", got)
+	}
+	// A text that is rejected is still readable afterwards.
+	mustInsert(t, d.in, tick0.Add(2*time.Millisecond), []Sample{{Series: text, Text: "6.2.0"}})
+	d.do(d.ob.Bury(t.Context(), []Rejection{{Key: PackKey(tick0.UnixMilli()+2, text.id), Reason: "r"}}))
+	if got := queryLines(t, d.db, "SELECT value, value_text, value_type FROM dead_letters"); !slices.Equal(got, []string{line(nil, "6.2.0", int64(1))}) {
+		t.Errorf("got %q", got)
+	}
+}
+
+// TestDelivery_FailedTransaction lets each operation fail at its last statement
+// and wants the file and the chunk as they were.
+func TestDelivery_FailedTransaction(t *testing.T) {
+	t.Parallel()
+	f := func(name, trigger, prefix string, fail func(d *delivery, c *Chunk) error) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := newDelivery(t)
+			mustInsert(t, d.in, tick0.Add(-time.Second), samples(numberSeries(1), 1)) // the mark is not where it will be
+			c := d.record(true, d.all[:20]...)
+			mustExec(t, d.db, "CREATE TRIGGER fault BEFORE "+trigger+" BEGIN SELECT RAISE(ABORT, 'boom'); END")
+			before, chunk := dump(t, d.db), *c
+			chunk.Keys = slices.Clone(c.Keys)
+			err := fail(d, c)
+			if err == nil || !strings.HasPrefix(err.Error(), prefix+": ") || !strings.Contains(err.Error(), "boom") {
+				t.Errorf("got %v, want %s: ... boom", err, prefix)
+			}
+			if !reflect.DeepEqual(*c, chunk) {
+				t.Errorf("the chunk changed:\ngot  %+v\nwant %+v", *c, chunk)
+			}
+			if after := dump(t, d.db); after != before {
+				t.Errorf("the file changed:\n%s", diff(after, before))
+			}
+			mustExec(t, d.db, "DROP TRIGGER fault")
+			if err := fail(d, c); err != nil {
+				t.Errorf("without the fault: %v", err)
+			}
+			checkConsistent(t, d.db)
+			checkLedger(t, d.ob)
+		})
+	}
+	const lastOne = "UPDATE ON outbox"
+	f("MarkUploaded", lastOne, "record chunk as accepted", func(d *delivery, c *Chunk) error {
+		return d.ob.MarkUploaded(d.t.Context(), c, nil, nil)
+	})
+	f("MarkUploaded, in part", lastOne, "record chunk as accepted", func(d *delivery, c *Chunk) error {
+		return d.ob.MarkUploaded(d.t.Context(), c, []Rejection{{Key: d.all[3], Reason: "r"}}, KeySet{d.all[4]})
+	})
+	f("MarkUploaded, nothing of it", lastOne, "record chunk as rejected", func(d *delivery, c *Chunk) error {
+		return d.ob.MarkUploaded(d.t.Context(), c, nil, slices.Clone(d.all[:20]))
+	})
+	f("MarkVerified", lastOne, "record chunk as verified", func(d *delivery, c *Chunk) error {
+		return d.ob.MarkVerified(d.t.Context(), c)
+	})
+	f("Requeue", lastOne, "record chunk as requeued", func(d *delivery, c *Chunk) error {
+		return d.ob.Requeue(d.t.Context(), c, slices.Clone(d.all[5:10]))
+	})
+	f("Withdraw", "DELETE ON upload_checkpoints", "withdraw chunk", func(d *delivery, c *Chunk) error {
+		return d.ob.Withdraw(d.t.Context(), c)
+	})
+	f("Bury", lastOne, "move to dead letters", func(d *delivery, _ *Chunk) error {
+		return d.ob.Bury(d.t.Context(), []Rejection{{Key: d.all[30], Reason: "r"}})
+	})
+	f("MarkUnsendable", lastOne, "mark text rows", func(d *delivery, _ *Chunk) error {
+		return d.ob.MarkUnsendable(d.t.Context(), d.all[30:31])
+	})
+	f("RecordSending again", "UPDATE ON upload_checkpoints", "record chunks", func(d *delivery, c *Chunk) error {
+		return d.ob.RecordSending(d.t.Context(), c)
+	})
+}
+
+// TestRecordSending_Failed: of several chunks none has an id unless all have one.
+func TestRecordSending_Failed(t *testing.T) {
+	t.Parallel()
+	d := newDelivery(t)
+	again := d.record(true, d.all[:5]...)
+	d.do(d.ob.Requeue(t.Context(), again, d.all[:5]))
+	before := dump(t, d.db)
+	first, second := newChunk(d.all[5:10], true), newChunk(d.all[10:15], true)
+	first.State = Sending // whatever stands there
+	second.BatchID = first.BatchID
+	err := d.ob.RecordSending(t.Context(), again, first, second)
+	if err == nil || !strings.Contains(err.Error(), "UNIQUE") {
+		t.Fatalf("got %v, want a UNIQUE violation", err)
+	}
+	if again.ID == 0 || again.State != Requeued || first.ID != 0 || second.ID != 0 || second.State != "" {
+		t.Errorf("got %+v, %+v, %+v", again, first, second)
+	}
+	if after := dump(t, d.db); after != before {
+		t.Errorf("the file changed:\n%s", diff(after, before))
+	}
+	second.Index = 1
+	d.do(d.ob.RecordSending(t.Context(), again, first, second))
+	d.check(d.all, again, first, second)
+}
+
+// TestDelivery_UnknownChunk: what is not recorded must not be taken for recorded.
+func TestDelivery_UnknownChunk(t *testing.T) {
+	t.Parallel()
+	d := newDelivery(t)
+	before := dump(t, d.db)
+	for name, op := range map[string]func(c *Chunk) error{
+		"RecordSending": func(c *Chunk) error { return d.ob.RecordSending(t.Context(), c) },
+		"MarkUploaded":  func(c *Chunk) error { return d.ob.MarkUploaded(t.Context(), c, nil, nil) },
+		"MarkVerified":  func(c *Chunk) error { return d.ob.MarkVerified(t.Context(), c) },
+		"Requeue":       func(c *Chunk) error { return d.ob.Requeue(t.Context(), c, d.all[:1]) },
+	} {
+		c := newChunk(d.all[:5], true)
+		c.ID = 12345
+		if err := op(c); err == nil || !strings.Contains(err.Error(), "chunk 12345 is not in the file") {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	if after := dump(t, d.db); after != before {
+		t.Errorf("the file changed:\n%s", diff(after, before))
+	}
+}
+
+// TestDelivery_FullDisk: no room for a record of what is about to leave.
+func TestDelivery_FullDisk(t *testing.T) {
+	t.Parallel()
+	path := newPath(t)
+	o := options(path)
+	o.MaxPages = 120
+	in, ob := openInserter(t, o, time.Hour), openOutbox(t, o)
+	fill(t, in, numberSeries(100))
+	db := rawDB(t, path)
+	before := dump(t, db)
+	c := newChunk(pendingKeys(t, ob, 10_000, nil), true)
+	err := ob.RecordSending(t.Context(), c)
+	if !errors.Is(err, ErrFull) || c.ID != 0 || c.State != "" {
+		t.Fatalf("got %v, %+v, want ErrFull", err, c)
+	}
+	if after := dump(t, db); after != before {
+		t.Errorf("the file changed:\n%s", diff(after, before))
+	}
+	if want := "record chunks: disk full: "; !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("got %q, want %q", err, want)
+	}
+	checkConsistent(t, db)
+}
+
+func TestOpenChunks_Damaged(t *testing.T) {
+	t.Parallel()
+	d := newDelivery(t)
+	c := d.record(true, d.all[:5]...)
+	mustExec(t, d.db, "UPDATE upload_checkpoints SET row_keys = x'0500'")
+	_, err := d.ob.OpenChunks(t.Context())
+	if want := fmt.Sprintf("read open chunks: chunk %d: row_keys: not ascending keys", c.ID); err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}

@@ -1,0 +1,243 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+)
+
+// Inserter is collectord's handle: it inserts samples and can do nothing else to
+// them. One Inserter per file and process.
+type Inserter struct {
+	o          Options
+	db         *sql.DB
+	session    Session
+	durability time.Duration
+	ended      bool
+	through    Key // up to where inserted rows are booked, see ledger.go
+
+	// Used inside the writer's transaction only.
+	w     *writer
+	stmts insertStatements
+	args  []any     // reused
+	fresh []*Series // got their id in the open transaction
+}
+
+// groupRows is how many rows one INSERT statement takes. A statement costs more
+// than a row: 64 rows at once halve the CPU time of a tick.
+const groupRows = 64
+
+type insertStatements struct {
+	group, row, text, findSeries, addSeries, lowWater *sql.Stmt
+
+	all []*sql.Stmt
+}
+
+// InsertResult says what became of the samples of one Insert.
+type InsertResult struct {
+	Inserted   int // rows that are new in the file
+	Duplicates int // refused: that series has a row at that millisecond
+	Invalid    int // refused: NaN, infinite, a time no key can hold (MaxTimestampMS) or a series too many (MaxSeries)
+}
+
+// OpenInserter opens the file for collectord, makes or upgrades it, and begins a
+// session. durability is how much a power cut may cost: ticks are synced to the
+// disk at least that often, 0 = each one. A killed process loses no committed
+// tick whatever durability says.
+func OpenInserter(ctx context.Context, o Options, durability time.Duration) (*Inserter, error) {
+	o = o.withDefaults()
+	db, err := open(ctx, o, "NORMAL", 2) // the writing connection, and one for readers
+	if err != nil {
+		return nil, err
+	}
+	in := &Inserter{o: o, db: db, durability: durability}
+	if err := in.prepare(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("open store %q: %w", o.Path, classify(err)), in.close())
+	}
+	return in, nil
+}
+
+func (in *Inserter) prepare(ctx context.Context) (err error) {
+	if in.session, err = beginSession(ctx, in.db, in.o); err != nil {
+		return err
+	}
+	if in.w, err = newWriter(ctx, in.db); err != nil {
+		return err
+	}
+	if in.through, err = readThrough(ctx, in.db); err != nil {
+		return err
+	}
+	values := strings.TrimSuffix(strings.Repeat("(?,?,?),", groupRows), ",")
+	const insert = "INSERT INTO metrics (dedup_key, value, session) VALUES "
+	for _, p := range []struct {
+		stmt **sql.Stmt
+		text string
+	}{
+		{&in.stmts.group, insert + values + " ON CONFLICT DO NOTHING"},
+		{&in.stmts.row, insert + "(?,?,?) ON CONFLICT DO NOTHING"},
+		{&in.stmts.text, "INSERT INTO metrics (dedup_key, value_text, session) VALUES (?,?,?) ON CONFLICT DO NOTHING"},
+		{&in.stmts.findSeries, "SELECT id FROM series WHERE dedup_key = ?"},
+		{&in.stmts.addSeries, "INSERT INTO series (dedup_key, name, tags, device_id, value_type) VALUES (?,?,?,?,?) RETURNING id"},
+		{&in.stmts.lowWater, "UPDATE outbox SET low_water = ?1 WHERE low_water > ?1"},
+	} {
+		if *p.stmt, err = in.w.conn.PrepareContext(ctx, p.text); err != nil {
+			return err
+		}
+		in.stmts.all = append(in.stmts.all, *p.stmt)
+	}
+	in.args = make([]any, 0, 3*groupRows)
+	return nil
+}
+
+// Session returns the run that this handle began.
+func (in *Inserter) Session() Session { return in.session }
+
+// Insert stores the samples of one tick in one transaction: all of them or, on
+// an error, none. A sample whose series already has a row at that millisecond
+// is refused and counted, so inserting a tick again is harmless.
+//
+// Errors wrap ErrFull, ErrBusy, ErrReadOnly or ErrDamaged where they apply; the
+// caller may try again with the same samples. Not for use by several goroutines
+// at once.
+func (in *Inserter) Insert(ctx context.Context, ts time.Time, samples []Sample) (r InsertResult, err error) {
+	ms := ts.UnixMilli()
+	if ms < 0 || ms > MaxTimestampMS {
+		return InsertResult{Invalid: len(samples)}, nil
+	}
+	in.fresh = in.fresh[:0]
+	through := in.through
+	err = in.w.tx(ctx, in.durability, func(ctx context.Context, tx *sql.Tx) (err error) {
+		r = InsertResult{}
+		if err := in.insertRows(ctx, ms, samples, &r); err != nil || r.Inserted == 0 {
+			return err
+		}
+		through, err = bookTick(ctx, tx, through, ms, r.Inserted, in.w.full)
+		return err
+	})
+	if err != nil {
+		for _, s := range in.fresh {
+			s.id = 0 // the row it points at was rolled back
+		}
+		return InsertResult{}, fmt.Errorf("insert: %w", err)
+	}
+	in.through = through
+	return r, nil
+}
+
+func (in *Inserter) insertRows(ctx context.Context, ms int64, samples []Sample, r *InsertResult) error {
+	lowest := Key(math.MaxInt64)
+	args := in.args[:0]
+	for i := range samples {
+		s := &samples[i]
+		if s.Series.Type == Number && (math.IsNaN(s.Value) || math.IsInf(s.Value, 0)) {
+			r.Invalid++
+			continue
+		}
+		if s.Series.id == 0 {
+			err := in.resolve(ctx, s.Series)
+			if errors.Is(err, errTooManySeries) {
+				r.Invalid++
+				continue
+			}
+			if err != nil {
+				return err
+			}
+		}
+		key := PackKey(ms, s.Series.id)
+		lowest = min(lowest, key)
+		if s.Series.Type == Text {
+			if err := r.exec(ctx, in.stmts.text, 1, int64(key), s.Text, in.session.ID); err != nil {
+				return err
+			}
+			continue
+		}
+		args = append(args, int64(key), s.Value, in.session.ID)
+		if len(args) == 3*groupRows {
+			if err := r.exec(ctx, in.stmts.group, groupRows, args...); err != nil {
+				return err
+			}
+			args = args[:0]
+		}
+	}
+	for ; len(args) > 0; args = args[3:] {
+		if err := r.exec(ctx, in.stmts.row, 1, args[:3]...); err != nil {
+			return err
+		}
+	}
+	if r.Inserted == 0 {
+		return nil
+	}
+	// The clock may have gone back since shipperd last looked: it must look
+	// there again, and must learn that together with the rows.
+	_, err := in.stmts.lowWater.ExecContext(ctx, int64(lowest))
+	return err
+}
+
+// exec runs an INSERT of n rows and counts which of them were new.
+func (r *InsertResult) exec(ctx context.Context, stmt *sql.Stmt, n int, args ...any) error {
+	res, err := stmt.ExecContext(ctx, args...)
+	if err != nil {
+		return err
+	}
+	added, err := res.RowsAffected()
+	if err != nil {
+		return err
+	}
+	r.Inserted += int(added)
+	r.Duplicates += n - int(added)
+	return nil
+}
+
+// resolve finds or makes the row of a series.
+func (in *Inserter) resolve(ctx context.Context, s *Series) error {
+	key := SeriesKey(s.Device, s.Name, s.Tags, s.Type)
+	var id int64
+	err := in.stmts.findSeries.QueryRowContext(ctx, key[:]).Scan(&id)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = in.stmts.addSeries.QueryRowContext(ctx, key[:], s.Name, s.Tags, s.Device, int(s.Type)).Scan(&id)
+		if isCheckFailure(err) {
+			return errTooManySeries
+		}
+	}
+	if err != nil {
+		return err
+	}
+	s.id = id
+	in.fresh = append(in.fresh, s)
+	return nil
+}
+
+// EndSession records that the run stops in order: the last write. Close does it
+// too; call it before a final checkpoint.
+func (in *Inserter) EndSession(ctx context.Context) error {
+	if in.ended {
+		return nil
+	}
+	if err := in.session.end(ctx, in.db, in.o); err != nil {
+		return err
+	}
+	in.ended = true
+	return nil
+}
+
+// Close ends the session in order and closes the file. Checkpoint first if the
+// file should be left without a WAL.
+func (in *Inserter) Close(ctx context.Context) error {
+	return errors.Join(in.EndSession(ctx), in.close())
+}
+
+// close frees the statements first: the pool does not know those of a single
+// connection, and a connection with open statements is never really closed.
+func (in *Inserter) close() (err error) {
+	for _, stmt := range in.stmts.all {
+		err = errors.Join(err, stmt.Close())
+	}
+	if in.w != nil {
+		err = errors.Join(err, in.w.close())
+	}
+	return errors.Join(err, in.db.Close())
+}

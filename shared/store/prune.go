@@ -1,0 +1,83 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+)
+
+// Prune deletes up to limit delivered rows older than before, oldest first, and
+// returns how many. It never touches a row that is pending, or that belongs to a
+// chunk whose fate is open, or any row after such a one. The chunks' records go
+// with their rows.
+func (ob *Outbox) Prune(ctx context.Context, before time.Time, limit int) (n int, err error) {
+	end := min(max(before.UnixMilli(), 0), MaxTimestampMS) << seriesBits
+	err = ob.w.tx(ctx, unsynced, func(ctx context.Context, tx *sql.Tx) error {
+		proven, err := provenBelow(ctx, tx)
+		if err != nil {
+			return err
+		}
+		safe := min(end, int64(proven))
+		if n, err = deleteOldest(ctx, tx, safe, limit, accountVerified); err != nil || n == 0 {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `DELETE FROM upload_checkpoints WHERE state IN ('verified', 'rejected')
+			AND last_key < coalesce((SELECT min(dedup_key) FROM metrics), ?)`, safe)
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("prune: %w", err)
+	}
+	return n, nil
+}
+
+// provenBelow returns the key below which every row is delivered and proven:
+// all is done below the low-water mark, and proven below the first open chunk.
+func provenBelow(ctx context.Context, tx *sql.Tx) (k Key, err error) {
+	err = tx.QueryRowContext(ctx, `SELECT min(low_water, coalesce((SELECT min(first_key) FROM upload_checkpoints
+		WHERE state IN ('sending', 'accepted', 'requeued')), low_water)) FROM outbox`).Scan(&k)
+	return k, err
+}
+
+// deleteOldest deletes up to limit rows below end, oldest first, and books them:
+// texts as texts, numbers to account.
+func deleteOldest(ctx context.Context, tx *sql.Tx, end int64, limit int, account string) (n int, err error) {
+	var text, first, last int64
+	err = tx.QueryRowContext(ctx, `SELECT count(*), count(*) - count(value), coalesce(min(dedup_key), 0), coalesce(max(dedup_key), 0)
+		FROM (SELECT dedup_key, value FROM metrics WHERE dedup_key < ? ORDER BY dedup_key LIMIT ?)`, end, limit).
+		Scan(&n, &text, &first, &last)
+	if err != nil || n == 0 {
+		return n, err
+	}
+	if err := bookLeaving(ctx, tx, Key(first), Key(last), int64(n), +1); err != nil {
+		return n, err
+	}
+	if _, err := tx.ExecContext(ctx, "DELETE FROM metrics WHERE dedup_key BETWEEN ? AND ?", first, last); err != nil {
+		return n, err
+	}
+	if err := book(ctx, tx, account, int64(n)-text); err != nil {
+		return n, err
+	}
+	return n, book(ctx, tx, accountText, text)
+}
+
+// CountUploaded returns how many samples of the span, both ends inclusive, in
+// milliseconds, were answered as accepted, and the devices the file knows.
+func (ob *Outbox) CountUploaded(ctx context.Context, fromMS, toMS int64) (n int64, devices []string, err error) {
+	err = ob.db.QueryRowContext(ctx, "SELECT count(value) FROM metrics WHERE dedup_key BETWEEN ? AND ? AND uploaded = 1",
+		int64(PackKey(fromMS, 0)), int64(PackKey(toMS, MaxSeries))).Scan(&n)
+	if err != nil {
+		return 0, nil, fmt.Errorf("count uploaded rows: %w", classify(err))
+	}
+	ob.mu.Lock()
+	defer ob.mu.Unlock()
+	seen := map[string]bool{}
+	for _, s := range ob.series {
+		if !seen[s.Device] {
+			seen[s.Device] = true
+			devices = append(devices, s.Device)
+		}
+	}
+	return n, devices, nil
+}

@@ -1,0 +1,232 @@
+// Package store is the database file that the two daemons share, and the only
+// package with SQL in it. It promises that a committed sample is in the file
+// until it is proven delivered, moved to the dead letters with a reason, or
+// dropped by the size budget and counted; that a sample is never stored twice;
+// and that neither daemon ever sees the other's work half done.
+//
+// collectord gets an Inserter, shipperd an Outbox: what a daemon may do is a
+// type. A sample is one row of table metrics, whose key packs its millisecond
+// and its series (see PackKey); migrations/0006_compact.sql has the tables.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"belabox-metrics/migrations"
+	"belabox-metrics/shared/lock"
+)
+
+// Options say which file and who opens it.
+type Options struct {
+	Path    string           // absolute path of the database file; made when missing
+	Daemon  string           // "collectord" or "shipperd"; goes into table sessions
+	Version string           // of the program; goes into table sessions
+	Log     *slog.Logger     // nil = discard
+	Now     func() time.Time // nil = time.Now; only for times that are stored
+
+	// MaxPages bounds the database file in pages (SQLite's max_page_count), so
+	// that a test can fill a disk that is not full. 0 = unbounded.
+	MaxPages int
+}
+
+func (o Options) withDefaults() Options {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return o
+}
+
+const (
+	// applicationID marks the file as ours in its header, set by migration 6.
+	applicationID = 1113946212
+	firstMarked   = 6
+
+	// busyTimeout is how long a statement waits for the other daemon's write.
+	// Transactions last milliseconds; only a checkpoint on a slow card or an
+	// upgrade comes near it.
+	busyTimeout = 10 * time.Second
+
+	// newPageSize is the page size of files made from now on; a file keeps the
+	// size it was born with. Rows are small and each commit writes whole pages to
+	// the WAL, so small pages wear a card less (docs/decisions/0002).
+	newPageSize = 1024
+)
+
+// minSQLite is the first release without the WAL-reset bug, which can corrupt a
+// database that two connections write and checkpoint.
+// https://sqlite.org/releaselog/3_51_3.html
+var minSQLite = []int{3, 51, 3}
+
+// open opens the file, makes it when it is missing, and brings its schema up to
+// date. Settings stand in the DSN because a PRAGMA sent by Exec reaches one
+// pooled connection only. conns bounds the pool; connections are kept, since
+// opening one costs more than a tick.
+func open(ctx context.Context, o Options, synchronous string, conns int) (db *sql.DB, err error) {
+	if !filepath.IsAbs(o.Path) {
+		return nil, fmt.Errorf("open store %q: the path must be absolute", o.Path)
+	}
+	if err := prepareFile(o.Path); err != nil {
+		return nil, err
+	}
+	var migrateLock *lock.Lock
+	defer func() {
+		if migrateLock != nil {
+			err = errors.Join(err, migrateLock.Release())
+		}
+	}()
+	takeLock := func() (err error) {
+		if migrateLock == nil {
+			migrateLock, err = lock.AcquireWait(ctx, o.Path+".migrate.lock")
+		}
+		return err
+	}
+	if db, err = sql.Open("sqlite", dsn(o, synchronous)); err != nil {
+		return nil, fmt.Errorf("open store %q: %w", o.Path, err)
+	}
+	db.SetMaxOpenConns(conns)
+	db.SetMaxIdleConns(conns)
+	if err = checkFile(ctx, db); err == nil {
+		err = useWAL(ctx, db, takeLock)
+	}
+	if err == nil {
+		err = migrate(ctx, db, o, migrations.All(), takeLock)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open store %q: %w", o.Path, classify(err)), db.Close())
+	}
+	return db, nil
+}
+
+// prepareFile makes the folder and, where there is no file yet, an empty one
+// readable by owner and group only; SQLite gives -wal and -shm the same mode. It
+// opens no file that is there: closing it would drop all locks that SQLite holds
+// on it in this process (https://sqlite.org/howtocorrupt.html, 2.2).
+func prepareFile(path string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+		return fmt.Errorf("open store %q: %w; make the folder or set storage.path to one this user may write", path, err)
+	}
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return createFile(path)
+	}
+	if err != nil {
+		return fmt.Errorf("open store %q: %w", path, err)
+	}
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("open store %q: it is no regular file; set storage.path to the name of a file", path)
+	}
+	return nil
+}
+
+func createFile(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o640)
+	if errors.Is(err, fs.ErrExist) {
+		return nil // the other daemon was faster
+	}
+	if err != nil {
+		return fmt.Errorf("open store %q: %w; this user must be able to write the folder", path, err)
+	}
+	return f.Close()
+}
+
+func dsn(o Options, synchronous string) string {
+	pragma := func(name string, value any) string { return fmt.Sprintf("%s(%v)", name, value) }
+	q := url.Values{
+		"_txlock":      {"immediate"}, // a deferred transaction that turns to writing fails at once with BUSY_SNAPSHOT
+		"_synchronous": {synchronous},
+		"_pragma": {
+			pragma("busy_timeout", busyTimeout.Milliseconds()),
+			pragma("page_size", newPageSize),
+			pragma("wal_autocheckpoint", 0), // one daemon checkpoints, by its own clock: Checkpointer
+			pragma("cache_size", -1024),     // KiB
+			pragma("foreign_keys", 1),
+			pragma("trusted_schema", 0),
+		},
+	}
+	if o.MaxPages > 0 {
+		q["_pragma"] = append(q["_pragma"], pragma("max_page_count", o.MaxPages))
+	}
+	return (&url.URL{Scheme: "file", Path: o.Path, RawQuery: q.Encode()}).String()
+}
+
+// checkFile refuses an SQLite library with a known corruption bug and a file
+// that belongs to another program.
+func checkFile(ctx context.Context, db *sql.DB) error {
+	var version string
+	if err := db.QueryRowContext(ctx, "SELECT sqlite_version()").Scan(&version); err != nil {
+		return err
+	}
+	if err := checkSQLiteVersion(version); err != nil {
+		return err
+	}
+	var app, schema, tables int
+	err := db.QueryRowContext(ctx, `SELECT (SELECT application_id FROM pragma_application_id),
+		(SELECT user_version FROM pragma_user_version), (SELECT count(*) FROM sqlite_schema)`).Scan(&app, &schema, &tables)
+	if err != nil {
+		return err
+	}
+	switch {
+	case app == 0 && schema == 0 && tables == 0:
+		return nil // empty
+	case app == applicationID && schema >= firstMarked:
+		return nil
+	case app == 0 && 0 < schema && schema < firstMarked:
+		var ours int
+		err := db.QueryRowContext(ctx, `SELECT count(*) FROM pragma_table_info('metrics')
+			WHERE name IN ('timestamp_ms', 'name', 'value', 'tags', 'device_id')`).Scan(&ours)
+		if err != nil || ours == 5 {
+			return err
+		}
+	}
+	return ErrForeign
+}
+
+// useWAL brings the file into WAL mode, which it then keeps. The setting is not
+// in the DSN: it is written into the file, which may turn out to be another
+// program's. The busy timeout does not cover the change: one process at a time.
+func useWAL(ctx context.Context, db *sql.DB, takeLock func() error) error {
+	var mode string
+	if err := db.QueryRowContext(ctx, "PRAGMA journal_mode").Scan(&mode); err != nil || mode == "wal" {
+		return err
+	}
+	if err := takeLock(); err != nil {
+		return err
+	}
+	if err := db.QueryRowContext(ctx, "PRAGMA journal_mode = WAL").Scan(&mode); err != nil {
+		return err
+	}
+	if mode != "wal" {
+		return fmt.Errorf("journal mode stays %q: the file system cannot share memory between processes; use a local one", mode)
+	}
+	return nil
+}
+
+func checkSQLiteVersion(version string) error {
+	var have []int
+	for part := range strings.SplitSeq(version, ".") {
+		n, err := strconv.Atoi(part)
+		if err != nil {
+			return fmt.Errorf("sqlite version %q: %w", version, err)
+		}
+		have = append(have, n)
+	}
+	if slices.Compare(have, minSQLite) < 0 {
+		return fmt.Errorf("sqlite %s can corrupt a database that two processes write (WAL-reset bug): 3.51.3 or newer is needed", version)
+	}
+	return nil
+}

@@ -1,0 +1,91 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"math"
+	"sync"
+	"time"
+)
+
+// writer is the one connection through which a handle writes, so that prepared
+// statements and the synchronous setting hold. Transactions are IMMEDIATE
+// (_txlock in the DSN) and wait for the other daemon's.
+type writer struct {
+	mu       sync.Mutex // held for a whole transaction
+	conn     *sql.Conn
+	full     bool      // synchronous of conn is FULL now; NORMAL otherwise
+	lastSync time.Time // monotonic; when a synced commit last ended
+}
+
+func newWriter(ctx context.Context, db *sql.DB) (*writer, error) {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := conn.ExecContext(ctx, "PRAGMA synchronous = NORMAL"); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return &writer{conn: conn, lastSync: time.Now()}, nil
+}
+
+// What a power cut may take back, for writer.tx.
+const (
+	nothing  time.Duration = 0             // the commit is on the disk when tx returns
+	unsynced time.Duration = math.MaxInt64 // until someone's next synced commit
+)
+
+// tx runs fn in one transaction. loses is what a power cut may take back: the
+// commit is synced when this handle's last synced commit is that old. A synced
+// commit takes all earlier ones of both daemons along, because they stand before
+// it in the same WAL. A killed process loses nothing in either case.
+//
+// A begun transaction is not cancelled by ctx: it takes milliseconds, and the
+// driver would start a goroutine for each statement to watch ctx.
+func (w *writer) tx(ctx context.Context, loses time.Duration, fn func(ctx context.Context, tx *sql.Tx) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	ctx = context.WithoutCancel(ctx)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.setFull(ctx, time.Since(w.lastSync) >= loses); err != nil {
+		return classify(err)
+	}
+	tx, err := w.conn.BeginTx(ctx, nil)
+	if err != nil {
+		return classify(err)
+	}
+	if err := fn(ctx, tx); err != nil {
+		return errors.Join(classify(err), tx.Rollback())
+	}
+	if err := tx.Commit(); err != nil {
+		// A COMMIT that fails on a full disk or a busy file leaves the
+		// transaction open; Rollback of a finished sql.Tx would do nothing.
+		_, _ = w.conn.ExecContext(ctx, "ROLLBACK") // an error says there was none
+		return classify(err)
+	}
+	if w.full {
+		w.lastSync = time.Now()
+	}
+	return nil
+}
+
+// setFull changes synchronous outside a transaction: inside one SQLite ignores it.
+func (w *writer) setFull(ctx context.Context, full bool) error {
+	if full == w.full {
+		return nil
+	}
+	mode := "NORMAL"
+	if full {
+		mode = "FULL"
+	}
+	if _, err := w.conn.ExecContext(ctx, "PRAGMA synchronous = "+mode); err != nil {
+		return err
+	}
+	w.full = full
+	return nil
+}
+
+func (w *writer) close() error { return w.conn.Close() }
