@@ -1,0 +1,214 @@
+// Package daemon is the frame that both daemons share: the same flags, the same
+// exit codes, one process per database, and an orderly end. Learn one, know both.
+//
+// It promises that a wrong command line or configuration changes nothing and
+// ends with code 2, that the work starts only with the lock held, and that the
+// first SIGTERM or SIGINT drains while the second kills.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"strings"
+
+	"belabox-metrics/shared/buildinfo"
+	"belabox-metrics/shared/config"
+	"belabox-metrics/shared/lock"
+	"belabox-metrics/shared/logx"
+	"belabox-metrics/shared/run"
+)
+
+// Exit codes of the daemons.
+const (
+	ExitOK      = 0
+	ExitFailure = 1 // it could not work, or what was asked is not so
+	ExitUsage   = 2 // wrong command line or configuration; nothing was touched
+)
+
+// Program is one daemon.
+type Program struct {
+	Name    string
+	Summary string // one line for -help
+	// Serve works until ctx ends. It runs with the lock held.
+	Serve func(ctx context.Context, env Env) error
+	// Commands are the other things the program can do, in the order -help lists them.
+	Commands []Command
+}
+
+// Command is something a program does once instead of serving.
+type Command struct {
+	Name    string // a word, or a flag when it begins with "-"
+	Summary string
+	Locked  bool // needs the database for itself, like the daemon
+	Run     func(ctx context.Context, env Env) error
+}
+
+// Env is what a program gets to work with.
+type Env struct {
+	Config  config.Config
+	Log     *slog.Logger
+	Secrets *logx.Secrets // whatever is added here never shows in Log
+	Args    []string      // behind the command's name
+	Stdout  io.Writer
+	Stderr  io.Writer
+}
+
+// UsageError is an error that ends the program with ExitUsage.
+type UsageError struct{ Text string }
+
+func (e *UsageError) Error() string { return e.Text }
+
+// ErrSilent ends the program with ExitFailure when everything has been said.
+var ErrSilent = errors.New("failed")
+
+// Main runs the program and returns its exit code.
+func (p Program) Main(args []string, stdout, stderr io.Writer) int {
+	opt, err := p.parse(args, stdout)
+	if errors.Is(err, flag.ErrHelp) {
+		return ExitOK
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "%s: %v\nTry '%s -help'.\n", p.Name, err, p.Name)
+		return ExitUsage
+	}
+	switch {
+	case opt.version:
+		fmt.Fprintln(stdout, buildinfo.String(p.Name))
+		return ExitOK
+	case opt.printConfig:
+		stdout.Write(config.DefaultYAML()) //nolint:errcheck // a closed pipe is the reader's wish
+		return ExitOK
+	}
+	cfg, err := config.Load(opt.config)
+	if err != nil {
+		fmt.Fprintf(stderr, "%s: configuration:\n%v\n", p.Name, err)
+		return ExitUsage
+	}
+	if opt.checkConfig {
+		fmt.Fprintf(stdout, "%s: configuration is fine\n", p.Name)
+		return ExitOK
+	}
+	secrets := new(logx.Secrets)
+	log, err := logx.New(secrets.Writer(stderr), cfg.Logging.Level, cfg.Logging.Format)
+	if err != nil {
+		fmt.Fprintf(stderr, "%s: %v\n", p.Name, err)
+		return ExitUsage
+	}
+	env := Env{Config: cfg, Log: log, Secrets: secrets, Args: opt.args, Stdout: stdout, Stderr: stderr}
+	return p.exitCode(env, p.work(env, opt.command))
+}
+
+// work serves or runs one command, with the lock where it is needed.
+func (p Program) work(env Env, command *Command) (err error) {
+	ctx, stop := run.Signals(context.Background())
+	defer stop()
+	defer context.AfterFunc(ctx, func() {
+		env.Log.Info("stopping: what is under way is finished, a second signal kills", "cause", context.Cause(ctx))
+	})()
+	if command == nil || command.Locked {
+		held, err := lock.Acquire(env.Config.Storage.Path + "." + p.Name + ".lock")
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, held.Release()) }()
+	}
+	// The frame is a task too: a panic anywhere in it is logged with its stack,
+	// and the lock is released.
+	var g run.Group
+	g.Add(p.Name, func(ctx context.Context) error {
+		if command != nil {
+			return command.Run(ctx, env)
+		}
+		return p.Serve(ctx, env)
+	})
+	return g.Run(ctx)
+}
+
+func (p Program) exitCode(env Env, err error) int {
+	if err == nil {
+		return ExitOK
+	}
+	if usage, ok := errors.AsType[*UsageError](err); ok {
+		fmt.Fprintf(env.Stderr, "%s: %v\n", p.Name, usage)
+		return ExitUsage
+	}
+	if errors.Is(err, ErrSilent) {
+		return ExitFailure
+	}
+	args := []any{logx.Err(err)}
+	if crash, ok := errors.AsType[*run.PanicError](err); ok {
+		args = append(args, "stack", string(crash.Stack))
+	}
+	env.Log.Error(p.Name+" stopped by an error", args...)
+	return ExitFailure
+}
+
+type options struct {
+	config                            string
+	version, printConfig, checkConfig bool
+	command                           *Command
+	args                              []string
+}
+
+// parse reads flags and the command's name. Flags may stand before and behind
+// the name, because people type them in both places.
+func (p Program) parse(args []string, help io.Writer) (options, error) {
+	var opt options
+	fs := flag.NewFlagSet(p.Name, flag.ContinueOnError)
+	fs.SetOutput(io.Discard) // errors are printed once, by Main
+	fs.StringVar(&opt.config, "config", "", "")
+	fs.BoolVar(&opt.checkConfig, "check-config", false, "")
+	fs.BoolVar(&opt.printConfig, "print-config", false, "")
+	fs.BoolVar(&opt.version, "version", false, "")
+	for i := range p.Commands {
+		if flagName, isFlag := strings.CutPrefix(p.Commands[i].Name, "-"); isFlag {
+			fs.BoolFunc(flagName, "", func(string) error { opt.command = &p.Commands[i]; return nil })
+		}
+	}
+	if err := fs.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			p.usage(help)
+		}
+		return opt, err
+	}
+	if fs.NArg() == 0 {
+		return opt, nil
+	}
+	name := fs.Arg(0)
+	i := slices.IndexFunc(p.Commands, func(c Command) bool { return c.Name == name })
+	if i < 0 || strings.HasPrefix(name, "-") {
+		return opt, fmt.Errorf("unknown command %q", name)
+	}
+	opt.command = &p.Commands[i]
+	opt.args = fs.Args()[1:]
+	// "-config" behind the command's name means the same as in front of it.
+	if at := slices.IndexFunc(opt.args, func(a string) bool { return strings.TrimLeft(a, "-") == "config" }); at >= 0 {
+		if at+1 == len(opt.args) {
+			return opt, errors.New("flag needs an argument: -config")
+		}
+		opt.config = opt.args[at+1]
+		opt.args = slices.Delete(slices.Clone(opt.args), at, at+2)
+	}
+	return opt, nil
+}
+
+func (p Program) usage(w io.Writer) {
+	fmt.Fprintf(w, "%s - %s\n\nUsage:\n", p.Name, p.Summary)
+	lines := [][2]string{{"[-config FILE]", "serve until SIGTERM or SIGINT; a second signal kills"}}
+	for _, c := range p.Commands {
+		lines = append(lines, [2]string{"[-config FILE] " + c.Name, c.Summary})
+	}
+	lines = append(lines,
+		[2]string{"[-config FILE] -check-config", "check the configuration and exit: 0 fine, 2 faults, each with line and key"},
+		[2]string{"-print-config", "print the defaults, commented, as a file to start from"},
+		[2]string{"-version", "print version and build"})
+	for _, l := range lines {
+		fmt.Fprintf(w, "  %s %-28s %s\n", p.Name, l[0], l[1])
+	}
+	fmt.Fprintf(w, "\nWithout -config the defaults hold. Exit codes: 0 done, 1 failure, 2 wrong usage or configuration.\n")
+}
