@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"belabox-metrics/shared/buildinfo"
+	"belabox-metrics/shared/daemon"
+	"belabox-metrics/shared/health"
+	"belabox-metrics/shared/run"
+	"belabox-metrics/shared/sdnotify"
+	"belabox-metrics/shared/store"
+	"belabox-metrics/shared/wal"
+)
+
+// aliveTicks is how many intervals may pass without a tick before the watchdog
+// is no longer fed; never less than aliveLimit.
+const (
+	aliveTicks = 3
+	aliveLimit = 30 * time.Second
+)
+
+// serve runs collectord until ctx ends. Start order: database, health port,
+// sampling. Stop order: no further tick, the open transaction ends, the WAL is
+// checkpointed, the database closed; then the frame releases the lock.
+func serve(ctx context.Context, env daemon.Env) (err error) {
+	inserter, err := store.OpenInserter(ctx, store.Options{
+		Path: env.Config.Storage.Path, Daemon: "collectord", Version: buildinfo.Version, Log: env.Log,
+	}, env.Config.Storage.Durability)
+	if err != nil {
+		return err
+	}
+	keeper := wal.New(wal.Config{
+		Path:     env.Config.Storage.Path,
+		Interval: env.Config.Storage.WALCheckpointInterval,
+		Size:     env.Config.Storage.WALCheckpointSizeMB << 20,
+		Owner:    true,
+	}, inserter.Checkpoint, env.Log)
+	defer func() {
+		final, cancel := run.Final(ctx)
+		defer cancel()
+		err = errors.Join(err, inserter.EndSession(final))
+		keeper.Final(final)
+		err = errors.Join(err, inserter.Close(final))
+	}()
+
+	scheduler, err := newScheduler(env)
+	if err != nil {
+		return err
+	}
+	progress := health.NewProgress(max(aliveTicks*env.Config.Collection.Interval, aliveLimit), nil)
+	server, err := health.Listen(env.Config.Health.CollectordListen,
+		health.Config{Key: "health.collectord_listen", Progress: progress, Log: env.Log})
+	if err != nil {
+		return err
+	}
+	rec := newRecorder(inserter, env.Log, progress.Beat)
+
+	var g run.Group
+	g.Add("health", server.Run)
+	g.Add("wal", keeper.Run)
+	g.Add("watchdog", func(ctx context.Context) error { return sdnotify.Watchdog(ctx, progress.Alive) })
+	g.Add("collect", func(ctx context.Context) error { return scheduler.Run(ctx, rec.record) })
+	env.Log.Info("collectord started", "version", buildinfo.Version, "session_id", inserter.Session().UUID,
+		"database", env.Config.Storage.Path, "interval_seconds", env.Config.Collection.Interval.Seconds(),
+		"health", "http://"+server.Addr())
+	if err := sdnotify.Ready(); err != nil {
+		env.Log.Warn("systemd was not told that the start is done", "err", err)
+	}
+	err = g.Run(ctx)
+	_ = sdnotify.Stopping() // whoever does not hear it sees the process end
+	env.Log.Info("collectord stopped", "ticks", rec.ticks, "samples", rec.inserted)
+	return err
+}
+

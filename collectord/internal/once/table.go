@@ -1,0 +1,134 @@
+package once
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"belabox-metrics/collectord/internal/sample"
+	"belabox-metrics/collectord/internal/schedule"
+	"belabox-metrics/shared/store"
+)
+
+// row is one line of the table.
+type row struct {
+	name, labels, value string
+	order               int // of the metric in the catalogue
+	group               string
+}
+
+// writeTable writes a table of the samples in the order of the catalogue, with
+// an empty line between collectors. Labels that all samples have from the
+// configuration stand once, above it.
+func writeTable(w io.Writer, tick *schedule.Tick) error {
+	order := make(map[string]int, len(sample.Catalog))
+	for i, m := range sample.Catalog {
+		order[m.Name] = i
+	}
+	rows := make([]row, 0, len(tick.Samples))
+	header := []string{tick.Time.Format("2006-01-02 15:04:05.000 -07:00") + " "}
+	for i := range tick.Samples {
+		s := &tick.Samples[i]
+		metric := &sample.Metric{}
+		at, known := order[s.Series.Name]
+		if known {
+			metric = sample.Catalog[at]
+		} else {
+			at = len(order)
+		}
+		tags, err := store.ParseTags(s.Series.Tags)
+		if err != nil {
+			return err
+		}
+		var own, common []string
+		for _, tag := range tags {
+			text := tag.Name + "=" + strconv.Quote(tag.Value)
+			if !known || slices.Contains(metric.Labels, tag.Name) {
+				own = append(own, text)
+			} else {
+				common = append(common, text)
+			}
+		}
+		if i == 0 {
+			header = append(append(header, "device_id="+strconv.Quote(s.Series.Device)), common...)
+		}
+		rows = append(rows, row{s.Series.Name, strings.Join(own, " "), show(metric, s), at, metric.Collector})
+	}
+	slices.SortStableFunc(rows, func(a, b row) int { return a.order - b.order })
+
+	var nameWidth, labelWidth int
+	for _, r := range rows {
+		nameWidth = max(nameWidth, utf8.RuneCountInString(r.name))
+		labelWidth = max(labelWidth, utf8.RuneCountInString(r.labels))
+	}
+	if _, err := fmt.Fprintln(w, strings.Join(header, " ")); err != nil {
+		return err
+	}
+	for i, r := range rows {
+		gap := ""
+		if i == 0 || r.group != rows[i-1].group {
+			gap = "\n"
+		}
+		if _, err := fmt.Fprintf(w, "%s%-*s  %-*s  %s\n", gap, nameWidth, r.name, labelWidth, r.labels, r.value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// show writes a value with its unit as a person reads it.
+func show(m *sample.Metric, s *store.Sample) string {
+	if s.Series.Type == store.Text {
+		// Quoted only where it must be: a text from a device may hold anything,
+		// also what a terminal takes for a command.
+		if quoted := strconv.Quote(s.Text); quoted != `"`+s.Text+`"` {
+			return quoted
+		}
+		return s.Text
+	}
+	v := s.Value
+	switch {
+	case strings.HasSuffix(m.Name, "_time_seconds"):
+		return time.Unix(int64(v), 0).Format("2006-01-02 15:04:05 -07:00")
+	case m.Unit == "bytes":
+		return scaled(v, 1024, "B", "KiB", "MiB", "GiB", "TiB", "PiB")
+	case m.Unit == "bytes per second":
+		return scaled(v, 1024, "B/s", "KiB/s", "MiB/s", "GiB/s", "TiB/s")
+	case m.Unit == "hertz":
+		return scaled(v, 1000, "Hz", "kHz", "MHz", "GHz")
+	case m.Unit == "seconds" && v >= 60:
+		return time.Duration(v * float64(time.Second)).Round(time.Second).String()
+	case m.Unit == "percent":
+		return number(v) + " %"
+	case m.Unit == "celsius":
+		return number(v) + " °C"
+	case m.Unit == "per second":
+		return number(v) + " /s"
+	case m.Unit == "":
+		return number(v)
+	}
+	return number(v) + " " + m.Unit
+}
+
+// scaled writes v with the largest unit that keeps it at 1 or more.
+func scaled(v, step float64, units ...string) string {
+	i := 0
+	for math.Abs(v) >= step && i < len(units)-1 {
+		v /= step
+		i++
+	}
+	return number(v) + " " + units[i]
+}
+
+// number writes whole numbers whole and others with two decimals.
+func number(v float64) string {
+	if v == math.Trunc(v) {
+		return strconv.FormatFloat(v, 'f', 0, 64)
+	}
+	return strconv.FormatFloat(v, 'f', 2, 64)
+}

@@ -1,0 +1,46 @@
+package proc
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// mountWatch asks the kernel whether the mount table changed, without having it
+// printed: poll tells POLLPRI once for each change since the last question.
+// Source: proc_pid_mounts(5).
+type mountWatch struct {
+	path  string
+	file  *os.File // own, since every open file has its own memory of what it told
+	plain bool     // a file of another kind, of which poll knows nothing
+}
+
+func newMountWatch(path string) *mountWatch { return &mountWatch{path: path} }
+
+// changed is true at the first call and where nothing can be told.
+func (w *mountWatch) changed() bool {
+	if w.plain {
+		return true
+	}
+	if w.file == nil {
+		w.open()
+		return true
+	}
+	fds := [1]unix.PollFd{{Fd: int32(w.file.Fd()), Events: unix.POLLPRI}}
+	n, err := unix.Poll(fds[:], 0)
+	return err != nil || n > 0
+}
+
+func (w *mountWatch) open() {
+	f, err := open(w.path)
+	if err != nil {
+		return // so will the reader, which tells; the next question tries again
+	}
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(int(f.Fd()), &st); err != nil || int64(st.Type) != unix.PROC_SUPER_MAGIC {
+		w.plain = true
+		_ = f.Close()
+		return
+	}
+	w.file = f
+}

@@ -1,0 +1,166 @@
+package proc
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"strings"
+)
+
+// NetDevStat is what /proc/net/dev says of one network interface. The counters
+// start at 0 with the interface. A 32-bit kernel and some drivers keep them in
+// 32 bits, where a fast link wraps them in less than a minute.
+type NetDevStat struct {
+	Name []byte // valid until the next Read
+
+	ReceiveBytes, ReceivePackets, ReceiveErrors uint64
+	ReceiveDrops                                uint64 // with those that the hardware had no room for
+
+	TransmitBytes, TransmitPackets, TransmitErrors, TransmitDrops uint64
+}
+
+// NetDev reads /proc/net/dev: the interfaces of the network namespace of this
+// process, or of process 1 where the procfs is not the own one, as in a
+// container that looks at its host.
+// Source: proc_pid_net(5), net/core/net-procfs.c.
+type NetDev struct {
+	file *File
+	list []NetDevStat
+}
+
+// NewNetDev names the file; nothing is opened yet.
+func NewNetDev(fs FS) *NetDev { return &NetDev{file: NewFile(fs.netPath("dev"))} }
+
+// Read returns one entry for each interface. A bad line costs only itself: the
+// good ones come with the error of the first bad one.
+func (d *NetDev) Read() ([]NetDevStat, error) {
+	text, err := d.file.Read()
+	if err != nil {
+		return nil, err
+	}
+	d.list, err = ParseNetDev(text, d.list[:0])
+	return d.list, inFile(d.file.Path(), err)
+}
+
+// netPath returns the path of a file below net. Another procfs than the own one
+// answers for the namespace of process 1. Only in a plain tree of files, as a
+// test makes, net itself can stand for it: in a procfs it is a link to the
+// reader's own namespace, and its numbers would be those of the wrong machine.
+func (fs FS) netPath(name string) string {
+	plain := fs.ProcPath("net", name)
+	if fs.isOwn() {
+		return plain
+	}
+	first := fs.ProcPath("1", "net", name)
+	if _, err := os.Stat(first); err != nil && isFolder(fs.ProcPath("net")) {
+		return plain
+	}
+	return first
+}
+
+// isFolder is false for a link to a folder.
+func isFolder(path string) bool {
+	info, err := os.Lstat(path)
+	return err == nil && info.IsDir()
+}
+
+// IsPhysical tells whether an interface has hardware behind it: a card, a
+// modem, a USB adapter; not a bridge, tunnel, VLAN or one end of a pair. Where
+// sysfs cannot be seen no interface has.
+// Source: the "device" link of Documentation/ABI/testing/sysfs-class-net.
+func IsPhysical(fs FS, name string) bool {
+	if strings.ContainsRune(name, '/') {
+		return false // no interface, and no way out of the folder
+	}
+	_, err := os.Stat(fs.SysPath("class/net", name, "device"))
+	return err == nil
+}
+
+// Columns of a line behind the colon.
+const (
+	netCounters        = 16
+	netReceiveBytes    = 0
+	netReceivePackets  = 1
+	netReceiveErrors   = 2
+	netReceiveDrops    = 3
+	netTransmitBytes   = 8
+	netTransmitPackets = 9
+	netTransmitErrors  = 10
+	netTransmitDrops   = 11
+)
+
+var (
+	errHeader = errors.New("not the header of this file")
+	errColon  = errors.New("no colon behind the name")
+)
+
+// ParseNetDev appends the interfaces in text to list.
+func ParseNetDev(text []byte, list []NetDevStat) ([]NetDevStat, error) {
+	var firstErr error
+	text, firstErr = skipNetHeader(text)
+	for n := netHeaderLines + 1; len(text) > 0; n++ {
+		var line []byte
+		line, text = NextLine(text)
+		stat, err := parseNetDevStat(line)
+		switch {
+		case err == nil:
+			list = append(list, stat)
+		case firstErr == nil:
+			firstErr = parseError(n, line, err)
+		}
+	}
+	return list, firstErr
+}
+
+const netHeaderLines = 2
+
+// skipNetHeader cuts the two header lines off net/dev and net/wireless. They
+// are told by their place, since an interface may have a "|" in its name too;
+// a text without them is another file and gives nothing.
+func skipNetHeader(text []byte) (rest []byte, err error) {
+	for n := 1; n <= netHeaderLines; n++ {
+		var line []byte
+		line, text = NextLine(text)
+		if !bytes.ContainsRune(line, '|') {
+			return nil, parseError(n, line, errHeader)
+		}
+	}
+	return text, nil
+}
+
+func parseNetDevStat(line []byte) (NetDevStat, error) {
+	name, rest, err := cutInterface(line)
+	if err != nil {
+		return NetDevStat{}, err
+	}
+	var c [netCounters]uint64
+	if _, err := parseUints(rest, c[:]); err != nil {
+		return NetDevStat{}, err
+	}
+	return NetDevStat{
+		Name:            name,
+		ReceiveBytes:    c[netReceiveBytes],
+		ReceivePackets:  c[netReceivePackets],
+		ReceiveErrors:   c[netReceiveErrors],
+		ReceiveDrops:    c[netReceiveDrops],
+		TransmitBytes:   c[netTransmitBytes],
+		TransmitPackets: c[netTransmitPackets],
+		TransmitErrors:  c[netTransmitErrors],
+		TransmitDrops:   c[netTransmitDrops],
+	}, nil
+}
+
+// cutInterface cuts the name of an interface off a line. The last colon ends
+// it: an alias such as "eth0:1" has one of its own, the numbers have none, and
+// a wide number follows the colon without a space.
+func cutInterface(line []byte) (name, rest []byte, err error) {
+	colon := bytes.LastIndexByte(line, ':')
+	if colon < 0 {
+		return nil, nil, errColon
+	}
+	name = bytes.TrimLeft(line[:colon], " \t")
+	if len(name) == 0 {
+		return nil, nil, errColon
+	}
+	return name, line[colon+1:], nil
+}

@@ -1,0 +1,60 @@
+package proc
+
+import "bytes"
+
+// Pressure is what one file of /proc/pressure says: for how many microseconds
+// since boot tasks stood still for want of a resource. The averages in the file
+// are left out, because the totals give the exact share of any span.
+// Source: Documentation/accounting/psi.rst.
+type Pressure struct {
+	Some    uint64 // µs in which at least one task waited
+	Full    uint64 // µs in which all tasks that were not idle waited
+	HasFull bool   // /proc/pressure/cpu has no such line before Linux 5.13
+}
+
+// NewPressure returns the reader of /proc/pressure/RESOURCE (cpu, memory or
+// io). Kernels without pressure accounting, or with it switched off at boot,
+// give ErrNotSupported.
+func NewPressure(fs FS, resource string) *Reader[Pressure] {
+	return &Reader[Pressure]{
+		file:     NewSingle(fs.ProcPath("pressure", resource)),
+		parse:    parsePressure,
+		optional: true,
+	}
+}
+
+func parsePressure(b []byte, p *Pressure) error {
+	*p = Pressure{}
+	hasSome := false
+	for n := 1; len(b) > 0; n++ {
+		var line []byte
+		line, b = NextLine(b)
+		key, rest := NextField(line)
+		var err error
+		switch string(key) {
+		case "some":
+			hasSome = true
+			p.Some, err = pressureTotal(rest)
+		case "full":
+			p.HasFull = true
+			p.Full, err = pressureTotal(rest)
+		}
+		if err != nil {
+			return parseError(n, line, err)
+		}
+	}
+	if !hasSome {
+		return parseError(0, nil, errIncomplete)
+	}
+	return nil
+}
+
+// pressureTotal finds total=N in "avg10=0.00 avg60=0.00 avg300=0.00 total=N".
+func pressureTotal(line []byte) (uint64, error) {
+	for field, rest := NextField(line); len(field) > 0; field, rest = NextField(rest) {
+		if number, ok := bytes.CutPrefix(field, []byte("total=")); ok {
+			return ParseUint(number)
+		}
+	}
+	return 0, ErrSyntax
+}

@@ -1,0 +1,62 @@
+package proc
+
+import (
+	"errors"
+	"fmt"
+	"os"
+)
+
+// Reader reads one kernel file into a T again and again, without allocating
+// once its buffers have grown. Not for concurrent use.
+type Reader[T any] struct {
+	file     *File
+	parse    func([]byte, *T) error
+	optional bool // kernels without the file are normal
+	value    T
+}
+
+// Read reads the file now. The result is valid until the next Read. Text that
+// does not parse is a *ParseError that names the file; a file that this kernel
+// does not have is ErrNotSupported where the reader's constructor says so.
+func (r *Reader[T]) Read() (*T, error) {
+	b, err := r.file.Read()
+	if err != nil {
+		if r.optional {
+			err = notSupported(err)
+		}
+		return nil, err
+	}
+	if err := r.parse(b, &r.value); err != nil {
+		return nil, inFile(r.file.path, err)
+	}
+	return &r.value, nil
+}
+
+// Close closes the file; a later Read opens it again.
+func (r *Reader[T]) Close() error { return r.file.Close() }
+
+// notSupported turns the errors of an absent or switched-off kernel feature
+// into ErrNotSupported and leaves all others.
+func notSupported(err error) error {
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, errors.ErrUnsupported) {
+		return fmt.Errorf("%w: %w", ErrNotSupported, err)
+	}
+	return err
+}
+
+// parseUintFile reads a file that holds one number, as most of sysfs does.
+func parseUintFile(b []byte, n *uint64) error {
+	line, _ := NextLine(b)
+	field, rest := NextField(line)
+	v, err := ParseUint(field)
+	if err == nil {
+		if extra, _ := NextField(rest); len(extra) > 0 {
+			err = ErrSyntax
+		}
+	}
+	if err != nil {
+		return parseError(0, line, err)
+	}
+	*n = v
+	return nil
+}

@@ -1,0 +1,25 @@
+package proc
+
+// FilesystemUsage is what a file system says of its room.
+type FilesystemUsage struct {
+	// Bytes. A pseudo file system has size 0. Available is what others than root
+	// can use, less than Free where a part is kept for root.
+	Size, Free, Available float64
+
+	// Files is how many inodes there can be; 0 where the file system has no
+	// fixed number, and FilesFree then means nothing.
+	Files, FilesFree uint64
+}
+
+// FilesystemStat asks one mounted file system for its room, again and again
+// without allocating. Not for concurrent use.
+type FilesystemStat struct {
+	path string
+	raw  rawStatfs
+}
+
+// NewFilesystemStat names a mount point; nothing is opened, then or later, so
+// that it never keeps one from being unmounted.
+func NewFilesystemStat(path string) *FilesystemStat {
+	return &FilesystemStat{path: path, raw: newRawStatfs(path)}
+}

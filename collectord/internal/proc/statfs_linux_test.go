@@ -1,0 +1,57 @@
+package proc
+
+import (
+	"errors"
+	"os"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestFilesystemStat(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	usage, err := NewFilesystemStat(dir).Usage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want unix.Statfs_t
+	if err := unix.Statfs(dir, &want); err != nil {
+		t.Fatal(err)
+	}
+	if usage.Size != float64(want.Blocks)*float64(want.Frsize) || usage.Files != want.Files {
+		t.Errorf("got %+v, want what statfs says: %+v", usage, want)
+	}
+	if !(usage.Available <= usage.Free && usage.Free <= usage.Size) {
+		t.Errorf("got %+v", usage)
+	}
+}
+
+func TestFilesystemStat_PseudoHasNoSize(t *testing.T) {
+	t.Parallel()
+	if usage, err := NewFilesystemStat("/proc").Usage(); err != nil || usage.Size != 0 {
+		t.Errorf("got %+v, %v", usage, err)
+	}
+}
+
+func TestFilesystemStat_BadPaths(t *testing.T) {
+	t.Parallel()
+	for path, want := range map[string]error{
+		t.TempDir() + "/missing": os.ErrNotExist,
+		"/proc\x00/other":        unix.EINVAL, // the kernel would see only what is in front of the NUL
+		"":                       os.ErrNotExist,
+	} {
+		usage, err := NewFilesystemStat(path).Usage()
+		pe, ok := errors.AsType[*os.PathError](err)
+		if !errors.Is(err, want) || !ok || pe.Path != path || usage != (FilesystemUsage{}) {
+			t.Errorf("%q: got %+v, %v, want %v", path, usage, err, want)
+		}
+	}
+}
+
+func TestFilesystemStat_AllocatesNothing(t *testing.T) {
+	s := NewFilesystemStat(t.TempDir())
+	if n := testing.AllocsPerRun(100, func() { _, _ = s.Usage() }); n != 0 {
+		t.Errorf("%v allocations, want 0", n)
+	}
+}

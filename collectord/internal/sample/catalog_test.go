@@ -1,0 +1,114 @@
+package sample
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+
+	"belabox-metrics/shared/testkit"
+)
+
+func TestCatalog(t *testing.T) {
+	t.Parallel()
+	name := regexp.MustCompile(`^[a-z]+(\.[a-z0-9]+(_[a-z0-9]+)*)+$`)
+	label := regexp.MustCompile(`^[a-z]+$`)
+	seen := map[string]bool{}
+	for _, m := range Catalog {
+		if !name.MatchString(m.Name) || seen[m.Name] {
+			t.Errorf("name %q is no metric name or there twice", m.Name)
+		}
+		seen[m.Name] = true
+		// The unit in the name is what a user sees at the server.
+		if suffix := map[string]string{
+			"percent": "_percent", "celsius": "_celsius", "hertz": "_hertz", "seconds": "_seconds", "dBm": "_dbm",
+		}[m.Unit]; !strings.HasSuffix(m.Name, suffix) {
+			t.Errorf("%s has the unit %s and does not end with %s", m.Name, m.Unit, suffix)
+		}
+		if m.Unit == "bytes" && !strings.Contains(m.Name, "_bytes") {
+			t.Errorf("%s is in bytes and does not say so", m.Name)
+		}
+		if (m.Kind == KindCounter) != strings.HasSuffix(m.Name, "_total") {
+			t.Errorf("%s is a %s", m.Name, m.Kind)
+		}
+		if m.Help == "" || !strings.HasSuffix(m.Help, ".") || m.Source == "" {
+			t.Errorf("%s: help %q, source %q", m.Name, m.Help, m.Source)
+		}
+		for _, l := range m.Labels {
+			if !label.MatchString(l) || l == "device_id" {
+				t.Errorf("%s has the label %q", m.Name, l)
+			}
+		}
+	}
+}
+
+// Each collector describes something, and nothing is described that no
+// collector gives; the order is that of a tick.
+func TestCatalog_IsOfTheCollectors(t *testing.T) {
+	t.Parallel()
+	var order []string
+	for _, m := range Catalog {
+		if len(order) == 0 || order[len(order)-1] != m.Collector {
+			order = append(order, m.Collector)
+		}
+	}
+	var want []string
+	for _, kind := range kinds {
+		want = append(want, kind.name)
+	}
+	if got, want := strings.Join(order, " "), strings.Join(want, " "); got != want {
+		t.Errorf("catalogue: %s\ncollectors: %s", got, want)
+	}
+}
+
+// TestMetricsDoc compares docs/metrics.md with the catalogue; with -update it
+// writes the file.
+func TestMetricsDoc(t *testing.T) {
+	t.Parallel()
+	testkit.Golden(t, "../../../../docs/metrics.md", []byte(metricsDoc(Catalog)))
+}
+
+// metricsDoc writes the catalogue for people.
+func metricsDoc(catalog []*Metric) string {
+	var b strings.Builder
+	b.WriteString(metricsIntro)
+	collector := ""
+	for _, m := range catalog {
+		if m.Collector != collector {
+			collector = m.Collector
+			fmt.Fprintf(&b, "\n## %s\n\n| metric | kind | unit | labels | meaning | source |\n| --- | --- | --- | --- | --- | --- |\n", collector)
+		}
+		labels := "–"
+		if len(m.Labels) > 0 {
+			labels = "`" + strings.Join(m.Labels, "`, `") + "`"
+		}
+		unit := m.Unit
+		if unit == "" {
+			unit = "–"
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s | %s |\n", m.Name, m.Kind, unit, labels, cell(m.Help), cell(m.Source))
+	}
+	return b.String()
+}
+
+func cell(text string) string { return strings.ReplaceAll(text, "|", `\|`) }
+
+const metricsIntro = `# Metrics
+
+This file is generated from the table that collectord uses:
+` + "`go test ./collectord/internal/sample -run TestMetricsDoc -update`" + `.
+
+VictoriaMetrics sees underscores in place of the dots: ` + "`cpu.usage_percent`" + ` is stored there as
+` + "`cpu_usage_percent`" + `. Every series also has the label ` + "`device_id`" + ` and the labels of
+` + "`device.labels`" + `. A section is a key under ` + "`collection.collectors`" + `, which can be switched off or be given
+its own interval.
+
+- A **gauge** goes up and down. A **counter** only grows, except when its source starts anew. A **text** is a
+  string: it is stored when collectord starts and when it changes, and it is not sent to VictoriaMetrics.
+- No sample is better than a wrong one. Where a number needs two readings, the first reading has no sample, nor
+  has one in which a counter went backwards. A sensor that fails has no sample, never a 0.
+- Rates and shares are of the time between two readings in which the machine was awake: during a suspend the
+  kernel's counters and the clock that rates divide by stand still together.
+- On other systems than Linux all values are made up, so that the programs can be tried there: slow waves and
+  straight lines that say nothing of the machine.
+`

@@ -1,0 +1,79 @@
+// Package sample turns kernel numbers into samples: deltas, rates, counter
+// resets and the catalogue of every metric collectord knows. It promises that a
+// sample is right or absent: a failing sensor, a first reading or a counter that
+// went backwards gives no sample, never a 0.
+package sample
+
+import (
+	"slices"
+	"time"
+
+	"belabox-metrics/shared/store"
+)
+
+// Collector reads one source. Collectors are independent: one that fails or
+// hangs costs the others nothing. A Collector is used by one goroutine at a time.
+type Collector interface {
+	// Name is the key under collection.collectors.
+	Name() string
+	// Collect appends what it has read to out. at is when this tick is read, with
+	// its monotonic part, and is what rates divide by. An error means that the
+	// source as a whole failed; a single bad sensor is reported by out.Fail.
+	Collect(at time.Time, out *Batch) error
+}
+
+// Batch is what one collector read in one tick. It is reused from tick to tick.
+type Batch struct {
+	Samples []store.Sample
+	Errors  []error // one for each sensor that failed
+}
+
+// Add appends a number.
+func (b *Batch) Add(s *store.Series, v float64) {
+	b.Samples = append(b.Samples, store.Sample{Series: s, Value: v})
+}
+
+// AddText appends a string.
+func (b *Batch) AddText(s *store.Series, text string) {
+	b.Samples = append(b.Samples, store.Sample{Series: s, Text: text})
+}
+
+// Fail reports one sensor that gave no sample.
+func (b *Batch) Fail(err error) { b.Errors = append(b.Errors, err) }
+
+// Reset empties the batch and keeps its memory.
+func (b *Batch) Reset() {
+	clear(b.Samples)
+	clear(b.Errors)
+	b.Samples, b.Errors = b.Samples[:0], b.Errors[:0]
+}
+
+// Registry makes the series of one device. Every series carries the device's
+// own labels besides those of the metric.
+type Registry struct {
+	Device string
+	Labels map[string]string // device.labels of the configuration
+}
+
+// Series makes the series of metric m with one value for each of m.Labels.
+// The label of a metric wins over a device label of the same name. A wrong
+// number of values is a mistake in the program and panics.
+func (r *Registry) Series(m *Metric, values ...string) *store.Series {
+	if len(values) != len(m.Labels) {
+		panic("sample: metric " + m.Name + " has other labels than its series")
+	}
+	tags := make([]store.Tag, 0, len(r.Labels)+len(values))
+	for name, value := range r.Labels {
+		tags = append(tags, store.Tag{Name: name, Value: value})
+	}
+	// Map order does not matter: the tags are made canonical. Only that the
+	// metric's own labels come last, because of two equal names the last wins.
+	for i, name := range m.Labels {
+		tags = append(tags, store.Tag{Name: name, Value: values[i]})
+	}
+	typ := store.Number
+	if m.Kind == KindText {
+		typ = store.Text
+	}
+	return store.NewSeries(r.Device, m.Name, typ, slices.Clip(tags)...)
+}

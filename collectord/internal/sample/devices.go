@@ -1,0 +1,109 @@
+package sample
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"time"
+	"unicode/utf8"
+)
+
+// relistInterval is how often a collector looks anew at what hardly ever
+// changes: which sensors there are, what sector size a disk has. A device that
+// goes away or comes is noticed at once where the kernel says so by itself.
+const relistInterval = time.Minute
+
+// devices keeps a T for each device that a kernel file names, and forgets it as
+// soon as the file does not name it any more, so that one which comes back is a
+// new one and its first reading makes no rate.
+type devices[T any] struct {
+	create func(name string) *T
+	known  map[string]*device[T]
+	round  uint64 // number of this tick
+	seen   int    // devices seen in it
+}
+
+type device[T any] struct {
+	state *T
+	round uint64 // when it was last seen
+}
+
+func newDevices[T any](create func(name string) *T) *devices[T] {
+	return &devices[T]{create: create, known: make(map[string]*device[T])}
+}
+
+// begin starts a tick.
+func (d *devices[T]) begin() { d.round, d.seen = d.round+1, 0 }
+
+// see returns what is kept of a device, nil if this tick has seen it already.
+// created says that it was not there in the tick before. Looking up a known
+// device allocates nothing.
+func (d *devices[T]) see(name []byte) (state *T, created bool) {
+	dev := d.known[string(name)]
+	if dev == nil {
+		key := string(name)
+		dev = &device[T]{state: d.create(key)}
+		d.known[key] = dev
+		created = true
+	}
+	if dev.round == d.round {
+		return nil, false
+	}
+	dev.round = d.round
+	d.seen++
+	return dev.state, created
+}
+
+// end forgets the devices that this tick has not seen, and says whether there
+// were any.
+func (d *devices[T]) end() (forgot bool) {
+	if d.seen == len(d.known) {
+		return false
+	}
+	for name, dev := range d.known {
+		if dev.round != d.round {
+			delete(d.known, name)
+		}
+	}
+	return true
+}
+
+// names is a list of regular expressions, each for a whole name.
+type names []*regexp.Regexp
+
+// compileNames compiles the expressions of a configuration key and reports all
+// that are wrong.
+func compileNames(key string, exprs []string) (names, error) {
+	var list names
+	var faults []error
+	for _, expr := range exprs {
+		// Alone first: between the parentheses below ")(" would be correct.
+		if _, err := regexp.Compile(expr); err != nil {
+			faults = append(faults, fmt.Errorf("%s: %q: %w", key, expr, err))
+			continue
+		}
+		list = append(list, regexp.MustCompile(`\A(?:`+expr+`)\z`))
+	}
+	return list, errors.Join(faults...)
+}
+
+func (n names) match(name string) bool {
+	for _, re := range n {
+		if re.MatchString(name) {
+			return true
+		}
+	}
+	return false
+}
+
+// labelText makes a label value of a name that the kernel takes as bytes. What
+// is not UTF-8 is written as \xff and the like: a tag would make U+FFFD of every
+// such byte, and then two names could be one.
+func labelText(name string) string {
+	if utf8.ValidString(name) {
+		return name
+	}
+	quoted := strconv.Quote(name)
+	return quoted[1 : len(quoted)-1]
+}

@@ -1,0 +1,86 @@
+package sample
+
+import (
+	"fmt"
+	"time"
+)
+
+// patience is how long one Collect waits for all its calls together. Sensors
+// answer in microseconds, a network file system near by in milliseconds.
+const patience = 250 * time.Millisecond
+
+// call is a question to the kernel that may hang: a dead sensor, a network
+// file system whose server is away. It is asked in a goroutine, which a hanging
+// one keeps for as long as it hangs; nothing else can end it, so nothing waits
+// for it either. At most one question of a call is under way.
+type call struct {
+	body     func()
+	done     chan struct{} // has room for one, so that a late answer never waits
+	asked    time.Time     // the tick that asked what is under way; zero if nothing is
+	answered bool          // of the last ask: what the question left behind may be read
+}
+
+// newCall makes a call of a question, which leaves its answer where the owner
+// of the call finds it.
+func newCall(question func()) *call {
+	c := &call{done: make(chan struct{}, 1)}
+	c.body = func() { // made once, so that asking allocates nothing
+		question()
+		c.done <- struct{}{}
+	}
+	return c
+}
+
+// guard asks calls and never waits longer than its patience.
+type guard struct {
+	patience time.Duration
+	timer    *time.Timer
+}
+
+func newGuard() *guard {
+	timer := time.NewTimer(patience)
+	timer.Stop()
+	return &guard{patience: patience, timer: timer}
+}
+
+// ask asks all calls at once and sets answered. One that has not answered an
+// earlier tick is not waited for: its answer counts in the tick in which it is
+// there, less than one interval old.
+func (g *guard) ask(at time.Time, calls []*call) {
+	if len(calls) == 0 {
+		return
+	}
+	for _, c := range calls {
+		c.answered = false
+		if c.asked.IsZero() {
+			c.asked = at
+			go c.body()
+		}
+	}
+	g.timer.Reset(g.patience)
+	patient := true
+	for _, c := range calls {
+		if patient && c.asked.Equal(at) {
+			select {
+			case <-c.done:
+				c.end()
+				continue
+			case <-g.timer.C:
+				patient = false
+			}
+		}
+		select {
+		case <-c.done:
+			c.end()
+		default:
+		}
+	}
+	g.timer.Stop()
+}
+
+func (c *call) end() { c.answered, c.asked = true, time.Time{} }
+
+// silence is the error of a call that has not answered.
+func (c *call) silence(path string, at time.Time) error {
+	return fmt.Errorf("read %s: no answer for %s", path, max(at.Sub(c.asked), patience).Round(time.Millisecond))
+}

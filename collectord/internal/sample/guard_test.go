@@ -1,0 +1,128 @@
+package sample
+
+import (
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// answer is a question for tests: it takes as long as told, or until released.
+type answer struct {
+	call  *call
+	took  time.Duration
+	hang  chan struct{} // nil: does not hang
+	asked int
+}
+
+func newAnswer(took time.Duration, hang chan struct{}) *answer {
+	a := &answer{took: took, hang: hang}
+	a.call = newCall(func() {
+		a.asked++
+		time.Sleep(a.took)
+		if a.hang != nil {
+			<-a.hang
+		}
+	})
+	return a
+}
+
+// askAll asks once and returns who answered and how long it took.
+func askAll(g *guard, answers ...*answer) (answered []bool, took time.Duration) {
+	var calls []*call
+	for _, a := range answers {
+		calls = append(calls, a.call)
+	}
+	start := time.Now()
+	g.ask(start, calls)
+	for _, c := range calls {
+		answered = append(answered, c.answered)
+	}
+	return answered, time.Since(start)
+}
+
+func TestGuard_WaitsForTheSlowestHealthyOne(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newGuard()
+		quick, slow := newAnswer(0, nil), newAnswer(100*time.Millisecond, nil)
+		answered, took := askAll(g, slow, quick)
+		if !slices.Equal(answered, []bool{true, true}) || took != 100*time.Millisecond {
+			t.Errorf("got %v after %v", answered, took)
+		}
+		if answered, took = askAll(g, quick); !answered[0] || took != 0 {
+			t.Errorf("got %v after %v", answered, took)
+		}
+		if _, took = askAll(g); took != 0 {
+			t.Errorf("nothing to ask took %v", took)
+		}
+	})
+}
+
+func TestGuard_HangingOnesCostTheirPatienceOnceTogether(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newGuard()
+		release := make(chan struct{})
+		first, second, quick := newAnswer(0, release), newAnswer(0, release), newAnswer(0, nil)
+		answered, took := askAll(g, first, second, quick)
+		if !slices.Equal(answered, []bool{false, false, true}) || took != patience {
+			t.Errorf("got %v after %v", answered, took)
+		}
+		for range 3 { // known to hang: not waited for and not asked again
+			time.Sleep(time.Second)
+			answered, took = askAll(g, first, second, quick)
+			if !slices.Equal(answered, []bool{false, false, true}) || took != 0 {
+				t.Errorf("got %v after %v", answered, took)
+			}
+		}
+		if first.asked != 1 || quick.asked != 4 {
+			t.Errorf("asked %d and %d times, want 1 and 4", first.asked, quick.asked)
+		}
+		close(release)
+		synctest.Wait()
+		answered, took = askAll(g, first, second, quick) // the answers that came late
+		if !slices.Equal(answered, []bool{true, true, true}) || took != 0 || first.asked != 1 {
+			t.Errorf("got %v after %v, asked %d times", answered, took, first.asked)
+		}
+		answered, took = askAll(g, first, second, quick) // as if nothing had been
+		if !slices.Equal(answered, []bool{true, true, true}) || took != 0 || first.asked != 2 {
+			t.Errorf("got %v after %v, asked %d times", answered, took, first.asked)
+		}
+	})
+}
+
+func TestGuard_SilenceTellsHowLong(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newGuard()
+		a := newAnswer(time.Minute, nil)
+		defer time.Sleep(time.Minute)
+		askAll(g, a)
+		if got, want := a.call.silence("/x", a.call.asked).Error(), "read /x: no answer for 250ms"; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		time.Sleep(10*time.Second - patience)
+		if got, want := a.call.silence("/x", time.Now()).Error(), "read /x: no answer for 10s"; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}
+
+func TestGuard_AllocatesNothing(t *testing.T) {
+	g := newGuard()
+	calls := []*call{newCall(func() {}), newCall(func() {}), newCall(func() {})}
+	at := time.Now()
+	if n := testing.AllocsPerRun(200, func() { g.ask(at, calls) }); n != 0 {
+		t.Errorf("%v allocations, want 0", n)
+	}
+}
+
+func BenchmarkGuard(b *testing.B) {
+	g := newGuard()
+	calls := []*call{newCall(func() {})}
+	b.ReportAllocs()
+	for b.Loop() {
+		g.ask(time.Now(), calls)
+	}
+}

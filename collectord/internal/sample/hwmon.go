@@ -1,0 +1,77 @@
+package sample
+
+import (
+	"cmp"
+	"time"
+
+	"belabox-metrics/collectord/internal/proc"
+)
+
+var hwmonMetrics = []*Metric{{
+	Name: "hwmon.temp_celsius", Kind: KindGauge, Unit: "celsius", Labels: []string{"chip", "sensor"},
+	Help:   "Temperature of a sensor of a monitoring chip. `chip` is the driver's name, with that of its device behind it where several chips have the same name (nvme-nvme0, nvme-nvme1); `sensor` is the driver's label, or temp1 and so on without one. A sensor that does not answer, reports a fault, or tells less than -100 or more than 250 °C has no sample and is an error of its own; one that is switched off has no sample.",
+	Source: "/sys/class/hwmon/hwmon*/temp*_input", Collector: "hwmon",
+}}
+
+// hwmon reads the temperatures of the monitoring chips.
+type hwmon struct{ sensors *thermometers }
+
+// NewHwmon returns the collector "hwmon".
+func NewHwmon(fs proc.FS, reg *Registry) Collector {
+	return &hwmon{newThermometers(reg, hwmonMetrics[0], func() ([]foundSensor, error) {
+		sensors, err := proc.HwmonSensors(fs)
+		labels := labelSensors(sensors)
+		found := make([]foundSensor, len(sensors))
+		for i, s := range sensors {
+			found[i] = foundSensor{thermometer: s, labels: labels[i]}
+		}
+		return found, err
+	})}
+}
+
+// Name implements Collector.
+func (c *hwmon) Name() string { return "hwmon" }
+
+// Collect implements Collector. It is proc.ErrNotSupported if the kernel has no
+// monitoring chips.
+func (c *hwmon) Collect(at time.Time, out *Batch) error { return c.sensors.collect(at, out) }
+
+// labelSensors gives each sensor labels that no other has and that are the same
+// after the next boot, as far as the hardware is: the number of a hwmon folder
+// is not, so that it is the last resort.
+func labelSensors(sensors []*proc.HwmonSensor) [][]string {
+	chips := make(map[string]string)            // name by folder
+	devices := make(map[string]string)          // by folder
+	names := make(map[string]map[string]string) // of sensors, by folder and number
+	for _, s := range sensors {
+		if names[s.Dir] == nil {
+			chips[s.Dir], devices[s.Dir] = s.Chip, s.Device
+			names[s.Dir] = make(map[string]string)
+		}
+		names[s.Dir][s.Name] = cmp.Or(s.Label, s.Name)
+	}
+	tellApart(chips, "-", func(dir string) string { return devices[dir] })
+	tellApart(chips, "-", func(dir string) string { return dir })
+	for _, ofChip := range names {
+		tellApart(ofChip, " ", func(sensor string) string { return sensor })
+	}
+	labels := make([][]string, len(sensors))
+	for i, s := range sensors {
+		labels[i] = []string{chips[s.Dir], names[s.Dir][s.Name]}
+	}
+	return labels
+}
+
+// tellApart appends a suffix to each name that stands behind several keys, to
+// all of them, so that none depends on the order.
+func tellApart(names map[string]string, separator string, suffix func(key string) string) {
+	count := make(map[string]int)
+	for _, name := range names {
+		count[name]++
+	}
+	for key, name := range names {
+		if extra := suffix(key); count[name] > 1 && extra != "" {
+			names[key] = name + separator + extra
+		}
+	}
+}

@@ -1,0 +1,280 @@
+package sample
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// netDev makes the text of /proc/net/dev with these lines.
+func netDev(lines ...string) string {
+	return "Inter-|   Receive |  Transmit\n face |bytes packets|bytes packets\n" + strings.Join(lines, "\n") + "\n"
+}
+
+// netLine makes the line of one interface, all of whose counters are n.
+func netLine(name string, n uint64) string {
+	return name + ":" + strings.Repeat(fmt.Sprint(" ", n), 16)
+}
+
+func TestNetwork_Filters(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		opt  NetworkOptions
+		want []string
+	}{
+		{"defaults", NetworkOptions{}, []string{"end0", "wlan0"}},
+		{"modems back", NetworkOptions{Include: []string{"wwan.*"}}, []string{"end0", "wlan0", "wwan0"}},
+		{"everything", NetworkOptions{Exclude: []string{}}, []string{"docker0", "end0", "lo", "usb0", "veth1a2b3c4", "wlan0", "wwan0"}},
+		{"own excludes", NetworkOptions{Exclude: []string{"wlan0", "lo", "d.*", "v.*"}}, []string{"end0", "usb0", "wwan0"}},
+		{"only one", NetworkOptions{Include: []string{"end0"}, Exclude: []string{".*"}}, []string{"end0"}},
+		{"part of a name", NetworkOptions{Include: []string{"docker", "wwan"}}, []string{"end0", "wlan0"}},
+	} {
+		r := newMachine(t).tick(must(NewNetwork(treeOf("rk3588"), testDevice, c.opt)))
+		r.wantFaults(t, 0)
+		if got := r.labelled("interface"); !slices.Equal(got, c.want) {
+			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
+func TestNetwork_DefaultExcludes(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	var lines []string
+	for _, name := range []string{
+		"lo", "docker0", "docker_gwbridge", "veth0a1b", "br-0a1b2c", "wlan0mon", "wlan1mon", "virbr0", "virbr0-nic",
+		"wwan0", "wwp0s20f0u6", "usb0", // out
+		"eth0", "end0", "enp3s0", "wlan0", "wlp2s0", "br0", "bond0", "tun0", "wg0", "lo0", "enx0016",
+	} {
+		lines = append(lines, netLine(name, 1))
+	}
+	m.write("proc/1/net/dev", netDev(lines...))
+	want := []string{"bond0", "br0", "end0", "enp3s0", "enx0016", "eth0", "lo0", "tun0", "wg0", "wlan0", "wlp2s0"}
+	if got := m.tick(must(NewNetwork(m.fs, testDevice, NetworkOptions{}))).labelled("interface"); !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestNetwork_Values(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	network := must(NewNetwork(m.fs, testDevice, NetworkOptions{}))
+	m.write("proc/1/net/dev", netDev("eth0: 1000 10 1 2 90 91 92 93 2000 20 3 4 94 95 96 97"))
+	totals := func(rb, rp, tb, tp float64) map[string]float64 {
+		return map[string]float64{
+			`network.receive_bytes_total{"interface":"eth0"}`:    rb,
+			`network.receive_packets_total{"interface":"eth0"}`:  rp,
+			`network.receive_errors_total{"interface":"eth0"}`:   1,
+			`network.receive_drops_total{"interface":"eth0"}`:    2,
+			`network.transmit_bytes_total{"interface":"eth0"}`:   tb,
+			`network.transmit_packets_total{"interface":"eth0"}`: tp,
+			`network.transmit_errors_total{"interface":"eth0"}`:  3,
+			`network.transmit_drops_total{"interface":"eth0"}`:   4,
+			`network.interfaces_dropped_total`:                   0,
+		}
+	}
+	m.tick(network).want(t, "network.", totals(1000, 10, 2000, 20))
+	m.write("proc/1/net/dev", netDev("eth0: 1500 15 1 2 90 91 92 93 2700 27 3 4 94 95 96 97"))
+	want := totals(1500, 15, 2700, 27)
+	want[`network.receive_bytes_per_second{"interface":"eth0"}`] = 500
+	want[`network.receive_packets_per_second{"interface":"eth0"}`] = 5
+	want[`network.transmit_bytes_per_second{"interface":"eth0"}`] = 700
+	want[`network.transmit_packets_per_second{"interface":"eth0"}`] = 7
+	m.tick(network).want(t, "network.", want)
+}
+
+func TestNetwork_Cap(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t, "net-40-interfaces")
+	network := must(NewNetwork(m.fs, testDevice, NetworkOptions{}))
+	first := m.tick(network)
+	got := first.labelled("interface")
+	if len(got) != DefaultMaxInterfaces {
+		t.Fatalf("%d interfaces: %q", len(got), got)
+	}
+	for _, name := range []string{"lte9", "vlan37"} { // last in the file, but with hardware
+		if !slices.Contains(got, name) {
+			t.Errorf("no %s among %q", name, got)
+		}
+	}
+	for range 3 { // each counts once, however many ticks it is left out
+		r := m.tick(network)
+		r.wantFaults(t, 0)
+		r.want(t, "network.interfaces_dropped", map[string]float64{"network.interfaces_dropped_total": 8})
+		if again := r.labelled("interface"); !slices.Equal(again, got) {
+			t.Errorf("the choice changed: %q, then %q", got, again)
+		}
+	}
+}
+
+func TestNetwork_CapIsStable(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	network := must(NewNetwork(m.fs, testDevice, NetworkOptions{MaxInterfaces: 2}))
+	step := func(wantDropped float64, want []string, names ...string) {
+		t.Helper()
+		var lines []string
+		for _, name := range names {
+			lines = append(lines, netLine(name, 1))
+		}
+		m.write("proc/1/net/dev", netDev(lines...))
+		r := m.tick(network)
+		if got := r.labelled("interface"); !slices.Equal(got, want) {
+			t.Errorf("%q: got %q, want %q", names, got, want)
+		}
+		r.want(t, "network.interfaces_dropped", map[string]float64{"network.interfaces_dropped_total": wantDropped})
+	}
+	step(0, []string{"tun1", "tun2"}, "tun2", "tun1")
+	step(1, []string{"tun1", "tun2"}, "tun0", "tun2", "tun1") // the new one has the first name, but no place
+	step(1, []string{"tun0", "tun2"}, "tun0", "tun2")         // a place is free
+	m.write("sys/class/net/zzz0/device/uevent", "")
+	step(2, []string{"tun0", "zzz0"}, "tun0", "tun2", "zzz0") // hardware takes a place
+	step(3, []string{"tun0", "zzz0"}, "tun0", "tun1", "tun2", "zzz0")
+	step(3, []string{"tun1", "tun2"}, "tun1", "tun2")
+}
+
+func TestNetwork_PlaceLostAndWonAgain(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.write("sys/class/net/eth0/device/uevent", "")
+	network := must(NewNetwork(m.fs, testDevice, NetworkOptions{MaxInterfaces: 1}))
+	const rate = `network.receive_bytes_per_second`
+	m.write("proc/1/net/dev", netDev(netLine("tun0", 100)))
+	m.tick(network)
+	m.write("proc/1/net/dev", netDev(netLine("tun0", 200), netLine("eth0", 5)))
+	m.tick(network).want(t, rate, map[string]float64{})
+	m.write("proc/1/net/dev", netDev(netLine("tun0", 900)))
+	m.tick(network).want(t, rate, map[string]float64{}) // not over the time in which nobody looked
+	m.write("proc/1/net/dev", netDev(netLine("tun0", 950)))
+	m.tick(network).want(t, rate, map[string]float64{rate + `{"interface":"tun0"}`: 50})
+}
+
+func TestNetwork_WrapGivesNoRate(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t, "net-counter-wrap")
+	network := must(NewNetwork(m.fs, testDevice, NetworkOptions{}))
+	m.tick(network)
+	m.play("net-counter-wrap-later")
+	r := m.tick(network)
+	r.wantFaults(t, 0)
+	// eth0 counts in 32 bits and wrapped; eth1 counts in 64 and went past 2^32.
+	r.want(t, "network.receive_bytes_per_second", map[string]float64{
+		`network.receive_bytes_per_second{"interface":"eth1"}`: 1000,
+	})
+	r.want(t, "network.transmit_packets_per_second", map[string]float64{
+		`network.transmit_packets_per_second{"interface":"eth1"}`: 10,
+	})
+}
+
+func TestNetwork_Renamed(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t, "net-renamed")
+	network := must(NewNetwork(m.fs, testDevice, NetworkOptions{}))
+	m.tick(network)
+	m.play("net-renamed-later")
+	r := m.tick(network)
+	if got := r.labelled("interface"); !slices.Equal(got, []string{"end0"}) {
+		t.Errorf("got %q", got)
+	}
+	r.want(t, "network.receive_bytes_per_second", map[string]float64{})
+	m.play("net-renamed") // and back: the readings from before are forgotten
+	m.tick(network).want(t, "network.receive_bytes_per_second", map[string]float64{})
+}
+
+func TestNetwork_OddNames(t *testing.T) {
+	t.Parallel()
+	r := newMachine(t).tick(must(NewNetwork(treeOf("net-odd-names"), testDevice, NetworkOptions{})))
+	r.wantFaults(t, 0)
+	for key, want := range map[string]float64{
+		`{"interface":"eth0"}`: 1234567890, `{"interface":"eth0:1"}`: 77, `{"interface":"a|b"}`: 11,
+		`{"interface":"x\\xffy"}`: 33, `{"interface":"über"}`: 55,
+	} {
+		if got := r.values["network.receive_bytes_total"+key]; got != want {
+			t.Errorf("%s: got %v, want %v", key, got, want)
+		}
+	}
+}
+
+func TestNetwork_BadLines(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t, "net-truncated")
+	network := must(NewNetwork(m.fs, testDevice, NetworkOptions{}))
+	r := m.tick(network)
+	r.wantFaults(t, 1)
+	if got := r.labelled("interface"); !slices.Equal(got, []string{"eth0"}) {
+		t.Errorf("got %q", got)
+	}
+	m.write("proc/net/dev", "nonsense\n")
+	if r := m.tick(network); r.err == nil || len(r.values) > 0 {
+		t.Errorf("got %v, %v", r.values, r.err)
+	}
+	m.write("proc/net/dev", netDev(netLine("eth0", 1), netLine("eth0", 2)))
+	m.tick(network).wantFaults(t, 0) // an interface named twice is sampled once
+	m.remove("proc/net/dev")
+	if r := m.tick(must(NewNetwork(m.fs, testDevice, NetworkOptions{}))); !os.IsNotExist(r.err) {
+		t.Errorf("got %v", r.err)
+	}
+}
+
+func TestNewNetwork_AllFaultsAtOnce(t *testing.T) {
+	t.Parallel()
+	_, err := NewNetwork(treeOf("rk3588"), testDevice, NetworkOptions{
+		Include: []string{"a("}, Exclude: []string{"b["}, MaxInterfaces: -1,
+	})
+	for _, key := range []string{"network.include", "network.exclude", "network.max_interfaces"} {
+		if err == nil || !strings.Contains(err.Error(), key) {
+			t.Errorf("got %v, want a word of %s", err, key)
+		}
+	}
+}
+
+// TestNetwork_NeverAbsurd lets interfaces come, go, wrap and be reset.
+func TestNetwork_NeverAbsurd(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	rapid.Check(t, func(rt *rapid.T) {
+		limit := rapid.IntRange(1, 4).Draw(rt, "limit")
+		network := must(NewNetwork(m.fs, testDevice, NetworkOptions{MaxInterfaces: limit}))
+		lastDropped := 0.0
+		for range rapid.IntRange(1, 6).Draw(rt, "ticks") {
+			var lines []string
+			names := rapid.SliceOfNDistinct(rapid.StringMatching(`t[a-f]`), 1, 6, rapid.ID).Draw(rt, "names")
+			for _, name := range names {
+				lines = append(lines, netLine(name, rapid.Uint64().Draw(rt, "counter")))
+			}
+			m.write("proc/1/net/dev", netDev(lines...))
+			r := m.tick(network)
+			if got, want := len(r.labelled("interface")), min(limit, len(names)); got != want {
+				rt.Fatalf("%d interfaces of %d at a limit of %d", got, len(names), limit)
+			}
+			for key, v := range r.values {
+				if v < 0 || math.IsNaN(v) || math.IsInf(v, 0) {
+					rt.Fatalf("%s = %v", key, v)
+				}
+			}
+			dropped := r.values["network.interfaces_dropped_total"]
+			if dropped < lastDropped || dropped == lastDropped && lastDropped == 0 && len(names) > limit {
+				rt.Fatalf("dropped went from %v to %v with %d names at a limit of %d", lastDropped, dropped, len(names), limit)
+			}
+			lastDropped = dropped
+		}
+	})
+}
+
+func TestNetwork_AllocatesNothing(t *testing.T) {
+	wantNoAllocations(t, must(NewNetwork(treeOf("net-40-interfaces"), testDevice, NetworkOptions{})))
+}
+
+func BenchmarkNetwork(b *testing.B) {
+	for _, tree := range []string{"rk3588", "net-40-interfaces"} {
+		b.Run(tree, func(b *testing.B) {
+			benchCollector(b, must(NewNetwork(treeOf(tree), testDevice, NetworkOptions{})))
+		})
+	}
+}

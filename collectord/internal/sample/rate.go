@@ -1,0 +1,38 @@
+package sample
+
+import "time"
+
+// growth follows a group of counters that begin and are reset together, those
+// of one disk or of one interface, from reading to reading. The zero value has
+// seen nothing.
+type growth struct {
+	at   time.Time
+	last []uint64
+	by   []uint64 // what each counter grew by, valid after an update that was ok
+}
+
+// update takes the next reading and returns the seconds since the one before
+// it. It is not ok where no rate can be told: at the first reading, if no time
+// has passed, and if any counter went backwards. That is a wrap of 32 or 64 bits
+// or a device that was reset or replaced, and then what the others grew by means
+// nothing either.
+func (g *growth) update(at time.Time, now ...uint64) (seconds float64, ok bool) {
+	if g.last == nil {
+		g.last, g.by = make([]uint64, len(now)), make([]uint64, len(now))
+	} else {
+		seconds = at.Sub(g.at).Seconds()
+		ok = seconds > 0
+	}
+	for i, n := range now {
+		ok = ok && n >= g.last[i]
+		g.by[i] = n - g.last[i]
+		g.last[i] = n
+	}
+	g.at = at
+	return seconds, ok
+}
+
+// perSecond returns the rate of counter i over the seconds that update gave.
+func (g *growth) perSecond(i int, seconds float64) float64 {
+	return float64(g.by[i]) / seconds
+}

@@ -1,0 +1,138 @@
+package sample
+
+import (
+	"errors"
+	"time"
+
+	"belabox-metrics/collectord/internal/proc"
+	"belabox-metrics/shared/store"
+)
+
+var (
+	systemUptime = Metric{
+		Name: "system.uptime_seconds", Kind: KindGauge, Unit: "seconds",
+		Help:   "Time since boot, time asleep included.",
+		Source: "/proc/uptime", Collector: "system",
+	}
+	systemBootTime = Metric{
+		Name: "system.boot_time_seconds", Kind: KindGauge, Unit: "seconds",
+		Help:   "Unix time of the boot. It moves when the wall clock is set, for example by NTP on a board without a battery.",
+		Source: "/proc/stat", Collector: "system",
+	}
+	systemKernel = Metric{
+		Name: "system.kernel_release", Kind: KindText,
+		Help:   "Release of the running kernel, as `uname -r` prints it.",
+		Source: "/proc/sys/kernel/osrelease", Collector: "system",
+	}
+	systemOS = Metric{
+		Name: "system.os_name", Kind: KindText,
+		Help:   "Name and version of the distribution (PRETTY_NAME).",
+		Source: "/etc/os-release", Collector: "system",
+	}
+	systemBoard = Metric{
+		Name: "system.board_model", Kind: KindText,
+		Help:   "Name of the board from the device tree, else the product name from the firmware. Absent where neither is.",
+		Source: "/proc/device-tree/model or /sys/class/dmi/id/product_name", Collector: "system",
+	}
+)
+
+var systemMetrics = []*Metric{&systemUptime, &systemBootTime, &systemKernel, &systemOS, &systemBoard}
+
+// system reads how long the machine is up and what it is.
+type system struct {
+	uptime         *proc.Reader[float64]
+	uptimeSeries   *store.Series
+	boot           bootTime
+	bootTimeSeries *store.Series
+	texts          []*text
+}
+
+// NewSystem returns the collector "system". The os-release file stands apart
+// from fs, because it belongs to neither tree.
+func NewSystem(fs proc.FS, osRelease string, reg *Registry) Collector {
+	return &system{
+		uptime:         proc.NewUptime(fs),
+		uptimeSeries:   reg.Series(&systemUptime),
+		boot:           bootTime{stat: proc.NewStat(fs)},
+		bootTimeSeries: reg.Series(&systemBootTime),
+		texts: []*text{
+			{series: reg.Series(&systemKernel), read: func() (string, error) { return proc.KernelRelease(fs) }},
+			{series: reg.Series(&systemOS), read: func() (string, error) { return proc.OSName(osRelease) }},
+			{series: reg.Series(&systemBoard), read: func() (string, error) { return proc.BoardModel(fs) }},
+		},
+	}
+}
+
+// Name implements Collector.
+func (c *system) Name() string { return "system" }
+
+// Collect implements Collector.
+func (c *system) Collect(at time.Time, out *Batch) error {
+	for _, t := range c.texts {
+		t.collect(at, out)
+	}
+	up, err := c.uptime.Read()
+	if err != nil {
+		return err
+	}
+	out.Add(c.uptimeSeries, *up)
+	boot, err := c.boot.read(at, time.Duration(*up*float64(time.Second)))
+	if err != nil {
+		out.Fail(err)
+		return nil
+	}
+	out.Add(c.bootTimeSeries, boot)
+	return nil
+}
+
+// bootTime is the time of the boot. The kernel prints it in /proc/stat, which
+// is dear to read, so it is read again only when the wall clock was set.
+type bootTime struct {
+	stat   *proc.Reader[proc.Stat]
+	value  float64
+	offset time.Time // wall clock minus uptime when value was read; zero = not read
+}
+
+// read returns the boot time in Unix seconds.
+func (b *bootTime) read(at time.Time, uptime time.Duration) (float64, error) {
+	offset := at.Round(0).Add(-uptime) // without the monotonic part, which no jump moves
+	if !b.offset.IsZero() && offset.Sub(b.offset).Abs() < time.Second {
+		return b.value, nil
+	}
+	stat, err := b.stat.Read()
+	if err != nil {
+		return 0, err
+	}
+	b.value, b.offset = float64(stat.BootTime), offset
+	_ = b.stat.Close() // read-only; not needed again for long
+	return b.value, nil
+}
+
+// text is a string that is stored when a process starts and when it changes.
+type text struct {
+	series *store.Series
+	read   func() (string, error)
+	last   string
+	asked  time.Time
+}
+
+// textInterval is how often a string is looked at: it changes with an upgrade.
+const textInterval = time.Minute
+
+func (t *text) collect(at time.Time, out *Batch) {
+	if !t.asked.IsZero() && at.Sub(t.asked) < textInterval {
+		return
+	}
+	t.asked = at
+	now, err := t.read()
+	switch {
+	case errors.Is(err, proc.ErrNotSupported):
+		return
+	case err != nil:
+		out.Fail(err)
+		t.asked = time.Time{} // so that it fails in every tick until it is well
+	case now != t.last:
+		out.AddText(t.series, now)
+		t.last = now
+	}
+}

@@ -1,0 +1,63 @@
+package sample
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"belabox-metrics/collectord/internal/proc"
+)
+
+// TestThermal_KernelErrors reads zones that answer what broken ones were seen to
+// answer, through the real kernel, and one that hangs.
+func TestThermal_KernelErrors(t *testing.T) {
+	t.Parallel()
+	errnos := []syscall.Errno{syscall.EAGAIN, syscall.EINVAL, syscall.ENODATA, syscall.ENXIO, syscall.EIO}
+	tree := &kernelTree{Files: map[string]kernelFile{
+		"class/thermal/thermal_zone0/type": {Text: "soc-thermal\n"},
+		"class/thermal/thermal_zone0/temp": {Text: "48076\n"},
+		"class/thermal/thermal_zone1/type": {Text: "npu-thermal\n"},
+		"class/thermal/thermal_zone1/temp": {Text: "51000\n", Hangs: true},
+	}}
+	for i, errno := range errnos {
+		dir := fmt.Sprintf("class/thermal/thermal_zone%d", 2+i)
+		tree.Files[dir+"/type"] = kernelFile{Text: errno.Error() + "\n"}
+		tree.Files[dir+"/temp"] = kernelFile{Errno: errno}
+	}
+	sys, release, ok := tree.mount(t)
+	if !ok {
+		return
+	}
+
+	m := newMachine(t)
+	thermal := NewThermal(proc.FS{Sys: sys}, testDevice)
+	soc := map[string]float64{`thermal.zone_celsius{"type":"soc-thermal","zone":"thermal_zone0"}`: 48.076}
+	start := time.Now()
+	for range 5 {
+		r := m.tick(thermal)
+		r.want(t, "thermal.", soc)
+		r.wantFaults(t, 1+len(errnos))
+		joined := errors.Join(r.errs...)
+		for _, errno := range errnos {
+			if !errors.Is(joined, errno) {
+				t.Errorf("no error for %v among %v", errno, joined)
+			}
+		}
+		if !strings.Contains(joined.Error(), "thermal_zone1/temp: no answer") {
+			t.Errorf("no error for the zone that hangs among %v", joined)
+		}
+	}
+	if took := time.Since(start); took > 4*patience {
+		t.Errorf("five ticks took %v; a zone that hangs may cost %v once", took, patience)
+	}
+	release()
+	deadline := time.Now().Add(10 * time.Second)
+	for len(m.tick(thermal).values) != 2 {
+		if time.Now().After(deadline) {
+			t.Fatal("the zone answers again and gives no sample")
+		}
+	}
+}

@@ -1,0 +1,133 @@
+package sample
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"belabox-metrics/collectord/internal/proc"
+	"belabox-metrics/shared/store"
+)
+
+// thermometers reads a changing set of temperature sensors, each of which may
+// fail or hang for itself: the others never notice.
+type thermometers struct {
+	list     func() ([]foundSensor, error)
+	registry *Registry
+	metric   *Metric
+
+	listed  time.Time // zero: list again at the next tick
+	sensors []*sensor
+	guard   *guard
+	calls   []*call // of sensors
+}
+
+// foundSensor is a sensor that is there now.
+type foundSensor struct {
+	thermometer
+	labels []string
+}
+
+type thermometer interface {
+	Path() string
+	// Celsius may hang.
+	Celsius() (float64, error)
+}
+
+// sensor is what is kept of one sensor as long as it is there under its labels.
+type sensor struct {
+	thermometer
+	key    string
+	series *store.Series
+	call   *call
+
+	celsius float64 // answer of call
+	err     error
+}
+
+func newThermometers(reg *Registry, m *Metric, list func() ([]foundSensor, error)) *thermometers {
+	return &thermometers{list: list, registry: reg, metric: m, guard: newGuard()}
+}
+
+// collect reads all sensors. It is proc.ErrNotSupported if the kernel has none
+// of this kind.
+func (t *thermometers) collect(at time.Time, out *Batch) error {
+	if t.listed.IsZero() || at.Sub(t.listed) >= relistInterval {
+		if err := t.relist(at); err != nil {
+			if len(t.sensors) == 0 {
+				return err
+			}
+			out.Fail(err)
+		}
+	}
+	t.guard.ask(at, t.calls)
+	for _, s := range t.sensors {
+		switch {
+		case !s.call.answered:
+			out.Fail(s.call.silence(s.Path(), at))
+		case s.err == nil:
+			out.Add(s.series, s.celsius)
+		case errors.Is(s.err, proc.ErrNotSupported):
+			// Switched off: nothing to say, and nothing wrong.
+		case t.isGone(s):
+		default:
+			out.Fail(s.err)
+		}
+	}
+	return nil
+}
+
+// isGone tells whether a sensor failed because its device was unplugged, which
+// is no fault. Another one may have taken its place, so that the next tick looks
+// what there is.
+func (t *thermometers) isGone(s *sensor) bool {
+	if !errors.Is(s.err, os.ErrNotExist) && !errors.Is(s.err, syscall.ENODEV) {
+		return false
+	}
+	t.listed = time.Time{}
+	_, err := os.Stat(filepath.Dir(s.Path()))
+	return errors.Is(err, os.ErrNotExist)
+}
+
+// relist looks which sensors there are now. A known one keeps its state, above
+// all a call that hangs.
+func (t *thermometers) relist(at time.Time) error {
+	found, err := t.list()
+	if err != nil && len(found) == 0 && !errors.Is(err, proc.ErrNotSupported) {
+		return err // says nothing about the sensors that are known
+	}
+	known := make(map[string]*sensor, len(t.sensors))
+	for _, s := range t.sensors {
+		known[s.key] = s
+	}
+	t.sensors, t.calls = nil, nil
+	for _, f := range found {
+		s := known[f.key()]
+		if s == nil {
+			s = t.newSensor(f)
+		}
+		t.sensors = append(t.sensors, s)
+		t.calls = append(t.calls, s.call)
+	}
+	t.listed = time.Time{}
+	if err == nil || errors.Is(err, proc.ErrNotSupported) {
+		t.listed = at
+	}
+	return err
+}
+
+func (t *thermometers) newSensor(f foundSensor) *sensor {
+	labels := make([]string, len(f.labels))
+	for i, text := range f.labels {
+		labels[i] = labelText(text)
+	}
+	s := &sensor{thermometer: f.thermometer, key: f.key(), series: t.registry.Series(t.metric, labels...)}
+	s.call = newCall(func() { s.celsius, s.err = s.Celsius() })
+	return s
+}
+
+// key tells sensors apart: another one behind the same path has other labels.
+func (f foundSensor) key() string { return f.Path() + "\x00" + strings.Join(f.labels, "\x00") }

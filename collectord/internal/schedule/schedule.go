@@ -1,0 +1,233 @@
+// Package schedule runs collectors at times aligned to the wall clock. It
+// promises: all samples of a tick share one timestamp, a multiple of an
+// interval; two ticks in a row never have the same one; a collector that hangs
+// or panics costs the others nothing but its deadline, once; a tick that could
+// not run in time is counted, never made up for in a burst. It does not promise
+// that timestamps only grow: when the wall clock is set back, ticks go on at the
+// new time.
+//
+// Time asleep is no time missed. During a suspend the kernel's counters and its
+// monotonic clock stand still together, so rates, which divide by that clock,
+// are rates of the time awake and need no correction after a resume.
+package schedule
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"belabox-metrics/collectord/internal/proc"
+	"belabox-metrics/collectord/internal/sample"
+	"belabox-metrics/shared/store"
+)
+
+// Config says when collectors run. Zero fields have the defaults named here.
+type Config struct {
+	Interval  time.Duration            // of every collector without its own; 10 s
+	Intervals map[string]time.Duration // by collector name; others' names are ignored
+	Deadline  time.Duration            // for one collector in one tick; half the shortest interval, at most 5 s
+}
+
+// Deps are what the scheduler works with.
+type Deps struct {
+	Collectors []sample.Collector // run in this order, so the ones that may be slow stand last
+	Now        func() time.Time   // the wall clock; nil = time.Now
+}
+
+const (
+	defaultInterval = 10 * time.Second
+	minInterval     = 10 * time.Millisecond
+	maxDeadline     = 5 * time.Second
+
+	// unsupportedRetry is how often a collector without a source on this machine
+	// is tried again: a driver may load late.
+	unsupportedRetry = time.Minute
+
+	// onceGap is the time between the two readings of Once.
+	onceGap = time.Second
+)
+
+// Errors of a Result.
+var (
+	ErrDeadline = errors.New("took longer than its deadline; what it reads now is thrown away")
+	ErrStuck    = errors.New("skipped: still stuck since an earlier tick")
+)
+
+// Tick is what all collectors of one moment gave. It is reused: valid until
+// the function that got it returns.
+type Tick struct {
+	Time    time.Time // the timestamp of all samples, whole milliseconds
+	Samples []store.Sample
+	Results []Result // one for each collector whose turn it was
+
+	// Missed counts the ticks since the one before that should have run and did
+	// not, because the process was held up. Time asleep does not count.
+	Missed int
+	// ClockJump is how far the wall clock was seen to jump since the tick before,
+	// by being set or by a suspend; 0 if by less than half an interval.
+	ClockJump time.Duration
+}
+
+// Result is how one collector did in one tick.
+type Result struct {
+	Collector   string
+	Duration    time.Duration // 0 if it did not finish
+	Samples     int
+	Errors      []error // of single sensors
+	Err         error   // of the collector: its own, a *PanicError, ErrDeadline or ErrStuck
+	Skipped     bool    // it was not run, because it is still stuck
+	Unsupported bool    // this machine has nothing for it to read; no error
+}
+
+// Scheduler runs collectors. Use it for one Run or Once at a time.
+type Scheduler struct {
+	tasks []*task
+	clock clock
+	relay relay
+	tick  Tick
+}
+
+// New checks cfg and starts nothing.
+func New(cfg Config, deps Deps) (*Scheduler, error) {
+	if cfg.Interval == 0 {
+		cfg.Interval = defaultInterval
+	}
+	if deps.Now == nil {
+		deps.Now = time.Now
+	}
+	s := &Scheduler{}
+	shortest := cfg.Interval
+	var g grid
+	for _, c := range deps.Collectors {
+		interval := cfg.Interval
+		if own := cfg.Intervals[c.Name()]; own != 0 {
+			interval = own
+		}
+		if interval < minInterval || interval%time.Millisecond != 0 {
+			return nil, fmt.Errorf("interval %v of collector %q: must be whole milliseconds, at least %v", interval, c.Name(), minInterval)
+		}
+		shortest = min(shortest, interval)
+		g = g.with(interval)
+		s.tasks = append(s.tasks, &task{collector: c, interval: interval.Milliseconds(), slot: noSlot})
+	}
+	if len(s.tasks) == 0 {
+		return nil, errors.New("no collector is enabled")
+	}
+	if cfg.Deadline == 0 {
+		cfg.Deadline = min(shortest/2, maxDeadline)
+	}
+	if cfg.Deadline < 0 {
+		return nil, fmt.Errorf("deadline %v: must be positive", cfg.Deadline)
+	}
+	s.clock = clock{now: deps.Now, grid: g, tolerance: shortest / 2}
+	s.relay.deadline = cfg.Deadline
+	return s, nil
+}
+
+// Run collects at every tick until ctx ends, and hands each tick to emit, which
+// should return before the next is due. It ends with the error of emit, or with
+// nil once ctx is done; a tick cut short by ctx is not emitted. A collector that
+// hangs does not hold Run up. A panic of emit is its error, a *PanicError.
+func (s *Scheduler) Run(ctx context.Context, emit func(context.Context, *Tick) error) error {
+	s.clock.start()
+	var failed error
+	s.relay.run(ctx, func(first bool) ([]*task, bool) {
+		if !first {
+			s.gather()
+			if failed = guard(func() error { return emit(ctx, &s.tick) }); failed != nil {
+				return nil, false
+			}
+		}
+		due, ok := s.clock.wait(ctx)
+		if !ok {
+			return nil, false
+		}
+		s.begin(due)
+		s.tick.Missed, s.tick.ClockJump = s.clock.events()
+		return s.queue(due), true
+	})
+	return failed
+}
+
+// Once collects everything now, twice and a second apart so that there are
+// deltas, and returns the second reading with the strings of the first.
+func (s *Scheduler) Once(ctx context.Context) (*Tick, error) {
+	var texts []store.Sample
+	readings := 0
+	s.relay.run(ctx, func(first bool) ([]*task, bool) {
+		if !first {
+			s.gather()
+			readings++
+		}
+		switch readings {
+		case 1:
+			for _, sample := range s.tick.Samples {
+				if sample.Series.Type == store.Text {
+					texts = append(texts, sample)
+				}
+			}
+			if !s.clock.sleep(ctx, onceGap) {
+				return nil, false
+			}
+		case 2:
+			return nil, false
+		}
+		now := s.clock.now().UnixMilli()
+		s.begin(now)
+		return s.queue(noSlot), true
+	})
+	if readings < 2 {
+		return nil, ctx.Err()
+	}
+	s.tick.Samples = append(s.tick.Samples, texts...)
+	return &s.tick, nil
+}
+
+// begin empties the tick for a new time.
+func (s *Scheduler) begin(ms int64) {
+	clear(s.tick.Samples)
+	clear(s.tick.Results)
+	s.tick = Tick{Time: time.UnixMilli(ms), Samples: s.tick.Samples[:0], Results: s.tick.Results[:0]}
+}
+
+// queue returns the tasks whose turn it is at due (all of them for noSlot), and
+// writes results for those that cannot run.
+func (s *Scheduler) queue(due int64) []*task {
+	queue := s.relay.queue[:0]
+	now := time.Now()
+	for _, t := range s.tasks {
+		switch {
+		case due != noSlot && !t.takeSlot(due):
+		case s.relay.isStuck(t):
+			s.tick.Results = append(s.tick.Results, Result{Collector: t.collector.Name(), Err: ErrStuck, Skipped: true})
+		case now.Before(t.retryAt):
+			s.tick.Results = append(s.tick.Results, Result{Collector: t.collector.Name(), Unsupported: true})
+		default:
+			queue = append(queue, t)
+		}
+	}
+	return queue
+}
+
+// gather moves what the tasks of the finished pass have read into the tick.
+func (s *Scheduler) gather() {
+	for _, t := range s.relay.queue {
+		r := Result{Collector: t.collector.Name()}
+		if t.overran {
+			r.Err = ErrDeadline // its batch is not ours: it may still be writing there
+			s.tick.Results = append(s.tick.Results, r)
+			continue
+		}
+		r.Duration, r.Err, r.Errors = t.duration, t.err, t.batch.Errors
+		if _, panicked := errors.AsType[*PanicError](t.err); !panicked {
+			s.tick.Samples = append(s.tick.Samples, t.batch.Samples...)
+			r.Samples = len(t.batch.Samples)
+		}
+		if errors.Is(t.err, proc.ErrNotSupported) {
+			r.Err, r.Unsupported = nil, true
+			t.retryAt = time.Now().Add(unsupportedRetry)
+		}
+		s.tick.Results = append(s.tick.Results, r)
+	}
+}

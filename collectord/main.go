@@ -1,0 +1,24 @@
+// Command collectord samples /proc and /sys and inserts into the database that
+// shipperd ships from. It opens no outgoing connection.
+package main
+
+import (
+	"os"
+
+	"belabox-metrics/shared/daemon"
+)
+
+func main() {
+	os.Exit(program().Main(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+func program() daemon.Program {
+	return daemon.Program{
+		Name:    "collectord",
+		Summary: "sample this machine and store the samples for shipperd",
+		Serve:   serve,
+		Commands: []daemon.Command{
+			{Name: "-once", Summary: "sample everything once, print it and exit; stores nothing", Run: printOnce},
+		},
+	}
+}

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"belabox-metrics/collectord/internal/schedule"
+	"belabox-metrics/shared/logx"
+	"belabox-metrics/shared/store"
+)
+
+// recorder stores ticks. A tick that cannot be stored is counted and let go:
+// sampling goes on, and the file takes what comes after.
+type recorder struct {
+	inserter *store.Inserter
+	log      *slog.Logger
+	beat     func()
+	storing  *logx.Throttle
+	sources  map[string]*logx.Throttle // by collector
+
+	ticks, inserted, duplicates, invalid, lostTicks, missed int64
+}
+
+func newRecorder(inserter *store.Inserter, log *slog.Logger, beat func()) *recorder {
+	return &recorder{
+		inserter: inserter, beat: beat,
+		log:     log.With(logx.KeySessionID, inserter.Session().UUID),
+		storing: logx.NewThrottle(time.Minute, time.Now),
+		sources: map[string]*logx.Throttle{},
+	}
+}
+
+// record stores one tick in one transaction. Crash window: until Insert returns
+// the tick is lost as a whole, after it a kill loses nothing of it.
+func (r *recorder) record(ctx context.Context, tick *schedule.Tick) error {
+	r.beat()
+	r.report(tick)
+	result, err := r.inserter.Insert(ctx, tick.Time, tick.Samples)
+	if ctx.Err() != nil {
+		return nil
+	}
+	r.ticks++
+	if err != nil {
+		r.lostTicks++
+		r.storing.Fail(r.log, slog.LevelError, "tick could not be stored", err, "samples", len(tick.Samples))
+		return nil
+	}
+	r.storing.Recover(r.log, "ticks are stored again")
+	r.inserted += int64(result.Inserted)
+	r.duplicates += int64(result.Duplicates)
+	r.invalid += int64(result.Invalid)
+	if result.Duplicates > 0 {
+		r.log.Warn("samples refused: their series has one at that millisecond; was the clock set back?",
+			logx.KeyCount, result.Duplicates, "tick", tick.Time.UTC())
+	}
+	return nil
+}
+
+// report logs what the tick tells about itself and its sources.
+func (r *recorder) report(tick *schedule.Tick) {
+	if tick.Missed > 0 {
+		r.missed += int64(tick.Missed)
+		r.log.Warn("ticks missed: the process was held up", logx.KeyCount, tick.Missed)
+	}
+	if tick.ClockJump != 0 {
+		r.log.Warn("wall clock jumped", "jump_seconds", tick.ClockJump.Seconds())
+	}
+	for i := range tick.Results {
+		res := &tick.Results[i]
+		trouble := r.sources[res.Collector]
+		if trouble == nil {
+			trouble = logx.NewThrottle(time.Minute, time.Now)
+			r.sources[res.Collector] = trouble
+		}
+		err := res.Err
+		if err == nil && len(res.Errors) > 0 {
+			err = res.Errors[0]
+		}
+		if err != nil {
+			trouble.Fail(r.log, slog.LevelWarn, "source failed", err, logx.KeyCollector, res.Collector, "failed_sensors", len(res.Errors))
+			continue
+		}
+		trouble.Recover(r.log, "source works again", logx.KeyCollector, res.Collector)
+		if r.log.Enabled(context.Background(), slog.LevelDebug) {
+			r.log.Debug("collected", logx.KeyCollector, res.Collector, logx.KeyCount, res.Samples,
+				logx.KeyDurationMS, float64(res.Duration.Microseconds())/1000)
+		}
+	}
+}
