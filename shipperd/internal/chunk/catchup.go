@@ -1,0 +1,67 @@
+package chunk
+
+import (
+	"math"
+	"time"
+
+	"belabox-metrics/shared/store"
+)
+
+// A body of a backlog aims at this part of MaxBytes: 200 of 256 KiB. The rest is
+// for estimates that were too low.
+const fill = 200.0 / 256
+
+// firstGuess is the compressed size of a row before anything was measured.
+const firstGuess = 4.0
+
+// BuildCatchUp makes the bodies of a backlog: each is a contiguous range of
+// rows, as many as fill 128 to 200 KiB of a MaxBytes of 256, however many lines
+// that takes. rows that make several bodies make them of equal size. Where it
+// can, it cuts between two ticks, so that a body has its time range for itself.
+// For the rest see Build.
+func (b *Builder) BuildCatchUp(rows []store.Row, series SeriesFunc, created time.Time) (bodies []*Body, refused []Refused, text store.KeySet, err error) {
+	s, err := b.sift(rows, series)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	add := func(body *Body) {
+		bodies = append(bodies, body)
+		b.perRow = float64(len(body.Gzip)) / float64(len(body.Keys))
+	}
+	for rest := s; len(rest.rows) > 0; {
+		n := b.nextCut(rest.rows)
+		if err := b.fit(rest.cut(0, n), created, halveByTime, add, &s.refused); err != nil {
+			return nil, nil, nil, err
+		}
+		rest = rest.cut(n, len(rest.rows))
+	}
+	return bodies, s.refused, s.text, nil
+}
+
+// CatchUpRows returns how many rows fill one body of BuildCatchUp, by the size
+// of the last ones.
+func (b *Builder) CatchUpRows() int {
+	return max(1, int(fill*float64(b.cfg.MaxBytes)/b.perRow))
+}
+
+// nextCut returns how many of the rows make the next body.
+func (b *Builder) nextCut(rows []store.Row) int {
+	parts := math.Ceil(float64(len(rows)) / float64(b.CatchUpRows()))
+	n := int(math.Ceil(float64(len(rows)) / parts))
+	if n == len(rows) {
+		return n
+	}
+	// Back to the start of the tick, unless that takes away too much.
+	for i := n; i > n*3/4; i-- {
+		if rows[i].Key.TimestampMS() != rows[i-1].Key.TimestampMS() {
+			return i
+		}
+	}
+	return n
+}
+
+// halveByTime keeps both halves contiguous.
+func halveByTime(s selection) (selection, selection) {
+	n := len(s.rows) / 2
+	return s.cut(0, n), s.cut(n, len(s.rows))
+}

@@ -1,0 +1,140 @@
+package victoria
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"slices"
+	"strconv"
+
+	"belabox-metrics/shared/store"
+)
+
+const (
+	rowsPerLine    = 1000      // asked for, so that lines stay short
+	maxLineBytes   = 4 << 20   // of an exported line
+	maxExportBytes = 256 << 20 // of all lines of one request, decompressed
+)
+
+// Export asks for the samples from startMS to endMS, both inclusive, of the
+// series that sel picks, and calls each for every line of the answer: the labels
+// of a series, sorted by name, and timestamps in milliseconds. A series may come
+// in several lines, in any order, with the samples of a line in time order. Both
+// slices are valid during the call only. An error of each ends the export and is
+// returned as it is.
+//
+// What each has seen counts only when Export returns nil: it returns an *Error
+// for an answer that was cut off or garbled. A sample stored twice comes twice,
+// unless the server deduplicates. The values are not handed out: the server keeps
+// 12 to 15 digits of them, so they prove nothing.
+func (c *Client) Export(ctx context.Context, sel Selector, startMS, endMS int64, each func(labels []store.Tag, timestamps []int64) error) error {
+	return c.export(ctx, sel, startMS, endMS, url.Values{}, each)
+}
+
+// ExportRaw is Export past the server's deduplication: it shows every copy that
+// is stored (reduce_mem_usage=1).
+func (c *Client) ExportRaw(ctx context.Context, sel Selector, startMS, endMS int64, each func(labels []store.Tag, timestamps []int64) error) error {
+	return c.export(ctx, sel, startMS, endMS, url.Values{"reduce_mem_usage": {"1"}}, each)
+}
+
+func (c *Client) export(ctx context.Context, sel Selector, startMS, endMS int64, form url.Values, each func([]store.Tag, []int64) error) error {
+	form.Set("start", seconds(startMS))
+	form.Set("end", seconds(endMS))
+	form.Set("max_rows_per_line", strconv.Itoa(rowsPerLine))
+	for _, part := range sel.within(startMS, endMS) {
+		form.Set("match[]", part.String())
+		x, err := c.ask(ctx, "export from", c.exportURL, form, true)
+		if err != nil {
+			return err
+		}
+		err = x.exported(each)
+		x.end()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// errCaller wraps an error of the function that was handed to Export.
+type errCaller struct{ error }
+
+// exported reads the lines of an answer.
+func (x *exchange) exported(each func([]store.Tag, []int64) error) error {
+	if !x.endIsMarked() {
+		return x.distrust("the answer has no length and no mark at its end: it may have been cut off")
+	}
+	if x.mediaType() == "text/html" {
+		return x.distrust("the answer is a web page: something else than the server has answered, such as a proxy or a login page")
+	}
+	var p lineParser
+	err := eachLine(x.resp.Body, func(text []byte) error {
+		if err := p.parse(text); err != nil {
+			return x.distrust("the exported line %.200q: %w", text, err)
+		}
+		if err := each(p.labels, p.timestamps); err != nil {
+			return errCaller{err}
+		}
+		return nil
+	})
+	var ours *Error
+	var caller errCaller
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &caller):
+		return caller.error
+	case errors.As(err, &ours):
+		return ours
+	case errors.Is(err, errTooLong):
+		return x.distrust("%w", err)
+	}
+	return x.fail(fmt.Errorf("the answer broke off: %w", err))
+}
+
+// endIsMarked tells whether an answer that was cut off would be noticed: it is
+// compressed, or sent in marked pieces, or has a length.
+func (x *exchange) endIsMarked() bool {
+	_, compressed := x.resp.Body.(*gzipBody)
+	return compressed || x.resp.ContentLength >= 0 || slices.Contains(x.resp.TransferEncoding, "chunked")
+}
+
+var errTooLong = errors.New("the answer or one of its lines is too long")
+
+// eachLine calls f for every line that is not empty.
+func eachLine(r io.Reader, f func(text []byte) error) error {
+	limited := &io.LimitedReader{R: r, N: maxExportBytes + 1}
+	in := bufio.NewReaderSize(limited, 64<<10)
+	var long []byte // a line that does not fit in the reader
+	for {
+		text, err := in.ReadSlice('\n')
+		if limited.N == 0 {
+			return errTooLong
+		}
+		if err == bufio.ErrBufferFull || len(long) > 0 {
+			if long = append(long, text...); len(long) > maxLineBytes {
+				return errTooLong
+			}
+			text = long
+		}
+		if err == bufio.ErrBufferFull {
+			continue
+		}
+		long = long[:0]
+		if err != nil && err != io.EOF {
+			return err
+		}
+		if text := bytes.TrimSpace(text); len(text) > 0 {
+			if err := f(text); err != nil {
+				return err
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+	}
+}

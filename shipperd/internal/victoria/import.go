@@ -1,0 +1,65 @@
+package victoria
+
+import (
+	"context"
+	"net/http"
+	"time"
+)
+
+// Reply is what became of an import. Where there was no answer, Status is 0 and
+// the rest says what was spent on it.
+type Reply struct {
+	Status        int
+	BytesSent     int64 // on the wire, headers included
+	BytesReceived int64 // likewise
+	// Details is what the server says of single lines, nil if it says nothing:
+	// then a Reply without an error means that it took all of them.
+	Details  *Details
+	Duration time.Duration
+}
+
+// Import posts a body of gzip'd JSON lines under an id that stays the same when
+// the body is sent again ("<batch>/<index>", in the header X-Chunk-Id). Failures
+// are of type *Error; the Reply is filled in with them, too.
+func (c *Client) Import(ctx context.Context, body []byte, id string) (Reply, error) {
+	header := http.Header{
+		"Content-Type":     {"application/json"},
+		"Content-Encoding": {"gzip"},
+		"X-Chunk-Id":       {id},
+	}
+	x, err := c.begin(ctx, "import to", http.MethodPost, c.importURL, header, body, true)
+	defer x.end()
+	var details *Details
+	if err == nil {
+		details, err = x.imported()
+	}
+	r := Reply{Details: details, Duration: time.Since(x.started)}
+	if x.resp != nil {
+		r.Status = x.resp.StatusCode
+	}
+	r.BytesSent, r.BytesReceived = x.wire()
+	return r, err
+}
+
+// imported reads the answer to an import.
+func (x *exchange) imported() (*Details, error) {
+	if x.resp.StatusCode < 200 || x.resp.StatusCode > 299 {
+		return nil, x.refused()
+	}
+	body, fail := x.readReply()
+	if fail != nil {
+		return nil, fail
+	}
+	if x.mediaType() != "application/json" || len(body) == 0 {
+		return nil, nil
+	}
+	details, err := parseDetails(body)
+	if err != nil {
+		return nil, x.distrust("the answer's details: %w", err)
+	}
+	for i := range details.lines() {
+		reason := &details.Lines[i].Reason
+		*reason = excerpt(x.clean(*reason, false))
+	}
+	return details, nil
+}

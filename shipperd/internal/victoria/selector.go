@@ -1,0 +1,69 @@
+package victoria
+
+import (
+	"regexp"
+	"strconv"
+	"strings"
+
+	"belabox-metrics/shared/store"
+)
+
+// Selector picks series at the server.
+type Selector struct {
+	DeviceID string
+	Names    []string    // metric names as sent, each once; none = all
+	Labels   []store.Tag // further labels and their values
+}
+
+// String returns the selector in the query language:
+// {device_id="d",__name__=~"a|b"}.
+func (s Selector) String() string {
+	b := []byte(`{device_id=`)
+	b = strconv.AppendQuote(b, s.DeviceID)
+	switch len(s.Names) {
+	case 0:
+	case 1:
+		b = strconv.AppendQuote(append(b, `,__name__=`...), s.Names[0])
+	default:
+		quoted := make([]string, len(s.Names))
+		for i, name := range s.Names {
+			quoted[i] = regexp.QuoteMeta(name)
+		}
+		b = strconv.AppendQuote(append(b, `,__name__=~`...), strings.Join(quoted, "|"))
+	}
+	for _, l := range s.Labels {
+		b = append(append(append(b, ','), l.Name...), '=')
+		b = strconv.AppendQuote(b, l.Value)
+	}
+	return string(append(b, '}'))
+}
+
+// maxNamesBytes bounds the names in one request. The server's limit on a query
+// is 16 KiB (-search.maxQueryLen).
+const maxNamesBytes = 6000
+
+// within returns what to ask for a time range, both ends included: nothing where
+// it is empty, which the server would take for another range.
+func (s Selector) within(fromMS, toMS int64) []Selector {
+	if fromMS > toMS {
+		return nil
+	}
+	return s.split()
+}
+
+// split cuts a selector with many names into several that pick the same series,
+// each once.
+func (s Selector) split() []Selector {
+	var parts []Selector
+	first, size := 0, 0
+	for i, name := range s.Names {
+		if size += len(name) + 1; size > maxNamesBytes && i > first {
+			part := s
+			part.Names = s.Names[first:i]
+			parts = append(parts, part)
+			first, size = i, len(name)+1
+		}
+	}
+	s.Names = s.Names[first:]
+	return append(parts, s)
+}

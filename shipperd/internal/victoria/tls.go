@@ -1,0 +1,86 @@
+package victoria
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"time"
+)
+
+// TLSFiles are PEM files. They are read again when they change.
+type TLSFiles struct {
+	CAFile            string // replaces the system's CAs, "" = those
+	CertFile, KeyFile string // the client's certificate; both or none
+}
+
+// stamp tells whether a file is still the one that was read.
+type stamp struct {
+	modified time.Time
+	size     int64
+}
+
+func (f TLSFiles) stamps() (stamps [3]stamp) {
+	for i, path := range []string{f.CAFile, f.CertFile, f.KeyFile} {
+		if path == "" {
+			continue
+		}
+		if info, err := os.Stat(path); err == nil {
+			stamps[i] = stamp{info.ModTime(), info.Size()}
+		}
+	}
+	return stamps
+}
+
+func (f TLSFiles) load() (*tls.Config, error) {
+	cfg := &tls.Config{MinVersion: tls.VersionTLS12}
+	var faults []error
+	if f.CAFile != "" {
+		pem, err := os.ReadFile(f.CAFile)
+		cfg.RootCAs = x509.NewCertPool()
+		if err != nil {
+			faults = append(faults, fmt.Errorf("remote.tls.ca_file: %w", err))
+		} else if !cfg.RootCAs.AppendCertsFromPEM(pem) {
+			faults = append(faults, fmt.Errorf("remote.tls.ca_file: %q holds no certificate in PEM form", f.CAFile))
+		}
+	}
+	switch {
+	case (f.CertFile == "") != (f.KeyFile == ""):
+		faults = append(faults, errors.New("remote.tls: cert_file and key_file belong together"))
+	case f.CertFile != "":
+		cert, err := tls.LoadX509KeyPair(f.CertFile, f.KeyFile)
+		if err != nil {
+			faults = append(faults, fmt.Errorf("remote.tls.cert_file, key_file: %w", err))
+		}
+		cfg.Certificates = []tls.Certificate{cert}
+	}
+	return cfg, errors.Join(faults...)
+}
+
+// makeTransport reads the TLS files.
+func (c *Client) makeTransport() error {
+	stamps := c.cfg.TLS.stamps() // taken first: a change while reading shows next time
+	cfg, err := c.cfg.TLS.load()
+	if err != nil {
+		return err
+	}
+	if c.transport != nil {
+		c.transport.CloseIdleConnections()
+	}
+	c.transport, c.stamps = c.newTransport(cfg), stamps
+	return nil
+}
+
+// current returns the transport for a request, a new one if TLS files changed.
+// Files that cannot be read, because somebody is just replacing them, leave the
+// old one in use.
+func (c *Client) current() http.RoundTripper {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cfg.TLS.stamps() != c.stamps {
+		_ = c.makeTransport()
+	}
+	return c.transport
+}

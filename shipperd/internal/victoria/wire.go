@@ -1,0 +1,101 @@
+package victoria
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"sync/atomic"
+	"time"
+)
+
+// Limits on what a server can make us spend. remote.timeout bounds the whole of
+// a request, these its parts.
+const (
+	dialTimeout = 10 * time.Second // for the connection and again for its TLS
+	// idleTimeout is below VictoriaMetrics' own (-http.idleConnTimeout, a minute):
+	// who closes first does not run into a connection that the server closes at
+	// the moment of a request.
+	idleTimeout    = 50 * time.Second
+	maxIdleConns   = 10
+	maxHeaderBytes = 64 << 10
+)
+
+// wire counts the bytes of all connections.
+type wire struct{ sent, received atomic.Int64 }
+
+// conn counts its own bytes, too, to tell those of one request.
+type conn struct {
+	net.Conn
+	total          *wire
+	sent, received atomic.Int64
+}
+
+func (c *conn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.received.Add(int64(n))
+	c.total.received.Add(int64(n))
+	return n, err
+}
+
+func (c *conn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	c.sent.Add(int64(n))
+	c.total.sent.Add(int64(n))
+	return n, err
+}
+
+// countingConn returns the conn below TLS, nil where there is none.
+func countingConn(c net.Conn) *conn {
+	for {
+		switch v := c.(type) {
+		case *conn:
+			return v
+		case *tls.Conn:
+			c = v.NetConn()
+		default:
+			return nil
+		}
+	}
+}
+
+// newTransport speaks HTTP/1.1 alone, where one connection carries one request
+// at a time: what is known of a connection is known of the request.
+func (c *Client) newTransport(tlsConfig *tls.Config) *http.Transport {
+	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	return &http.Transport{
+		Proxy: c.proxy,
+		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			nc, err := dialer.DialContext(ctx, network, addr)
+			if err != nil {
+				return nil, err
+			}
+			return &conn{Conn: nc, total: &c.wire}, nil
+		},
+		TLSClientConfig:        tlsConfig,
+		TLSHandshakeTimeout:    dialTimeout,
+		MaxIdleConns:           maxIdleConns,
+		MaxIdleConnsPerHost:    maxIdleConns,
+		IdleConnTimeout:        idleTimeout,
+		MaxResponseHeaderBytes: maxHeaderBytes,
+		DisableCompression:     true, // asked for where it pays: its header costs more than an import's answer saves
+		Protocols:              &protocols,
+	}
+}
+
+// proxy hides what is wrong with a proxy's address, which may hold a password.
+func (c *Client) proxy(req *http.Request) (*url.URL, error) {
+	choose := c.cfg.Proxy
+	if choose == nil {
+		choose = http.ProxyFromEnvironment
+	}
+	u, err := choose(req)
+	if err != nil {
+		return nil, fmt.Errorf("%w: the address of the proxy is malformed: mend HTTP_PROXY or HTTPS_PROXY", errConfiguration)
+	}
+	return u, nil
+}
