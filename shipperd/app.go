@@ -1,0 +1,168 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"belabox-metrics/shared/buildinfo"
+	"belabox-metrics/shared/config"
+	"belabox-metrics/shared/daemon"
+	"belabox-metrics/shared/health"
+	"belabox-metrics/shared/run"
+	"belabox-metrics/shared/sdnotify"
+	"belabox-metrics/shared/store"
+	"belabox-metrics/shared/wal"
+	"belabox-metrics/shipperd/internal/chunk"
+	"belabox-metrics/shipperd/internal/ship"
+	"belabox-metrics/shipperd/internal/victoria"
+)
+
+// aliveLimit is how long the loop may go without a sign of progress before the
+// watchdog is no longer fed. One request may take remote.timeout.
+const aliveLimit = 30 * time.Second
+
+// serve runs shipperd until ctx ends. Start order: database, health port, loop.
+// Stop order: the loop finishes the request under way, then the database is
+// closed, and the frame releases the lock.
+func serve(ctx context.Context, env daemon.Env) (err error) {
+	outbox, err := openOutbox(ctx, env)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeOutbox(ctx, outbox)) }()
+
+	progress := health.NewProgress(aliveLimit+env.Config.Remote.Timeout, nil)
+	server, err := health.Listen(env.Config.Health.ShipperdListen,
+		health.Config{Key: "health.shipperd_listen", Progress: progress, Log: env.Log})
+	if err != nil {
+		return err
+	}
+	keeper := wal.New(wal.Config{
+		Path:     env.Config.Storage.Path,
+		Interval: env.Config.Storage.WALCheckpointInterval,
+		Size:     env.Config.Storage.WALCheckpointSizeMB << 20,
+	}, outbox.Checkpoint, env.Log)
+
+	var g run.Group
+	g.Add("health", server.Run)
+	g.Add("wal", keeper.Run)
+	g.Add("watchdog", func(ctx context.Context) error { return sdnotify.Watchdog(ctx, progress.Alive) })
+	g.Add("ship", func(ctx context.Context) error {
+		if !env.Config.Remote.Enabled {
+			env.Log.Warn("remote.enabled is false: nothing is shipped, samples stay in the database")
+			return idle(ctx, progress)
+		}
+		shipper, err := newShipper(env, outbox, progress.Beat)
+		if err != nil {
+			return err
+		}
+		return shipper.Run(ctx)
+	})
+	env.Log.Info("shipperd started", "version", buildinfo.Version, "session_id", outbox.Session().UUID,
+		"database", env.Config.Storage.Path, "url", env.Config.Remote.URL, "health", "http://"+server.Addr())
+	if err := sdnotify.Ready(); err != nil {
+		env.Log.Warn("systemd was not told that the start is done", "err", err)
+	}
+	err = g.Run(ctx)
+	_ = sdnotify.Stopping() // whoever does not hear it sees the process end
+	env.Log.Info("shipperd stopped")
+	return err
+}
+
+// once delivers everything that is pending and proves it.
+func once(ctx context.Context, env daemon.Env) (err error) {
+	outbox, err := openOutbox(ctx, env)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeOutbox(ctx, outbox)) }()
+	shipper, err := newShipper(env, outbox, nil)
+	if err != nil {
+		return err
+	}
+	progress := newProgressLine(env.Stderr)
+	defer progress.end()
+	return shipper.Drain(ctx, progress.show)
+}
+
+func openOutbox(ctx context.Context, env daemon.Env) (*store.Outbox, error) {
+	return store.OpenOutbox(ctx, store.Options{
+		Path: env.Config.Storage.Path, Daemon: "shipperd", Version: buildinfo.Version, Log: env.Log,
+	})
+}
+
+func closeOutbox(ctx context.Context, outbox *store.Outbox) error {
+	ctx, cancel := run.Final(ctx)
+	defer cancel()
+	return outbox.Close(ctx)
+}
+
+// newShipper wires the delivery loop from the configuration.
+func newShipper(env daemon.Env, outbox *store.Outbox, beat func()) (*ship.Shipper, error) {
+	c := env.Config.Remote
+	client, err := victoria.New(clientConfig(c, env))
+	if err != nil {
+		return nil, fmt.Errorf("remote: %w", err)
+	}
+	return ship.New(ship.Config{
+		UploadInterval:        c.UploadInterval,
+		BatchSize:             c.BatchSize,
+		CatchUpBytesPerSecond: c.CatchUpBytesPerSecond,
+		Retention:             env.Config.Storage.Retention,
+		MaxPast:               c.MaxPast,
+		MaxFuture:             c.MaxFuture,
+		Retry: ship.RetryConfig{
+			Enabled: c.Retry.Enabled, MaxAttempts: c.Retry.MaxAttempts,
+			InitialBackoff: c.Retry.InitialBackoff, MaxBackoff: c.Retry.MaxBackoff,
+			Multiplier: c.Retry.Multiplier, JitterPercent: float64(c.Retry.JitterPercent),
+		},
+		Verify: ship.VerifyConfig{
+			Enabled: c.Verify.Enabled, Delay: c.Verify.Delay, Settle: c.Verify.Settle, MaxResends: c.Verify.MaxResends,
+		},
+	}, ship.Deps{
+		Outbox: outbox, Server: client, Log: env.Log, Beat: beat,
+		Builder: chunk.New(chunk.Config{
+			MaxMetrics: c.ChunkSize, MaxBytes: int(c.MaxChunkBytes), MaxPast: c.MaxPast, MaxFuture: c.MaxFuture,
+		}),
+	}), nil
+}
+
+func clientConfig(c config.RemoteConfig, env daemon.Env) victoria.Config {
+	cfg := victoria.Config{
+		URL: c.URL, VerifyURL: c.Verify.URL, Headers: c.Headers, Timeout: c.Timeout,
+		UserAgent: "belabox-metrics/" + buildinfo.Version,
+	}
+	cfg.TLS.CAFile, cfg.TLS.CertFile, cfg.TLS.KeyFile = c.TLS.CAFile, c.TLS.CertFile, c.TLS.KeyFile
+	// What is read from a secret file is known to the log before it is used.
+	secret := func(path string) func() (string, error) {
+		read := victoria.TokenFile(path)
+		return func() (string, error) {
+			text, err := read()
+			env.Secrets.Add(text)
+			return text, err
+		}
+	}
+	if c.AuthTokenFile != "" {
+		cfg.Token = secret(c.AuthTokenFile)
+	}
+	if c.BasicAuth.Username != "" {
+		cfg.BasicAuth = &victoria.BasicAuth{Username: c.BasicAuth.Username, Password: secret(c.BasicAuth.PasswordFile)}
+	}
+	return cfg
+}
+
+// idle is the loop of a shipper that is switched off.
+func idle(ctx context.Context, progress *health.Progress) error {
+	tick := time.NewTicker(5 * time.Second)
+	defer tick.Stop()
+	for {
+		progress.Beat()
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}

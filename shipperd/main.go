@@ -1,0 +1,24 @@
+// Command shipperd ships the samples that collectord stores to VictoriaMetrics,
+// reads them back, and prunes what is proven. It inserts no samples.
+package main
+
+import (
+	"os"
+
+	"belabox-metrics/shared/daemon"
+)
+
+func main() {
+	os.Exit(program().Main(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+func program() daemon.Program {
+	return daemon.Program{
+		Name:    "shipperd",
+		Summary: "ship stored samples to VictoriaMetrics and prove that they arrived",
+		Serve:   serve,
+		Commands: []daemon.Command{
+			{Name: "-once", Summary: "deliver what is pending, prove it, and exit: 0 only when nothing is left", Locked: true, Run: once},
+		},
+	}
+}

@@ -1,0 +1,39 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/term"
+
+	"belabox-metrics/shipperd/internal/ship"
+)
+
+// progressLine shows how far -once has come: one line that is written over on a
+// terminal, nothing elsewhere.
+type progressLine struct {
+	w     io.Writer
+	drawn bool
+}
+
+func newProgressLine(w io.Writer) *progressLine {
+	if f, ok := w.(*os.File); !ok || !term.IsTerminal(int(f.Fd())) {
+		w = nil
+	}
+	return &progressLine{w: w}
+}
+
+func (p *progressLine) show(c ship.Counts) {
+	if p.w == nil {
+		return
+	}
+	p.drawn = true
+	fmt.Fprintf(p.w, "\r\x1b[Kuploaded %d, verified %d, sent again %d, %.1f MB sent", c.Uploaded, c.Verified, c.Requeued, float64(c.BytesSent)/1e6)
+}
+
+func (p *progressLine) end() {
+	if p.drawn {
+		fmt.Fprintln(p.w)
+	}
+}
