@@ -1,0 +1,47 @@
+package e2e
+
+import (
+	"testing"
+	"time"
+
+	"belabox-metrics/shared/testkit"
+)
+
+// TestMainJob is the product in one test: both binaries run for at least ten
+// ticks on this machine's /proc and a stock VictoriaMetrics, are stopped in
+// order, and every row of the file is at the server exactly once.
+func TestMainJob(t *testing.T) {
+	t.Parallel()
+	vm := testkit.StartVM(t, testkit.VMConfig{})
+	r := newRig(t, vm.ImportURL(), nil)
+
+	collectord := r.start(r.bins.Collectord)
+	shipperd := r.start(r.bins.Shipperd)
+	collectord.WaitLine(20*time.Second, "collectord started")
+	testkit.Eventually(t, 60*time.Second, "12 ticks in the file and some of them uploaded", func() bool {
+		return r.count("SELECT count(DISTINCT timestamp_ms) FROM metric_rows") >= 12 &&
+			r.count("SELECT count(*) FROM metric_rows WHERE uploaded = 1") > 0
+	})
+	r.stopDaemon(collectord)
+	r.stopDaemon(shipperd)
+	if n := r.count("SELECT count(*) FROM sessions WHERE clean = 1 AND ended_ms >= started_ms"); n != 2 {
+		t.Errorf("%d clean sessions, want 2", n)
+	}
+
+	once := r.start(r.bins.Shipperd, "-once")
+	if code := once.Wait(90 * time.Second); code != 0 {
+		t.Fatalf("shipperd -once: exit code %d; its log:\n%s", code, tail(once.Stderr()))
+	}
+	if n := r.count("SELECT count(*) FROM metric_rows WHERE uploaded = 0"); n != 0 {
+		t.Errorf("%d rows still pending after shipperd -once", n)
+	}
+	if n := r.count("SELECT count(*) FROM upload_checkpoints WHERE state <> 'verified'"); n != 0 {
+		t.Errorf("%d chunks not verified after shipperd -once", n)
+	}
+	d := r.compare(vm.Client)
+	t.Log(d, "in", r.count("SELECT count(DISTINCT timestamp_ms) FROM metric_rows"), "ticks and",
+		r.count("SELECT count(*) FROM upload_checkpoints"), "chunks")
+	if d.rows < 100 || d.missing+d.doubled+d.wrong+d.extra != 0 {
+		t.Error("file and server differ: ", d)
+	}
+}

@@ -1,0 +1,193 @@
+// Package e2e runs the built binaries against a real VictoriaMetrics and
+// compares what is in the file with what the server has.
+package e2e
+
+import (
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	_ "modernc.org/sqlite"
+
+	"belabox-metrics/shared/testkit"
+)
+
+// rig is one device: a database, a configuration, the two daemons.
+type rig struct {
+	t      testing.TB
+	bins   testkit.Bins
+	dir    string
+	config string
+	db     string
+	device string
+}
+
+// newRig writes a configuration that ships to importURL. extra is YAML that is
+// appended section by section.
+func newRig(t testing.TB, importURL string, extra map[string]string) *rig {
+	t.Helper()
+	r := &rig{t: t, bins: testkit.Binaries(t), dir: t.TempDir(), device: "e2e-" + strings.ToLower(filepath.Base(t.Name()))}
+	r.config, r.db = filepath.Join(r.dir, "config.yaml"), filepath.Join(r.dir, "metrics.db")
+	sections := map[string]string{
+		"device":     "id: " + r.device,
+		"collection": "interval: 1s",
+		"storage":    "path: " + r.db,
+		"remote":     "url: " + importURL + "\nupload_interval: 1s\nverify:\n  delay: 15s\n  settle: 15s",
+		"health":     "collectord_listen: 127.0.0.1:0\nshipperd_listen: 127.0.0.1:0",
+		"logging":    "level: debug",
+	}
+	for section, text := range extra {
+		sections[section] = text
+	}
+	var b strings.Builder
+	for _, section := range slices.Sorted(maps.Keys(sections)) {
+		fmt.Fprintf(&b, "%s:\n", section)
+		for line := range strings.Lines(sections[section]) {
+			fmt.Fprintf(&b, "  %s\n", strings.TrimRight(line, "\n"))
+		}
+	}
+	if err := os.WriteFile(r.config, []byte(b.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func (r *rig) start(bin string, args ...string) *testkit.Proc {
+	r.t.Helper()
+	return testkit.StartProc(r.t, testkit.Command{Path: bin, Args: append([]string{"-config", r.config}, args...)})
+}
+
+// row is one sample of the file.
+type row struct {
+	series string // as the server should name it
+	ts     int64
+	value  float64
+}
+
+// query reads the file as a person would, beside the daemons.
+func (r *rig) query(text string, scan func(*sql.Rows) error) {
+	r.t.Helper()
+	db, err := sql.Open("sqlite", "file:"+r.db+"?mode=ro&_pragma=busy_timeout(10000)")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer db.Close()
+	rows, err := db.Query(text)
+	if err != nil {
+		r.t.Fatalf("%s: %v", text, err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := scan(rows); err != nil {
+			r.t.Fatalf("%s: %v", text, err)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		r.t.Fatalf("%s: %v", text, err)
+	}
+}
+
+func (r *rig) count(text string) (n int) {
+	r.t.Helper()
+	r.query(text, func(rows *sql.Rows) error { return rows.Scan(&n) })
+	return n
+}
+
+// rows returns every number in the file, named as the server should name it.
+// The naming is written here once more, not taken from the code under test.
+func (r *rig) rows() (all []row) {
+	r.t.Helper()
+	r.query("SELECT device_id, name, tags, timestamp_ms, value FROM metric_rows WHERE value_type = 0", func(rows *sql.Rows) error {
+		var device, name, tags string
+		var s row
+		if err := rows.Scan(&device, &name, &tags, &s.ts, &s.value); err != nil {
+			return err
+		}
+		labels := map[string]string{}
+		if err := json.Unmarshal([]byte(tags), &labels); err != nil {
+			return err
+		}
+		for k, v := range labels {
+			if v == "" {
+				delete(labels, k) // an empty label is no label in Prometheus' model
+			}
+		}
+		labels["__name__"], labels["device_id"] = strings.ReplaceAll(name, ".", "_"), device
+		s.series = testkit.SeriesKey(labels)
+		all = append(all, s)
+		return nil
+	})
+	return all
+}
+
+// difference compares the file with everything the server has of the device.
+type difference struct{ rows, missing, doubled, wrong, extra int }
+
+func (d difference) String() string {
+	return fmt.Sprintf("%d rows in the file: %d missing at the server, %d there more than once, %d with another value; %d at the server are not in the file",
+		d.rows, d.missing, d.doubled, d.wrong, d.extra)
+}
+
+func (r *rig) compare(vm testkit.Client) difference {
+	r.t.Helper()
+	if err := vm.ForceFlush(); err != nil {
+		r.t.Fatal(err)
+	}
+	exported, err := vm.Export(fmt.Sprintf("{device_id=%q}", r.device))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	type at struct {
+		series string
+		ts     int64
+	}
+	have := map[at][]float64{}
+	for _, s := range exported {
+		for i, ts := range s.Timestamps {
+			key := at{s.Key(), ts}
+			have[key] = append(have[key], s.Values[i])
+		}
+	}
+	var d difference
+	for _, want := range r.rows() {
+		d.rows++
+		key := at{want.series, want.ts}
+		got := have[key]
+		switch {
+		case len(got) == 0:
+			d.missing++
+		case len(got) > 1:
+			d.doubled++
+		case math.Abs(got[0]-want.value) > 1e-11*max(1, math.Abs(want.value)): // the server keeps 12 to 15 digits
+			d.wrong++
+		}
+		delete(have, key)
+	}
+	d.extra = len(have)
+	return d
+}
+
+// stopDaemon ends a daemon as systemd does and checks that it ends well and soon.
+func (r *rig) stopDaemon(p *testkit.Proc) {
+	r.t.Helper()
+	start := time.Now()
+	if code := p.Stop(10 * time.Second); code != 0 {
+		r.t.Errorf("exit code %d, want 0; its log:\n%s", code, tail(p.Stderr()))
+	}
+	if took := time.Since(start); took > 5*time.Second {
+		r.t.Errorf("stopping took %v, want at most 5 s", took)
+	}
+}
+
+func tail(text string) string {
+	lines := strings.Split(text, "\n")
+	return strings.Join(lines[max(0, len(lines)-40):], "\n")
+}
