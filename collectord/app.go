@@ -73,4 +73,3 @@ func serve(ctx context.Context, env daemon.Env) (err error) {
 	env.Log.Info("collectord stopped", "ticks", rec.ticks, "samples", rec.inserted)
 	return err
 }
-

@@ -44,9 +44,7 @@ func newRig(t testing.TB, importURL string, extra map[string]string) *rig {
 		"health":     "collectord_listen: 127.0.0.1:0\nshipperd_listen: 127.0.0.1:0",
 		"logging":    "level: debug",
 	}
-	for section, text := range extra {
-		sections[section] = text
-	}
+	maps.Copy(sections, extra)
 	var b strings.Builder
 	for _, section := range slices.Sorted(maps.Keys(sections)) {
 		fmt.Fprintf(&b, "%s:\n", section)

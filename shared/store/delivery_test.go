@@ -380,8 +380,10 @@ func TestBury(t *testing.T) {
 	d.do(d.ob.Bury(t.Context(), nil))
 	d.check(d.all)
 	d.do(d.ob.Bury(t.Context(), []Rejection{
-		{d.all[0], "too_large", "one sample of 300 KiB"}, {d.all[20], "no_value", ""},
-		{d.all[20], "again", "is not there any more"}, {PackKey(1, 1), "unknown", ""},
+		{d.all[0], "too_large", "one sample of 300 KiB"},
+		{d.all[20], "no_value", ""},
+		{d.all[20], "again", "is not there any more"},
+		{PackKey(1, 1), "unknown", ""},
 	}))
 	d.check(slices.Concat(d.all[1:20], d.all[21:]))
 	if got, want := d.letters(), []string{d.letter(0, "too_large", "one sample of 300 KiB"), d.letter(20, "no_value", "")}; !slices.Equal(got, want) {

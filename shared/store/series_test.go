@@ -31,8 +31,13 @@ func TestSeriesKey_PartsDoNotRunTogether(t *testing.T) {
 	keys := map[string]string{}
 	for _, s := range []*Series{
 		NewSeries("ab", "c", Number), NewSeries("a", "bc", Number), NewSeries("abc", "", Number), NewSeries("", "abc", Number),
-		NewSeries("abc", "", Text), {Device: "ab", Name: "c", Tags: "{}0"}, {Device: "ab", Name: "c{}"}, {Device: "ab", Name: "c{}0"},
-		{Device: "ab", Name: "", Tags: "c{}"}, {Device: "a\x00", Name: "b"}, {Device: "a", Name: "\x00b"},
+		NewSeries("abc", "", Text),
+		{Device: "ab", Name: "c", Tags: "{}0"},
+		{Device: "ab", Name: "c{}"},
+		{Device: "ab", Name: "c{}0"},
+		{Device: "ab", Name: "", Tags: "c{}"},
+		{Device: "a\x00", Name: "b"},
+		{Device: "a", Name: "\x00b"},
 		NewSeries("ab", "c", Number, Tag{"a", "1"}), NewSeries("ab", "c", Number, Tag{"a", ""}, Tag{"1", ""}),
 		NewSeries("ab", "c", Number, Tag{"a1", ""}), NewSeries("ab", "c", Number, Tag{"", "a1"}),
 	} {
