@@ -101,8 +101,8 @@ func (p *plan) welcome() string {
 	return fmt.Sprintf(`
 All three run. Ctrl-C stops them.
 
-  collectord  http://%s/   also /health and /metrics
-  shipperd    http://%s/   also /health and /metrics
+  collectord  http://%s/health/live
+  shipperd    http://%s/health/live
   sink        %s   %s
   data        %s
 
