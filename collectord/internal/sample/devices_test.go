@@ -1,9 +1,7 @@
 package sample
 
 import (
-	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -22,76 +20,20 @@ func treeOf(name string) proc.FS {
 	return proc.FS{Proc: filepath.Join(dir, "proc"), Sys: filepath.Join(dir, "sys")}
 }
 
-// machine is a tree that changes while a collector watches it.
-type machine struct {
-	t  *testing.T
-	fs proc.FS
-	at time.Time
-}
+// machine is a tree that changes while collectors watch it, a second a tick.
+type machine struct{ *harness }
 
-func newMachine(t *testing.T, trees ...string) *machine {
-	dir := t.TempDir()
-	m := &machine{t: t, fs: proc.FS{Proc: dir + "/proc", Sys: dir + "/sys"}, at: time.Now()}
+func newMachine(t *testing.T, trees ...string) machine {
+	t.Helper()
+	m := machine{&harness{t: t, dir: t.TempDir(), at: time.Now()}}
 	for _, tree := range trees {
-		m.play(tree)
+		m.lay(tree)
 	}
 	return m
 }
 
-// play writes the files of a fixture tree over those that are there, in place,
-// so that a file which is held open shows the new text.
-func (m *machine) play(tree string) {
-	m.t.Helper()
-	from := filepath.Dir(treeOf(tree).Proc)
-	to := filepath.Dir(m.fs.Proc)
-	err := filepath.WalkDir(from, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		target := filepath.Join(to, strings.TrimPrefix(path, from))
-		switch {
-		case entry.IsDir():
-			return os.MkdirAll(target, 0o755)
-		case entry.Type() == fs.ModeSymlink:
-			link, err := os.Readlink(path)
-			if err != nil {
-				return err
-			}
-			return os.Symlink(link, target)
-		}
-		text, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		return os.WriteFile(target, text, 0o644)
-	})
-	if err != nil {
-		m.t.Fatal(err)
-	}
-}
-
-// write makes one file below the roots of the machine, such as "proc/diskstats".
-func (m *machine) write(path, text string) {
-	m.t.Helper()
-	path = filepath.Join(filepath.Dir(m.fs.Proc), path)
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		m.t.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-		m.t.Fatal(err)
-	}
-}
-
-// remove removes a file or folder below the roots of the machine.
-func (m *machine) remove(path string) {
-	m.t.Helper()
-	if err := os.RemoveAll(filepath.Join(filepath.Dir(m.fs.Proc), path)); err != nil {
-		m.t.Fatal(err)
-	}
-}
-
 // tick lets c collect, a second after the last time.
-func (m *machine) tick(c Collector) result {
+func (m machine) tick(c Collector) result {
 	m.t.Helper()
 	m.at = m.at.Add(time.Second)
 	return collectAt(m.t, c, m.at)

@@ -57,7 +57,7 @@ func TestDisk_Boards(t *testing.T) {
 func TestDisk_UnitIs512(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t, "disk-14-columns")
-	disk := must(NewDisk(m.fs, testDevice, DiskOptions{}))
+	disk := must(NewDisk(m.fs(), testDevice, DiskOptions{}))
 	r := m.tick(disk)
 	if got := r.values[`disk.sector_size_bytes{"device":"sda"}`]; got != 4096 {
 		t.Fatalf("sector size %v", got)
@@ -76,7 +76,7 @@ func TestDisk_UnitIs512(t *testing.T) {
 func TestDisk_Rates(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
-	disk := must(NewDisk(m.fs, testDevice, DiskOptions{}))
+	disk := must(NewDisk(m.fs(), testDevice, DiskOptions{}))
 	m.write("proc/diskstats", "8 0 sda 10 0 100 0 20 0 200 0 0 1000 0\n")
 	m.tick(disk).want(t, "disk.busy_percent", map[string]float64{}) // a first reading has no rate
 	m.write("proc/diskstats", "8 0 sda 13 0 108 0 27 0 216 0 0 1250 0\n")
@@ -101,9 +101,9 @@ func TestDisk_Rates(t *testing.T) {
 func TestDisk_WrapGivesNoRate(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t, "disk-counter-wrap")
-	disk := must(NewDisk(m.fs, testDevice, DiskOptions{}))
+	disk := must(NewDisk(m.fs(), testDevice, DiskOptions{}))
 	m.tick(disk)
-	m.play("disk-counter-wrap-later")
+	m.lay("disk-counter-wrap-later")
 	r := m.tick(disk)
 	r.wantFaults(t, 0)
 	for key := range r.values {
@@ -121,7 +121,7 @@ func TestDisk_WrapGivesNoRate(t *testing.T) {
 func TestDisk_ReplacedBetweenTicks(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t, "disk-14-columns")
-	disk := must(NewDisk(m.fs, testDevice, DiskOptions{}))
+	disk := must(NewDisk(m.fs(), testDevice, DiskOptions{}))
 	m.tick(disk)
 	m.write("proc/diskstats", "8 16 sdb 1 0 1 0 1 0 1 0 0 1 1\n")
 	if got := m.tick(disk).labelled("device"); !slices.Equal(got, []string{"sdb"}) {
@@ -139,7 +139,7 @@ func TestDisk_ReplacedBetweenTicks(t *testing.T) {
 func TestDisk_SectorSizes(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
-	disk := must(NewDisk(m.fs, testDevice, DiskOptions{}))
+	disk := must(NewDisk(m.fs(), testDevice, DiskOptions{}))
 	m.write("proc/diskstats", "8 0 sda 1 0 1 0 1 0 1 0 0 1 1\n")
 	r := m.tick(disk)
 	r.wantFaults(t, 0) // a container that hides sysfs: nothing is wrong
@@ -169,7 +169,7 @@ func TestDisk_SectorSizes(t *testing.T) {
 func TestDisk_BadLines(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t, "disk-truncated")
-	disk := must(NewDisk(m.fs, testDevice, DiskOptions{}))
+	disk := must(NewDisk(m.fs(), testDevice, DiskOptions{}))
 	r := m.tick(disk)
 	r.wantFaults(t, 1)
 	if got := r.labelled("device"); !slices.Equal(got, []string{"sda"}) {
@@ -180,11 +180,11 @@ func TestDisk_BadLines(t *testing.T) {
 		t.Errorf("got %v, %v", r.values, r.err)
 	}
 	m.remove("proc/diskstats")
-	if r := m.tick(must(NewDisk(m.fs, testDevice, DiskOptions{}))); !os.IsNotExist(r.err) {
+	if r := m.tick(must(NewDisk(m.fs(), testDevice, DiskOptions{}))); !os.IsNotExist(r.err) {
 		t.Errorf("got %v", r.err)
 	}
 	m.write("proc/diskstats", "8 0 sda 1 0 1 0 1 0 1 0 0 1 1\n8 0 sda 2 0 2 0 2 0 2 0 0 2 2\n")
-	m.tick(must(NewDisk(m.fs, testDevice, DiskOptions{}))).wantFaults(t, 0) // a device named twice is sampled once
+	m.tick(must(NewDisk(m.fs(), testDevice, DiskOptions{}))).wantFaults(t, 0) // a device named twice is sampled once
 }
 
 func TestNewDisk_WrongExpression(t *testing.T) {
@@ -201,7 +201,7 @@ func TestDisk_NeverAbsurd(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
 	rapid.Check(t, func(rt *rapid.T) {
-		disk := must(NewDisk(m.fs, testDevice, DiskOptions{}))
+		disk := must(NewDisk(m.fs(), testDevice, DiskOptions{}))
 		for range rapid.IntRange(2, 5).Draw(rt, "ticks") {
 			n := rapid.SliceOfN(rapid.Uint64(), 11, 11).Draw(rt, "counters")
 			m.write("proc/diskstats", "8 0 sda "+strings.Trim(fmt.Sprint(n), "[]")+"\n")

@@ -24,7 +24,7 @@ func TestFilesystem_HungFUSE(t *testing.T) {
 	m := newMachine(t)
 	local := t.TempDir()
 	m.write("proc/1/mounts", "/dev/sda1 "+local+" ext4 rw 0 0\nnas:/x "+dir+" fuse.sshfs rw 0 0\n")
-	filesystem := must(NewFilesystem(m.fs, testDevice, FilesystemOptions{}))
+	filesystem := must(NewFilesystem(m.fs(), testDevice, FilesystemOptions{}))
 	start := time.Now()
 	for range 5 {
 		r := m.tick(filesystem)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -21,11 +22,11 @@ type fakeVolume struct {
 	usage proc.FilesystemUsage
 	err   error
 	hang  chan struct{} // nil: does not hang
-	asked int
+	asked atomic.Int32
 }
 
 func (v *fakeVolume) Usage() (proc.FilesystemUsage, error) {
-	v.asked++
+	v.asked.Add(1)
 	if v.hang != nil {
 		<-v.hang
 	}
@@ -100,23 +101,14 @@ func TestFilesystem_HungMountBlocksNothing(t *testing.T) {
 		release := make(chan struct{})
 		nas := &fakeVolume{hang: release, usage: proc.FilesystemUsage{Size: 77}}
 		usb := &fakeVolume{hang: release, usage: proc.FilesystemUsage{Size: 88}}
-		m := machine{t: t, fs: proc.FS{Proc: t.TempDir()}, at: time.Now()}
-		table := m.fs.Proc + "/1/mounts"
+		m := newMachine(t)
 		mounts := "/dev/sda1 / ext4 rw 0 0\nnas:/x /mnt/nas nfs4 rw 0 0\n/dev/sdb1 /mnt/usb vfat rw 0 0\n/dev/sdc1 /mnt/ok vfat rw 0 0\n"
-		writeTable := func(text string) {
-			if err := os.MkdirAll(m.fs.Proc+"/1", 0o755); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(table, []byte(text), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		writeTable(mounts)
-		filesystem := newFakeFilesystem(m.fs, map[string]*fakeVolume{"/mnt/nas": nas, "/mnt/usb": usb})
+		m.write("proc/1/mounts", mounts)
+		filesystem := newFakeFilesystem(m.fs(), map[string]*fakeVolume{"/mnt/nas": nas, "/mnt/usb": usb})
 		start := time.Now()
 		for i := range 5 {
 			if i == 3 { // another mount, which must not ask the hung ones again
-				writeTable(mounts + "/dev/sdd1 /mnt/new ext4 rw 0 0\n")
+				m.write("proc/1/mounts", mounts+"/dev/sdd1 /mnt/new ext4 rw 0 0\n")
 			}
 			r := m.tick(filesystem)
 			r.wantFaults(t, 2)
@@ -136,8 +128,8 @@ func TestFilesystem_HungMountBlocksNothing(t *testing.T) {
 		if took := time.Since(start); took != patience {
 			t.Errorf("waited %v, want %v once", took, patience)
 		}
-		if nas.asked != 1 {
-			t.Errorf("asked a hung mount %d times", nas.asked)
+		if n := nas.asked.Load(); n != 1 {
+			t.Errorf("asked a hung mount %d times", n)
 		}
 		close(release) // the server is back
 		synctest.Wait()
@@ -154,7 +146,7 @@ func TestFilesystem_Errors(t *testing.T) {
 	m := newMachine(t)
 	m.write("proc/1/mounts", "/dev/sda1 / ext4 rw 0 0\n/dev/sdb1 /dead ext4 rw 0 0\n/dev/sdc1 /private ext4 rw 0 0\n/dev/sdd1 /odd strangefs rw 0 0\n")
 	hidden := &fakeVolume{err: &os.PathError{Op: "statfs", Path: "/private", Err: syscall.EACCES}}
-	filesystem := newFakeFilesystem(m.fs, map[string]*fakeVolume{
+	filesystem := newFakeFilesystem(m.fs(), map[string]*fakeVolume{
 		"/dead":    {err: &os.PathError{Op: "statfs", Path: "/dead", Err: syscall.EIO}},
 		"/private": hidden,
 		"/odd":     {}, // size 0: a pseudo file system of a kind nobody knows
@@ -170,8 +162,8 @@ func TestFilesystem_Errors(t *testing.T) {
 	if got := r.labelled("mountpoint"); !slices.Equal(got, []string{"/"}) {
 		t.Errorf("got %q", got)
 	}
-	if hidden.asked != 1 {
-		t.Errorf("asked %d times, want once", hidden.asked)
+	if n := hidden.asked.Load(); n != 1 {
+		t.Errorf("asked %d times, want once", n)
 	}
 	hidden.err, hidden.usage.Size = nil, 5
 	m.write("proc/1/mounts", "/dev/sda1 / ext4 rw 0 0\n/dev/sdc1 /private ext4 rw 0 0\n")
@@ -190,7 +182,7 @@ func TestFilesystem_BadTable(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 	m := newMachine(t)
-	if r := m.tick(newFakeFilesystem(m.fs, nil)); !errors.Is(r.err, os.ErrNotExist) {
+	if r := m.tick(newFakeFilesystem(m.fs(), nil)); !errors.Is(r.err, os.ErrNotExist) {
 		t.Errorf("no table: %v", r.err)
 	}
 }
@@ -203,7 +195,7 @@ func TestFilesystem_Cap(t *testing.T) {
 		fmt.Fprintf(&table, "/dev/sd%d /mnt/%d ext4 rw 0 0\n", i, i)
 	}
 	m.write("proc/1/mounts", table.String())
-	filesystem := newFakeFilesystem(m.fs, nil)
+	filesystem := newFakeFilesystem(m.fs(), nil)
 	r := m.tick(filesystem)
 	r.wantFaults(t, 1)
 	if got := fmt.Sprint(r.errs); !strings.Contains(got, "8 file systems left out") {
@@ -213,7 +205,7 @@ func TestFilesystem_Cap(t *testing.T) {
 	if len(first) != DefaultMaxFilesystems || !slices.Contains(first, "/mnt/0") || slices.Contains(first, "/mnt/39") {
 		t.Errorf("got %q, want those that were mounted first", first)
 	}
-	if _, err := NewFilesystem(m.fs, testDevice, FilesystemOptions{MaxFilesystems: -1}); err == nil {
+	if _, err := NewFilesystem(m.fs(), testDevice, FilesystemOptions{MaxFilesystems: -1}); err == nil {
 		t.Error("a limit of -1 is no error")
 	}
 }

@@ -21,9 +21,9 @@ import (
 
 // kernelTree is a FUSE file system that fails and hangs as sysfs and network
 // file systems do, so that a test meets the real errors of the real kernel. A
-// child process serves it: the kernel keeps a thread that waits for an answer
-// until the server is gone, so a test that served itself could not even be
-// killed.
+// child process serves it, in a mount namespace of its own: nobody else on the
+// machine sees it, and it is gone with the child. A test that served itself
+// could not even be killed while it hangs.
 type kernelTree struct {
 	Files  map[string]kernelFile // by path
 	Statfs *fuse.StatfsOut       // answered after the release; nil = at once, with nothing
@@ -44,33 +44,9 @@ func (k *kernelTree) mount(t *testing.T) (dir string, release func(), ok bool) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root may mount: the kernel's own errors were not tried, only fakes of them")
 	}
-	spec, err := json.Marshal(k)
+	dir, stdin, err := k.serve(t)
 	if err != nil {
-		t.Fatal(err)
-	}
-	dir = t.TempDir()
-	child := exec.Command(os.Args[0])
-	child.Env = append(os.Environ(), kernelTreeDir+"="+dir, kernelTreeSpec+"="+string(spec))
-	stdin, err := child.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := child.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := child.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = stdin.Close() // the child unmounts and ends
-		if err := child.Wait(); err != nil && ok {
-			t.Errorf("server of the FUSE file system: %v", err)
-		}
-	})
-	line, _ := bufio.NewReader(stdout).ReadString('\n')
-	if line != "mounted\n" {
-		t.Logf("NOT TRIED: mount of a FUSE file system: %s: the kernel's own errors were not tried, only fakes of them", line)
+		t.Logf("NOT TRIED: a FUSE file system: %v: the kernel's own errors were not tried, only fakes of them", err)
 		return "", nil, false
 	}
 	return dir, sync.OnceFunc(func() {
@@ -80,24 +56,60 @@ func (k *kernelTree) mount(t *testing.T) (dir string, release func(), ok bool) {
 	}), true
 }
 
+// serve starts the child, which serves until its standard input is closed.
+func (k *kernelTree) serve(t *testing.T) (dir string, stdin io.Writer, err error) {
+	spec, err := json.Marshal(k)
+	if err != nil {
+		return "", nil, err
+	}
+	dir = t.TempDir()
+	child := exec.Command(os.Args[0])
+	child.Env = append(os.Environ(), kernelTreeDir+"="+dir, kernelTreeSpec+"="+string(spec))
+	child.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
+	in, err := child.StdinPipe()
+	if err != nil {
+		return "", nil, err
+	}
+	out, err := child.StdoutPipe()
+	if err != nil {
+		return "", nil, err
+	}
+	if err := child.Start(); err != nil {
+		return "", nil, err
+	}
+	t.Cleanup(func() {
+		_ = in.Close()
+		_ = child.Wait() // what it had to say stands in its answer below
+	})
+	answer, _ := bufio.NewReader(out).ReadString('\n')
+	if answer != "mounted\n" {
+		return "", nil, fmt.Errorf("server: %q", answer)
+	}
+	return fmt.Sprintf("/proc/%d/root%s", child.Process.Pid, dir), in, nil
+}
+
 const (
 	kernelTreeDir  = "TEST_KERNEL_TREE_DIR"
 	kernelTreeSpec = "TEST_KERNEL_TREE_SPEC"
 )
 
-// init makes the child process of mount a server instead of a test.
+// kernelTreeLifetime ends a child whose parent was killed while it hung: such a
+// parent keeps the pipe open, and waits for an answer, until the child is gone.
+const kernelTreeLifetime = 30 * time.Second
+
+// init makes the child process of serve a server instead of a test.
 func init() {
-	if dir := os.Getenv(kernelTreeDir); dir != "" {
-		if err := serveKernelTree(dir, os.Getenv(kernelTreeSpec)); err != nil {
-			fmt.Println(err)
-			os.Exit(1)
-		}
-		os.Exit(0)
+	dir := os.Getenv(kernelTreeDir)
+	if dir == "" {
+		return
 	}
+	time.AfterFunc(kernelTreeLifetime, func() { os.Exit(1) })
+	if err := serveKernelTree(dir, os.Getenv(kernelTreeSpec)); err != nil {
+		fmt.Println(err)
+	}
+	os.Exit(0)
 }
 
-// serveKernelTree serves until its standard input ends, which it also does when
-// the parent is killed.
 func serveKernelTree(dir, spec string) error {
 	root := treeRoot{release: make(chan struct{})}
 	if err := json.Unmarshal([]byte(spec), &root.kernelTree); err != nil {
@@ -114,8 +126,7 @@ func serveKernelTree(dir, spec string) error {
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
 		close(root.release)
 	}
-	// The collector still holds files open: by force, and off the tree at once.
-	return syscall.Unmount(dir, syscall.MNT_DETACH|syscall.MNT_FORCE)
+	return nil
 }
 
 // treeRoot is the root folder of a kernelTree.

@@ -2,6 +2,7 @@ package sample
 
 import (
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,13 +13,13 @@ type answer struct {
 	call  *call
 	took  time.Duration
 	hang  chan struct{} // nil: does not hang
-	asked int
+	asked atomic.Int32
 }
 
 func newAnswer(took time.Duration, hang chan struct{}) *answer {
 	a := &answer{took: took, hang: hang}
 	a.call = newCall(func() {
-		a.asked++
+		a.asked.Add(1)
 		time.Sleep(a.took)
 		if a.hang != nil {
 			<-a.hang
@@ -76,18 +77,18 @@ func TestGuard_HangingOnesCostTheirPatienceOnceTogether(t *testing.T) {
 				t.Errorf("got %v after %v", answered, took)
 			}
 		}
-		if first.asked != 1 || quick.asked != 4 {
-			t.Errorf("asked %d and %d times, want 1 and 4", first.asked, quick.asked)
+		if first.asked.Load() != 1 || quick.asked.Load() != 4 {
+			t.Errorf("asked %d and %d times, want 1 and 4", first.asked.Load(), quick.asked.Load())
 		}
 		close(release)
 		synctest.Wait()
 		answered, took = askAll(g, first, second, quick) // the answers that came late
-		if !slices.Equal(answered, []bool{true, true, true}) || took != 0 || first.asked != 1 {
-			t.Errorf("got %v after %v, asked %d times", answered, took, first.asked)
+		if !slices.Equal(answered, []bool{true, true, true}) || took != 0 || first.asked.Load() != 1 {
+			t.Errorf("got %v after %v, asked %d times", answered, took, first.asked.Load())
 		}
 		answered, took = askAll(g, first, second, quick) // as if nothing had been
-		if !slices.Equal(answered, []bool{true, true, true}) || took != 0 || first.asked != 2 {
-			t.Errorf("got %v after %v, asked %d times", answered, took, first.asked)
+		if !slices.Equal(answered, []bool{true, true, true}) || took != 0 || first.asked.Load() != 2 {
+			t.Errorf("got %v after %v, asked %d times", answered, took, first.asked.Load())
 		}
 	})
 }

@@ -18,7 +18,7 @@ type hwmon struct{ sensors *thermometers }
 
 // NewHwmon returns the collector "hwmon".
 func NewHwmon(fs proc.FS, reg *Registry) Collector {
-	return &hwmon{newThermometers(reg, hwmonMetrics[0], func() ([]foundSensor, error) {
+	return &hwmon{newThermometers(reg, hwmonMetrics[0], fs.SysPath("class/hwmon"), func() ([]foundSensor, error) {
 		sensors, err := proc.HwmonSensors(fs)
 		labels := labelSensors(sensors)
 		found := make([]foundSensor, len(sensors))

@@ -101,7 +101,7 @@ func TestHwmon_Faults(t *testing.T) {
 func TestHwmon_None(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
-	if r := m.tick(NewHwmon(m.fs, testDevice)); !errors.Is(r.err, proc.ErrNotSupported) || len(r.errs) > 0 {
+	if r := m.tick(NewHwmon(m.fs(), testDevice)); !errors.Is(r.err, proc.ErrNotSupported) || len(r.errs) > 0 {
 		t.Errorf("got %v, %v", r.err, r.errs)
 	}
 }

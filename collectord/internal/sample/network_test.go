@@ -56,7 +56,7 @@ func TestNetwork_DefaultExcludes(t *testing.T) {
 	}
 	m.write("proc/1/net/dev", netDev(lines...))
 	want := []string{"bond0", "br0", "end0", "enp3s0", "enx0016", "eth0", "lo0", "tun0", "wg0", "wlan0", "wlp2s0"}
-	if got := m.tick(must(NewNetwork(m.fs, testDevice, NetworkOptions{}))).labelled("interface"); !slices.Equal(got, want) {
+	if got := m.tick(must(NewNetwork(m.fs(), testDevice, NetworkOptions{}))).labelled("interface"); !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
@@ -64,7 +64,7 @@ func TestNetwork_DefaultExcludes(t *testing.T) {
 func TestNetwork_Values(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
-	network := must(NewNetwork(m.fs, testDevice, NetworkOptions{}))
+	network := must(NewNetwork(m.fs(), testDevice, NetworkOptions{}))
 	m.write("proc/1/net/dev", netDev("eth0: 1000 10 1 2 90 91 92 93 2000 20 3 4 94 95 96 97"))
 	totals := func(rb, rp, tb, tp float64) map[string]float64 {
 		return map[string]float64{
@@ -92,7 +92,7 @@ func TestNetwork_Values(t *testing.T) {
 func TestNetwork_Cap(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t, "net-40-interfaces")
-	network := must(NewNetwork(m.fs, testDevice, NetworkOptions{}))
+	network := must(NewNetwork(m.fs(), testDevice, NetworkOptions{}))
 	first := m.tick(network)
 	got := first.labelled("interface")
 	if len(got) != DefaultMaxInterfaces {
@@ -116,7 +116,7 @@ func TestNetwork_Cap(t *testing.T) {
 func TestNetwork_CapIsStable(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
-	network := must(NewNetwork(m.fs, testDevice, NetworkOptions{MaxInterfaces: 2}))
+	network := must(NewNetwork(m.fs(), testDevice, NetworkOptions{MaxInterfaces: 2}))
 	step := func(wantDropped float64, want []string, names ...string) {
 		t.Helper()
 		var lines []string
@@ -143,7 +143,7 @@ func TestNetwork_PlaceLostAndWonAgain(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
 	m.write("sys/class/net/eth0/device/uevent", "")
-	network := must(NewNetwork(m.fs, testDevice, NetworkOptions{MaxInterfaces: 1}))
+	network := must(NewNetwork(m.fs(), testDevice, NetworkOptions{MaxInterfaces: 1}))
 	const rate = `network.receive_bytes_per_second`
 	m.write("proc/1/net/dev", netDev(netLine("tun0", 100)))
 	m.tick(network)
@@ -158,9 +158,9 @@ func TestNetwork_PlaceLostAndWonAgain(t *testing.T) {
 func TestNetwork_WrapGivesNoRate(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t, "net-counter-wrap")
-	network := must(NewNetwork(m.fs, testDevice, NetworkOptions{}))
+	network := must(NewNetwork(m.fs(), testDevice, NetworkOptions{}))
 	m.tick(network)
-	m.play("net-counter-wrap-later")
+	m.lay("net-counter-wrap-later")
 	r := m.tick(network)
 	r.wantFaults(t, 0)
 	// eth0 counts in 32 bits and wrapped; eth1 counts in 64 and went past 2^32.
@@ -175,15 +175,15 @@ func TestNetwork_WrapGivesNoRate(t *testing.T) {
 func TestNetwork_Renamed(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t, "net-renamed")
-	network := must(NewNetwork(m.fs, testDevice, NetworkOptions{}))
+	network := must(NewNetwork(m.fs(), testDevice, NetworkOptions{}))
 	m.tick(network)
-	m.play("net-renamed-later")
+	m.lay("net-renamed-later")
 	r := m.tick(network)
 	if got := r.labelled("interface"); !slices.Equal(got, []string{"end0"}) {
 		t.Errorf("got %q", got)
 	}
 	r.want(t, "network.receive_bytes_per_second", map[string]float64{})
-	m.play("net-renamed") // and back: the readings from before are forgotten
+	m.lay("net-renamed") // and back: the readings from before are forgotten
 	m.tick(network).want(t, "network.receive_bytes_per_second", map[string]float64{})
 }
 
@@ -204,7 +204,7 @@ func TestNetwork_OddNames(t *testing.T) {
 func TestNetwork_BadLines(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t, "net-truncated")
-	network := must(NewNetwork(m.fs, testDevice, NetworkOptions{}))
+	network := must(NewNetwork(m.fs(), testDevice, NetworkOptions{}))
 	r := m.tick(network)
 	r.wantFaults(t, 1)
 	if got := r.labelled("interface"); !slices.Equal(got, []string{"eth0"}) {
@@ -217,7 +217,7 @@ func TestNetwork_BadLines(t *testing.T) {
 	m.write("proc/net/dev", netDev(netLine("eth0", 1), netLine("eth0", 2)))
 	m.tick(network).wantFaults(t, 0) // an interface named twice is sampled once
 	m.remove("proc/net/dev")
-	if r := m.tick(must(NewNetwork(m.fs, testDevice, NetworkOptions{}))); !os.IsNotExist(r.err) {
+	if r := m.tick(must(NewNetwork(m.fs(), testDevice, NetworkOptions{}))); !os.IsNotExist(r.err) {
 		t.Errorf("got %v", r.err)
 	}
 }
@@ -240,7 +240,7 @@ func TestNetwork_NeverAbsurd(t *testing.T) {
 	m := newMachine(t)
 	rapid.Check(t, func(rt *rapid.T) {
 		limit := rapid.IntRange(1, 4).Draw(rt, "limit")
-		network := must(NewNetwork(m.fs, testDevice, NetworkOptions{MaxInterfaces: limit}))
+		network := must(NewNetwork(m.fs(), testDevice, NetworkOptions{MaxInterfaces: limit}))
 		lastDropped := 0.0
 		for range rapid.IntRange(1, 6).Draw(rt, "ticks") {
 			var lines []string

@@ -108,16 +108,21 @@ func (b *bootTime) read(at time.Time, uptime time.Duration) (float64, error) {
 	return b.value, nil
 }
 
-// text is a string that is stored when a process starts and when it changes.
+// text is a string that is stored when a process starts, when it changes, and
+// once an hour besides: the row of an old text is pruned like any other, and a
+// tick may be lost to a full disk.
 type text struct {
 	series *store.Series
 	read   func() (string, error)
 	last   string
+	said   time.Time
 	asked  time.Time
 }
 
-// textInterval is how often a string is looked at: it changes with an upgrade.
-const textInterval = time.Minute
+const (
+	textInterval = time.Minute // how often a string is looked at: it changes with an upgrade
+	textRepeat   = time.Hour
+)
 
 func (t *text) collect(at time.Time, out *Batch) {
 	if !t.asked.IsZero() && at.Sub(t.asked) < textInterval {
@@ -131,8 +136,8 @@ func (t *text) collect(at time.Time, out *Batch) {
 	case err != nil:
 		out.Fail(err)
 		t.asked = time.Time{} // so that it fails in every tick until it is well
-	case now != t.last:
+	case now != t.last || at.Sub(t.said) >= textRepeat:
 		out.AddText(t.series, now)
-		t.last = now
+		t.last, t.said = now, at
 	}
 }

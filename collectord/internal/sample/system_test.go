@@ -47,6 +47,21 @@ func TestSystem_StringsAreStoredOnChange(t *testing.T) {
 	}
 }
 
+// A row is pruned some day, so a string that never changes is stored again.
+func TestSystem_StringsAreStoredHourly(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t, newTestSystem, "rk3588")
+	stored := 0
+	for range 2*360 + 1 { // two hours of ticks, and the first
+		if h.mustTick()["system.kernel_release"] != nil {
+			stored++
+		}
+	}
+	if stored != 3 {
+		t.Errorf("stored %d times in two hours, want 3", stored)
+	}
+}
+
 // What a machine does not have is no error; what cannot be read is one, in
 // every tick, and costs the others nothing.
 func TestSystem_AbsentAndUnreadable(t *testing.T) {

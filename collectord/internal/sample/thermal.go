@@ -17,7 +17,7 @@ type thermal struct{ zones *thermometers }
 
 // NewThermal returns the collector "thermal".
 func NewThermal(fs proc.FS, reg *Registry) Collector {
-	return &thermal{newThermometers(reg, thermalMetrics[0], func() ([]foundSensor, error) {
+	return &thermal{newThermometers(reg, thermalMetrics[0], fs.SysPath("class/thermal"), func() ([]foundSensor, error) {
 		zones, err := proc.ThermalZones(fs)
 		found := make([]foundSensor, len(zones))
 		for i, z := range zones {

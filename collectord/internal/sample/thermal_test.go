@@ -50,11 +50,11 @@ func TestThermal_DeadZones(t *testing.T) {
 func TestThermal_None(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
-	thermal := NewThermal(m.fs, testDevice)
+	thermal := NewThermal(m.fs(), testDevice)
 	if r := m.tick(thermal); !errors.Is(r.err, proc.ErrNotSupported) || len(r.errs) > 0 {
 		t.Errorf("got %v, %v", r.err, r.errs)
 	}
-	m.play("raspberrypi5") // the driver is loaded later
+	m.lay("raspberrypi5") // the driver is loaded later
 	m.at = m.at.Add(relistInterval)
 	if r := m.tick(thermal); r.err != nil || len(r.values) != 1 {
 		t.Errorf("got %+v", r)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -15,11 +16,14 @@ import (
 // thermometers reads a changing set of temperature sensors, each of which may
 // fail or hang for itself: the others never notice.
 type thermometers struct {
+	folders  func() ([]string, error) // cheap: tells whether list would say something new
 	list     func() ([]foundSensor, error)
 	registry *Registry
 	metric   *Metric
 
 	listed  time.Time // zero: list again at the next tick
+	present []string  // folders when sensors were listed
+	absent  error     // proc.ErrNotSupported if there was nothing to list
 	sensors []*sensor
 	guard   *guard
 	calls   []*call // of sensors
@@ -48,20 +52,39 @@ type sensor struct {
 	err     error
 }
 
-func newThermometers(reg *Registry, m *Metric, list func() ([]foundSensor, error)) *thermometers {
-	return &thermometers{list: list, registry: reg, metric: m, guard: newGuard()}
+// newThermometers makes the thermometers whose sensors have a folder each below
+// the folder at path.
+func newThermometers(reg *Registry, m *Metric, path string, list func() ([]foundSensor, error)) *thermometers {
+	folders := func() ([]string, error) { return folderNames(path) }
+	return &thermometers{folders: folders, list: list, registry: reg, metric: m, guard: newGuard()}
+}
+
+// folderNames returns the sorted names in a folder; os.ReadDir would also look at
+// each of them.
+func folderNames(path string) ([]string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	names, err := f.Readdirnames(-1)
+	slices.Sort(names)
+	return names, err
 }
 
 // collect reads all sensors. It is proc.ErrNotSupported if the kernel has none
 // of this kind.
 func (t *thermometers) collect(at time.Time, out *Batch) error {
-	if t.listed.IsZero() || at.Sub(t.listed) >= relistInterval {
+	if t.isStale(at) {
 		if err := t.relist(at); err != nil {
 			if len(t.sensors) == 0 {
 				return err
 			}
 			out.Fail(err)
 		}
+	}
+	if t.absent != nil {
+		return t.absent
 	}
 	t.guard.ask(at, t.calls)
 	for _, s := range t.sensors {
@@ -92,11 +115,32 @@ func (t *thermometers) isGone(s *sensor) bool {
 	return errors.Is(err, os.ErrNotExist)
 }
 
+// isStale tells whether it is time to list the sensors. Each minute a look at
+// the folders suffices: a new sensor has a new one, and one that took the folder
+// of another made the reading of that fail.
+func (t *thermometers) isStale(at time.Time) bool {
+	if t.listed.IsZero() {
+		return true
+	}
+	if at.Sub(t.listed) < relistInterval {
+		return false
+	}
+	t.listed = at
+	folders, err := t.folders()
+	return err != nil || !slices.Equal(folders, t.present)
+}
+
 // relist looks which sensors there are now. A known one keeps its state, above
 // all a call that hangs.
 func (t *thermometers) relist(at time.Time) error {
+	t.listed = time.Time{}
+	t.present, _ = t.folders() // before the list: what comes in between shows next time
 	found, err := t.list()
-	if err != nil && len(found) == 0 && !errors.Is(err, proc.ErrNotSupported) {
+	t.absent = nil
+	if errors.Is(err, proc.ErrNotSupported) {
+		t.absent, err = err, nil
+	}
+	if err != nil && len(found) == 0 {
 		return err // says nothing about the sensors that are known
 	}
 	known := make(map[string]*sensor, len(t.sensors))
@@ -112,8 +156,7 @@ func (t *thermometers) relist(at time.Time) error {
 		t.sensors = append(t.sensors, s)
 		t.calls = append(t.calls, s.call)
 	}
-	t.listed = time.Time{}
-	if err == nil || errors.Is(err, proc.ErrNotSupported) {
+	if err == nil {
 		t.listed = at
 	}
 	return err

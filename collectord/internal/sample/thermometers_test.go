@@ -40,10 +40,17 @@ type fakeZones struct {
 
 func newFakeZones(found ...foundSensor) *fakeZones {
 	f := &fakeZones{found: found}
-	f.zones = newThermometers(testDevice, thermalMetrics[0], func() ([]foundSensor, error) {
+	f.zones = newThermometers(testDevice, thermalMetrics[0], "", func() ([]foundSensor, error) {
 		f.listed++
 		return f.found, f.err
 	})
+	f.zones.folders = func() ([]string, error) {
+		var names []string
+		for _, s := range f.found {
+			names = append(names, s.key())
+		}
+		return names, nil
+	}
 	return f
 }
 
@@ -66,7 +73,7 @@ func TestThermometers_HangingSensorSilencesNoOther(t *testing.T) {
 		release := make(chan struct{})
 		dead := &fakeSensor{celsius: 70, hang: release}
 		zones := newFakeZones(zone(dead, "npu"), zone(&fakeSensor{celsius: 40}, "soc"))
-		m := machine{t: t, at: time.Now()}
+		m := newMachine(t)
 		start := time.Now()
 		for i := range 3 * 60 { // past the times at which the sensors are listed anew
 			r := m.tick(zones)
@@ -98,7 +105,7 @@ func TestThermometers_EachErrorIsOfOneSensor(t *testing.T) {
 		zone(&fakeSensor{err: fmt.Errorf("off: %w", proc.ErrNotSupported)}, "off"),
 		zone(&fakeSensor{celsius: 0}, "ice"))
 	zones := newFakeZones(found...)
-	m := machine{t: t, at: time.Now()}
+	m := newMachine(t)
 	for range 3 {
 		r := m.tick(zones)
 		r.wantFaults(t, len(faults))
@@ -114,7 +121,7 @@ func TestThermometers_ComeAndGo(t *testing.T) {
 	soc := &fakeSensor{celsius: 40}
 	modem := &fakeSensor{celsius: 60}
 	zones := newFakeZones(zone(soc, "soc"))
-	m := machine{t: t, at: time.Now()}
+	m := newMachine(t)
 	m.tick(zones)
 	zones.found = append(zones.found, zone(modem, "modem"))
 	m.tick(zones).want(t, zonePrefix, map[string]float64{zoneKey("soc"): 40})
@@ -154,7 +161,7 @@ func TestThermometers_ReplacedUnderItsName(t *testing.T) {
 	path := t.TempDir() + "/temp" // its folder is there all the time
 	old := &fakeSensor{path: path, celsius: 40}
 	zones := newFakeZones(zone(old, "old"))
-	m := machine{t: t, at: time.Now()}
+	m := newMachine(t)
 	m.tick(zones)
 	old.err = syscall.ENODEV
 	zones.found = []foundSensor{zone(&fakeSensor{path: path, celsius: 90}, "new")}
@@ -170,7 +177,7 @@ func TestThermometers_ListFails(t *testing.T) {
 	t.Parallel()
 	zones := newFakeZones()
 	zones.err = syscall.EACCES
-	m := machine{t: t, at: time.Now()}
+	m := newMachine(t)
 	for range 2 { // as long as it lasts
 		if r := m.tick(zones); !errors.Is(r.err, syscall.EACCES) {
 			t.Errorf("got %v", r.err)

@@ -37,15 +37,15 @@ func TestWireless_Scales(t *testing.T) {
 func TestWireless_AbsentAndBad(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
-	if r := m.tick(NewWireless(m.fs, testDevice)); !errors.Is(r.err, proc.ErrNotSupported) || len(r.errs) > 0 {
+	if r := m.tick(NewWireless(m.fs(), testDevice)); !errors.Is(r.err, proc.ErrNotSupported) || len(r.errs) > 0 {
 		t.Errorf("no file: %v, %v, want ErrNotSupported alone", r.err, r.errs)
 	}
-	m.play("wireless-none")
-	wireless := NewWireless(m.fs, testDevice)
+	m.lay("wireless-none")
+	wireless := NewWireless(m.fs(), testDevice)
 	if r := m.tick(wireless); r.err != nil || len(r.errs) > 0 || len(r.values) > 0 {
 		t.Errorf("no interface: %+v", r)
 	}
-	m.play("wireless-truncated")
+	m.lay("wireless-truncated")
 	r := m.tick(wireless)
 	r.wantFaults(t, 1)
 	r.want(t, "wireless.noise_dbm", map[string]float64{`wireless.noise_dbm{"interface":"wlan0"}`: -95})
