@@ -187,12 +187,22 @@ func (p Program) parse(args []string, help io.Writer) (options, error) {
 	opt.command = &p.Commands[i]
 	opt.args = fs.Args()[1:]
 	// "-config" behind the command's name means the same as in front of it.
-	if at := slices.IndexFunc(opt.args, func(a string) bool { return strings.TrimLeft(a, "-") == "config" }); at >= 0 {
-		if at+1 == len(opt.args) {
-			return opt, errors.New("flag needs an argument: -config")
+	for i, a := range opt.args {
+		name, value, joined := strings.Cut(strings.TrimLeft(a, "-"), "=")
+		if name != "config" || !strings.HasPrefix(a, "-") {
+			continue
 		}
-		opt.config = opt.args[at+1]
-		opt.args = slices.Delete(slices.Clone(opt.args), at, at+2)
+		end := i + 1
+		if !joined {
+			if end == len(opt.args) {
+				return opt, errors.New("flag needs an argument: -config")
+			}
+			value = opt.args[end]
+			end++
+		}
+		opt.config = value
+		opt.args = slices.Delete(slices.Clone(opt.args), i, end)
+		break
 	}
 	return opt, nil
 }

@@ -1,0 +1,163 @@
+package wal
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"belabox-metrics/shared/lock"
+	"belabox-metrics/shared/store"
+)
+
+// rig is a keeper over a WAL that is only a file of some size.
+type rig struct {
+	path  string
+	calls int
+	err   error
+	log   bytes.Buffer
+}
+
+func newRig(t *testing.T) *rig {
+	return &rig{path: filepath.Join(t.TempDir(), "metrics.db")}
+}
+
+func (r *rig) keeper(owner bool) *Keeper {
+	return New(Config{Path: r.path, Interval: time.Hour, Size: 64 << 20, Owner: owner},
+		func(context.Context) (store.CheckpointResult, error) {
+			r.calls++
+			return store.CheckpointResult{WALBefore: store.WALSize(r.path), Complete: r.err == nil}, r.err
+		}, slog.New(slog.NewTextHandler(&r.log, nil)))
+}
+
+func (r *rig) grow(t *testing.T, bytes int64) {
+	t.Helper()
+	f, err := os.Create(r.path + "-wal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := f.Truncate(bytes); err != nil { // sparse: nothing is written
+		t.Fatal(err)
+	}
+}
+
+// after runs the keeper for a while of fake time.
+func after(t *testing.T, d time.Duration, k *Keeper) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	defer cancel()
+	if err := k.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestKeeper_ChecksEachInterval(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.grow(t, 1000)
+		after(t, 3*time.Hour+time.Minute, r.keeper(true))
+		if r.calls != 3 {
+			t.Errorf("%d checkpoints in three hours, want 3", r.calls)
+		}
+	})
+}
+
+func TestKeeper_ChecksAtSize(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		k := r.keeper(true)
+		r.grow(t, 64<<20)
+		after(t, time.Minute, k)
+		if r.calls != 0 {
+			t.Errorf("%d checkpoints at 64 MiB exactly, want 0", r.calls)
+		}
+		r.grow(t, 64<<20+1)
+		after(t, 2*look, k)
+		if r.calls == 0 {
+			t.Error("no checkpoint above 64 MiB")
+		}
+	})
+}
+
+func TestKeeper_FinalWhateverTheSize(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.grow(t, 1)
+		k := r.keeper(true)
+		after(t, time.Second, k)
+		k.Final(t.Context())
+		if r.calls != 1 {
+			t.Errorf("%d checkpoints at the end, want 1", r.calls)
+		}
+		held, err := lock.Acquire(r.path + ".checkpoint.lock")
+		if err != nil {
+			t.Fatalf("the lock after the end: %v", err)
+		}
+		_ = held.Release()
+	})
+}
+
+// shipperd steps in only while collectord is away, and lets go at once.
+func TestKeeper_OneAtATime(t *testing.T) {
+	r := newRig(t)
+	r.grow(t, 65<<20)
+	owner, other := r.keeper(true), r.keeper(false)
+	if !owner.take() {
+		t.Fatal("the owner did not get the lock")
+	}
+	other.once(t.Context(), false)
+	if r.calls != 0 {
+		t.Error("the other daemon checkpointed while the owner lives")
+	}
+	owner.Final(t.Context())
+	r.calls = 0
+	other.once(t.Context(), false)
+	if r.calls != 1 {
+		t.Error("nobody checkpoints while the owner is away")
+	}
+	if !owner.take() {
+		t.Error("the other daemon kept the lock")
+	}
+	_ = owner.held.Release()
+}
+
+func TestKeeper_FailureIsLoggedAndTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.grow(t, 65<<20)
+		r.err = errors.New("no space left")
+		k := r.keeper(true)
+		after(t, 31*time.Second, k)
+		if r.calls < 5 {
+			t.Errorf("%d tries in half a minute, want one each %v", r.calls, look)
+		}
+		if n := strings.Count(r.log.String(), "no space left"); n != 1 {
+			t.Errorf("the failure is logged %d times in half a minute, want once", n)
+		}
+		r.err = nil
+		after(t, 2*look, k)
+		if !strings.Contains(r.log.String(), "works again") {
+			t.Errorf("no line at recovery: %s", r.log.String())
+		}
+	})
+}
+
+func TestKeeper_TellsWhatItDid(t *testing.T) {
+	r := newRig(t)
+	r.grow(t, 5000)
+	k := r.keeper(true)
+	var told store.CheckpointResult
+	k.Done = func(c store.CheckpointResult) { told = c }
+	k.once(t.Context(), true)
+	if told.WALBefore != 5000 {
+		t.Errorf("told %+v, want a WAL of 5000 bytes before", told)
+	}
+	_ = k.held.Release()
+}
