@@ -36,7 +36,7 @@ func (d *DiskStats) Read() ([]DiskStat, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.list, err = ParseDiskStats(text, d.list[:0])
+	d.list, err = parseDiskStats(text, d.list[:0])
 	return d.list, inFile(d.file.Path(), err)
 }
 
@@ -53,8 +53,8 @@ const (
 	diskIOMillis       = 9
 )
 
-// ParseDiskStats appends the devices in text to list.
-func ParseDiskStats(text []byte, list []DiskStat) ([]DiskStat, error) {
+// parseDiskStats appends the devices in text to list.
+func parseDiskStats(text []byte, list []DiskStat) ([]DiskStat, error) {
 	var firstErr error
 	for n := 1; len(text) > 0; n++ {
 		var line []byte

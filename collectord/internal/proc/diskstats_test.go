@@ -52,12 +52,12 @@ func TestDiskStats_BadLineCostsOnlyItself(t *testing.T) {
 func TestParseDiskStats_CutAnywhere(t *testing.T) {
 	t.Parallel()
 	line := []byte("   8       0 sda 11 22 33 44 55 66 77 88 99 1234 1111\n")
-	want, err := ParseDiskStats(line, nil)
+	want, err := parseDiskStats(line, nil)
 	if err != nil || len(want) != 1 || want[0].IOMillis != 1234 {
 		t.Fatalf("got %+v, %v", want, err)
 	}
 	for n := range line {
-		got, err := ParseDiskStats(line[:n], nil)
+		got, err := parseDiskStats(line[:n], nil)
 		if n == 0 && (len(got) > 0 || err != nil) {
 			t.Errorf("nothing: got %v, %v", got, err)
 		}
@@ -108,7 +108,7 @@ func TestBlockSizes(t *testing.T) {
 
 func FuzzParseDiskStats(f *testing.F) {
 	fuzzFixtures(f, func(t *testing.T, text []byte) {
-		stats, err := ParseDiskStats(text, nil)
+		stats, err := parseDiskStats(text, nil)
 		for _, s := range stats {
 			if len(s.Device) == 0 {
 				t.Errorf("a device without a name: %+v", s)

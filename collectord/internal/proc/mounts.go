@@ -66,15 +66,15 @@ func (m *Mounts) Read() (list []Mount, changed bool, err error) {
 		return m.list, false, nil
 	}
 	m.text = append(m.text[:0], text...)
-	m.list, err = ParseMounts(m.text, nil)
+	m.list, err = parseMounts(m.text, nil)
 	for i := range m.list {
 		m.list[i].Path = m.root + m.list[i].Point
 	}
 	return m.list, true, inFile(m.file.Path(), err)
 }
 
-// ParseMounts appends the mounts in text to list. Path is left to the reader.
-func ParseMounts(text []byte, list []Mount) ([]Mount, error) {
+// parseMounts appends the mounts in text to list. Path is left to the reader.
+func parseMounts(text []byte, list []Mount) ([]Mount, error) {
 	var firstErr error
 	for n := 1; len(text) > 0; n++ {
 		var line []byte

@@ -109,7 +109,7 @@ func TestMounts_TableGone(t *testing.T) {
 
 func FuzzParseMounts(f *testing.F) {
 	fuzzFixtures(f, func(t *testing.T, text []byte) {
-		list, err := ParseMounts(text, nil)
+		list, err := parseMounts(text, nil)
 		for _, m := range list {
 			if m.Source == "" || m.Point == "" || m.Type == "" {
 				t.Errorf("got %+v", m)

@@ -38,7 +38,7 @@ func (d *NetDev) Read() ([]NetDevStat, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.list, err = ParseNetDev(text, d.list[:0])
+	d.list, err = parseNetDev(text, d.list[:0])
 	return d.list, inFile(d.file.Path(), err)
 }
 
@@ -94,8 +94,8 @@ var (
 	errColon  = errors.New("no colon behind the name")
 )
 
-// ParseNetDev appends the interfaces in text to list.
-func ParseNetDev(text []byte, list []NetDevStat) ([]NetDevStat, error) {
+// parseNetDev appends the interfaces in text to list.
+func parseNetDev(text []byte, list []NetDevStat) ([]NetDevStat, error) {
 	var firstErr error
 	text, firstErr = skipNetHeader(text)
 	for n := netHeaderLines + 1; len(text) > 0; n++ {

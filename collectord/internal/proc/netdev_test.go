@@ -76,7 +76,7 @@ func TestParseNetDev_Malformed(t *testing.T) {
 		{"negative", header + "eth0: -1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\n", 3},
 		{"15 columns", header + "eth0: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15\n", 3},
 	} {
-		stats, err := ParseNetDev([]byte(c.text), nil)
+		stats, err := parseNetDev([]byte(c.text), nil)
 		if len(stats) > 0 {
 			t.Errorf("%s: got %+v", c.name, stats)
 		}
@@ -120,7 +120,7 @@ func TestIsPhysical(t *testing.T) {
 
 func FuzzParseNetDev(f *testing.F) {
 	fuzzFixtures(f, func(t *testing.T, text []byte) {
-		stats, err := ParseNetDev(text, nil)
+		stats, err := parseNetDev(text, nil)
 		for _, s := range stats {
 			if len(s.Name) == 0 {
 				t.Errorf("an interface without a name: %+v", s)

@@ -1,7 +1,5 @@
 package proc
 
-import "bytes"
-
 // WirelessStat is what /proc/net/wireless says of one interface, as printed.
 type WirelessStat struct {
 	Name    []byte // valid until the next Read
@@ -28,12 +26,12 @@ func (w *Wireless) Read() ([]WirelessStat, error) {
 	if err != nil {
 		return nil, notSupported(err)
 	}
-	w.list, err = ParseWireless(text, w.list[:0])
+	w.list, err = parseWireless(text, w.list[:0])
 	return w.list, inFile(w.file.Path(), err)
 }
 
-// ParseWireless appends the interfaces in text to list.
-func ParseWireless(text []byte, list []WirelessStat) ([]WirelessStat, error) {
+// parseWireless appends the interfaces in text to list.
+func parseWireless(text []byte, list []WirelessStat) ([]WirelessStat, error) {
 	var firstErr error
 	text, firstErr = skipNetHeader(text)
 	for n := netHeaderLines + 1; len(text) > 0; n++ {
@@ -65,7 +63,7 @@ func parseWirelessStat(line []byte) (stat WirelessStat, err error) {
 			return WirelessStat{}, errColumns
 		}
 		// A dot behind a value means that it is new since the last look.
-		if *v, err = ParseFloat(bytes.TrimSuffix(field, []byte("."))); err != nil {
+		if *v, err = ParseFloat(field); err != nil {
 			return WirelessStat{}, err
 		}
 	}

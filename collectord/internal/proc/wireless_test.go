@@ -28,6 +28,28 @@ func TestWireless(t *testing.T) {
 	wantParseError(t, err, fs.ProcPath("net/wireless"), 4)
 }
 
+func TestParseWireless_Malformed(t *testing.T) {
+	t.Parallel()
+	const header = "Inter-| sta-|\n face | tus |\n"
+	for _, c := range []struct {
+		name, text string
+		line       int
+	}{
+		{"empty", "", 1},
+		{"no colon", header + "wlan0 0000 54. -56. -95. 0\n", 3},
+		{"no number", header + "wlan0: 0000 54. good -95. 0\n", 3},
+		{"two dots", header + "wlan0: 0000 54.. -56. -95. 0\n", 3},
+		{"no noise", header + "wlan0: 0000 54. -56.\n", 3},
+		{"noise may be cut", header + "wlan0: 0000 54. -56. -9", 3},
+	} {
+		stats, err := parseWireless([]byte(c.text), nil)
+		if len(stats) > 0 {
+			t.Errorf("%s: got %+v", c.name, stats)
+		}
+		wantParseError(t, err, "", c.line)
+	}
+}
+
 func TestSignalDBm(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -55,7 +77,7 @@ func TestSignalDBm(t *testing.T) {
 
 func FuzzParseWireless(f *testing.F) {
 	fuzzFixtures(f, func(t *testing.T, text []byte) {
-		stats, err := ParseWireless(text, nil)
+		stats, err := parseWireless(text, nil)
 		for _, s := range stats {
 			for _, v := range []float64{s.Quality, s.Level, s.Noise} {
 				if math.IsNaN(v) || math.IsInf(v, 0) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"belabox-metrics/collectord/internal/proc"
@@ -83,7 +84,6 @@ type volume struct {
 	series [filesystemMetricCount]*store.Series
 	ask    func()
 	call   *call // nil for a local type
-	hidden bool  // this process may not look at it
 
 	usage proc.FilesystemUsage // answer of ask
 	err   error
@@ -122,19 +122,22 @@ func (c *filesystem) Collect(at time.Time, out *Batch) error {
 		c.remount(mounts, out)
 	}
 	for _, v := range c.volumes {
-		if v.call == nil && !v.hidden {
+		if v.call == nil {
 			v.ask()
 		}
 	}
 	c.guard.ask(at, c.guarded)
+	hidden := false
 	for _, v := range c.volumes {
-		switch {
-		case v.hidden:
-		case v.call != nil && !v.call.answered:
+		if v.call != nil && !v.call.answered {
 			out.Fail(v.call.silence(v.mount.Path, at))
-		default:
-			v.add(out)
+			continue
 		}
+		v.add(out)
+		hidden = hidden || v.hidden()
+	}
+	if hidden { // said above, once; asking again changes nothing
+		c.keep(slices.DeleteFunc(c.volumes, (*volume).hidden))
 	}
 	return nil
 }
@@ -150,14 +153,20 @@ func (c *filesystem) remount(mounts []proc.Mount, out *Batch) {
 	if left > 0 {
 		out.Fail(fmt.Errorf("%d file systems left out, because at most %d are taken", left, c.max))
 	}
-	c.volumes, c.guarded = nil, nil
-	for _, mount := range chosen {
-		v := known[mount]
-		if v == nil {
-			v = c.newVolume(mount)
+	volumes := make([]*volume, len(chosen))
+	for i, mount := range chosen {
+		volumes[i] = known[mount]
+		if volumes[i] == nil {
+			volumes[i] = c.newVolume(mount)
 		}
-		v.hidden = false
-		c.volumes = append(c.volumes, v)
+	}
+	c.keep(volumes)
+}
+
+// keep sets the volumes.
+func (c *filesystem) keep(volumes []*volume) {
+	c.volumes, c.guarded = volumes, nil
+	for _, v := range volumes {
 		if v.call != nil {
 			c.guarded = append(c.guarded, v.call)
 		}
@@ -177,12 +186,13 @@ func (c *filesystem) newVolume(mount proc.Mount) *volume {
 	return v
 }
 
+// hidden tells whether this process may not look at the volume.
+func (v *volume) hidden() bool { return errors.Is(v.err, os.ErrPermission) }
+
 // add adds the answer of a volume.
 func (v *volume) add(out *Batch) {
 	switch {
-	case errors.Is(v.err, os.ErrPermission):
-		// Said once and then left out, since asking again changes nothing.
-		v.hidden = true
+	case v.hidden():
 		out.Fail(fmt.Errorf("%w: left out until the mount table changes; let collectord's user pass the folders above it, or in a container grant CAP_SYS_PTRACE", v.err))
 	case v.err != nil:
 		out.Fail(v.err)

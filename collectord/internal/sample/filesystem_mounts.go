@@ -37,8 +37,10 @@ func chooseMounts(mounts []proc.Mount, limit int) (chosen []proc.Mount, left int
 	return chosen[:len(chosen)-left], left
 }
 
-// visible leaves out the mounts that a later one at the same point covers, since
-// statfs would answer for the later one.
+// visible leaves out the mounts that a later one at the same point or above it
+// covers, as a service's sandbox does with /home: statfs would answer for the
+// later one, or find nothing. A later root covers only an earlier root, because
+// at boot what is mounted already is moved onto it.
 func visible(mounts []proc.Mount) []proc.Mount {
 	last := make(map[string]int, len(mounts))
 	for i, m := range mounts {
@@ -46,7 +48,11 @@ func visible(mounts []proc.Mount) []proc.Mount {
 	}
 	var list []proc.Mount
 	for i, m := range mounts {
-		if last[m.Point] == i {
+		covered := last[m.Point] > i
+		for end := strings.LastIndexByte(m.Point, '/'); end > 0 && !covered; end = strings.LastIndexByte(m.Point[:end], '/') {
+			covered = last[m.Point[:end]] > i
+		}
+		if !covered {
 			list = append(list, m)
 		}
 	}

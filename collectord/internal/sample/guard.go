@@ -13,6 +13,10 @@ const patience = 250 * time.Millisecond
 // file system whose server is away. It is asked in a goroutine, which a hanging
 // one keeps for as long as it hangs; nothing else can end it, so nothing waits
 // for it either. At most one question of a call is under way.
+//
+// While a FUSE server or a driver hangs, the kernel does not let the asking
+// thread go, not even when the process is killed: it stays as a zombie with its
+// files open. Locks that another process needs must be given up before.
 type call struct {
 	body     func()
 	done     chan struct{} // has room for one, so that a late answer never waits
@@ -31,16 +35,13 @@ func newCall(question func()) *call {
 	return c
 }
 
-// guard asks calls and never waits longer than its patience.
-type guard struct {
-	patience time.Duration
-	timer    *time.Timer
-}
+// guard asks calls and never waits longer than patience.
+type guard struct{ timer *time.Timer }
 
 func newGuard() *guard {
 	timer := time.NewTimer(patience)
 	timer.Stop()
-	return &guard{patience: patience, timer: timer}
+	return &guard{timer}
 }
 
 // ask asks all calls at once and sets answered. One that has not answered an
@@ -57,7 +58,7 @@ func (g *guard) ask(at time.Time, calls []*call) {
 			go c.body()
 		}
 	}
-	g.timer.Reset(g.patience)
+	g.timer.Reset(patience)
 	patient := true
 	for _, c := range calls {
 		if patient && c.asked.Equal(at) {

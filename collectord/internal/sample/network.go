@@ -231,8 +231,8 @@ func (c *network) givePlaces() {
 	wanted := slices.DeleteFunc(slices.Clone(c.present), func(n *netInterface) bool { return n == nil })
 	slices.SortFunc(wanted, func(a, b *netInterface) int {
 		return cmp.Or(
-			first(a.physical, b.physical),
-			first(a.place == placeTaken, b.place == placeTaken),
+			trueFirst(a.physical, b.physical),
+			trueFirst(a.place == placeTaken, b.place == placeTaken),
 			cmp.Compare(a.name, b.name),
 		)
 	})
@@ -251,8 +251,8 @@ func (c *network) givePlaces() {
 	}
 }
 
-// first sorts what is true before what is false.
-func first(a, b bool) int {
+// trueFirst sorts what is true before what is false.
+func trueFirst(a, b bool) int {
 	switch {
 	case a == b:
 		return 0

@@ -8,7 +8,7 @@ import (
 
 var thermalMetrics = []*Metric{{
 	Name: "thermal.zone_celsius", Kind: KindGauge, Unit: "celsius", Labels: []string{"zone", "type"},
-	Help:   "Temperature of a thermal zone: the SoC, a cluster of cores, the GPU, the NPU. `zone` is the kernel's number, which may differ after a boot, `type` the driver's name. A zone that does not answer, or with less than -100 or more than 250 °C, has no sample and is an error of its own.",
+	Help:   "Temperature of a thermal zone: the SoC, a cluster of cores, the GPU, the NPU. `zone` is the kernel's name for it, whose number may be another one after a boot, `type` the driver's. A zone that does not answer, or with less than -100 or more than 250 °C, has no sample and is an error of its own.",
 	Source: "/sys/class/thermal/thermal_zone*/temp", Collector: "thermal",
 }}
 

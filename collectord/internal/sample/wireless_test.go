@@ -49,6 +49,9 @@ func TestWireless_AbsentAndBad(t *testing.T) {
 	r := m.tick(wireless)
 	r.wantFaults(t, 1)
 	r.want(t, "wireless.noise_dbm", map[string]float64{`wireless.noise_dbm{"interface":"wlan0"}`: -95})
+	const header = "Inter-| sta-|\n face | tus |\n"
+	m.write("proc/net/wireless", header+"wlan0: 0000 1. -1. 0 0\nwlan0: 0000 2. -2. 0 0\n") // named twice
+	m.tick(wireless).want(t, "wireless.link", map[string]float64{`wireless.link_quality{"interface":"wlan0"}`: 1})
 	m.write("proc/net/wireless", "nonsense\n")
 	if r := m.tick(wireless); r.err == nil || errors.Is(r.err, proc.ErrNotSupported) {
 		t.Errorf("nonsense: %v", r.err)

@@ -1,3 +1,7 @@
+// The FUSE library does not build for 32-bit systems.
+
+//go:build linux && (amd64 || arm64)
+
 package sample
 
 import (

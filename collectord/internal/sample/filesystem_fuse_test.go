@@ -1,0 +1,56 @@
+//go:build linux && (amd64 || arm64)
+
+package sample
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+)
+
+// TestFilesystem_HungFUSE asks a file system of the real kernel whose server
+// does not answer statfs.
+func TestFilesystem_HungFUSE(t *testing.T) {
+	t.Parallel()
+	// The unit of the counts is Frsize, not Bsize.
+	tree := &kernelTree{Statfs: &fuse.StatfsOut{Blocks: 1000, Bfree: 500, Bavail: 400, Bsize: 131072, Frsize: 4096}}
+	dir, release, ok := tree.mount(t)
+	if !ok {
+		return
+	}
+
+	m := newMachine(t)
+	local := t.TempDir()
+	m.write("proc/1/mounts", "/dev/sda1 "+local+" ext4 rw 0 0\nnas:/x "+dir+" fuse.sshfs rw 0 0\n")
+	filesystem := must(NewFilesystem(m.fs(), testDevice, FilesystemOptions{}))
+	start := time.Now()
+	for range 5 {
+		r := m.tick(filesystem)
+		r.wantFaults(t, 1)
+		if len(r.errs) == 1 && !strings.Contains(r.errs[0].Error(), dir+": no answer") {
+			t.Errorf("got %v", r.errs)
+		}
+		if got := r.labelled("mountpoint"); len(got) != 1 || got[0] != local {
+			t.Errorf("got %q, want the local one", got)
+		}
+	}
+	if took := time.Since(start); took > 4*patience {
+		t.Errorf("five ticks took %v; a mount that hangs may cost %v once", took, patience)
+	}
+	release()
+	deadline := time.Now().Add(10 * time.Second)
+	for {
+		if r := m.tick(filesystem); len(r.errs) == 0 {
+			r.want(t, "filesystem.free_bytes", map[string]float64{
+				mountKey("free_bytes", dir, "fuse.sshfs"): 500 * 4096,
+				mountKey("free_bytes", local, "ext4"):     r.values[mountKey("free_bytes", local, "ext4")],
+			})
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the server answers again and there is no sample")
+		}
+	}
+}

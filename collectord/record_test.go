@@ -1,0 +1,139 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"belabox-metrics/collectord/internal/schedule"
+	"belabox-metrics/shared/store"
+)
+
+// bench is a recorder over a real file.
+type bench struct {
+	*recorder
+	in    *store.Inserter
+	log   bytes.Buffer
+	beats int
+	load  *store.Series
+}
+
+func newBench(t *testing.T, maxPages int) *bench {
+	t.Helper()
+	b := &bench{load: store.NewSeries("dev", "load.average_1m", store.Number)}
+	var err error
+	b.in, err = store.OpenInserter(t.Context(), store.Options{
+		Path: filepath.Join(t.TempDir(), "metrics.db"), Daemon: "collectord", MaxPages: maxPages,
+	}, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = b.in.Close(context.Background()) })
+	b.recorder = newRecorder(b.in, slog.New(slog.NewJSONHandler(&b.log, &slog.HandlerOptions{Level: slog.LevelDebug})), func() { b.beats++ })
+	return b
+}
+
+// tick records one sample at the given second, and results as they are given.
+func (b *bench) tick(t *testing.T, second int64, results ...schedule.Result) {
+	t.Helper()
+	err := b.record(t.Context(), &schedule.Tick{
+		Time: time.Unix(second, 0), Samples: []store.Sample{{Series: b.load, Value: 0.5}}, Results: results,
+	})
+	if err != nil {
+		t.Fatalf("a tick ended the loop: %v", err)
+	}
+}
+
+func TestRecorder_StoresTicks(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, 0)
+	for s := range int64(5) {
+		b.tick(t, 1_790_000_000+s)
+	}
+	if b.ticks != 5 || b.inserted != 5 || b.lostTicks != 0 || b.beats != 5 {
+		t.Errorf("ticks %d, inserted %d, lost %d, beats %d; want 5, 5, 0, 5", b.ticks, b.inserted, b.lostTicks, b.beats)
+	}
+}
+
+func TestRecorder_ClockSetBackIsCounted(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, 0)
+	b.tick(t, 1_790_000_000)
+	b.tick(t, 1_790_000_000)
+	if b.inserted != 1 || b.duplicates != 1 || !strings.Contains(b.log.String(), "clock set back") {
+		t.Errorf("inserted %d, duplicates %d, log %s", b.inserted, b.duplicates, b.log.String())
+	}
+}
+
+// A full disk costs the ticks that do not fit, a line in the log, and no more.
+func TestRecorder_FullDisk(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, 60)
+	second := int64(1_790_000_000)
+	for ; b.lostTicks < 3; second++ {
+		if second > 1_790_010_000 {
+			t.Fatal("10,000 ticks and the disk is not full")
+		}
+		b.tick(t, second)
+	}
+	if b.ticks != b.inserted+b.lostTicks {
+		t.Errorf("%d ticks, %d stored, %d lost: they do not add up", b.ticks, b.inserted, b.lostTicks)
+	}
+	if n := strings.Count(b.log.String(), "tick could not be stored"); n != 1 {
+		t.Errorf("%d lines for one outage, want 1: %s", n, b.log.String())
+	}
+}
+
+func TestRecorder_ReportsSources(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, 0)
+	bad := schedule.Result{Collector: "thermal", Err: errors.New("zone 3 is dead")}
+	good := schedule.Result{Collector: "thermal", Samples: 4, Duration: 1500 * time.Microsecond}
+	for s := range int64(10) {
+		b.tick(t, 1_790_000_000+s, bad)
+	}
+	if n := strings.Count(b.log.String(), "zone 3 is dead"); n != 1 {
+		t.Errorf("%d lines for a source that fails ten times, want 1", n)
+	}
+	b.tick(t, 1_790_000_010, good)
+	for _, want := range []string{"source works again", `"collector":"thermal"`, `"count":4`, `"duration_ms":1.5`, `"session_id":"` + b.in.Session().UUID} {
+		if !strings.Contains(b.log.String(), want) {
+			t.Errorf("the log lacks %s", want)
+		}
+	}
+}
+
+func TestRecorder_ReportsMissedTicksAndClockJumps(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, 0)
+	if err := b.record(t.Context(), &schedule.Tick{Time: time.Unix(1_790_000_000, 0), Missed: 3, ClockJump: -time.Hour}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"ticks missed", `"count":3`, "wall clock jumped", `"jump_seconds":-3600`} {
+		if !strings.Contains(b.log.String(), want) {
+			t.Errorf("the log lacks %s: %s", want, b.log.String())
+		}
+	}
+	if b.missed != 3 {
+		t.Errorf("missed %d, want 3", b.missed)
+	}
+}
+
+// After the stop nothing is inserted any more, and that is no failure.
+func TestRecorder_Stopped(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, 0)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := b.record(ctx, &schedule.Tick{Time: time.Unix(1_790_000_000, 0), Samples: []store.Sample{{Series: b.load}}}); err != nil {
+		t.Fatal(err)
+	}
+	if b.ticks != 0 || b.lostTicks != 0 {
+		t.Errorf("ticks %d, lost %d after the stop, want 0, 0", b.ticks, b.lostTicks)
+	}
+}
