@@ -54,8 +54,8 @@ var filesystemMetrics = []*Metric{
 }
 
 // localTypes are file systems whose statfs only reads numbers in memory. They
-// are asked directly. All others go through the guard: network and FUSE file
-// systems because they hang when their server does, and vfat, exfat and their
+// are asked directly. All others go through the guard: network file systems
+// because they hang when their server does, and vfat, exfat and their
 // like because the first question may make them read their whole table from a
 // card that is slow or dying.
 var localTypes = map[string]bool{

@@ -18,21 +18,22 @@ var pseudoTypes = map[string]bool{
 	"ramfs": true, "rootfs": true, "tmpfs": true,
 	// Read-only images: snaps, live systems, optical discs.
 	"cramfs": true, "erofs": true, "iso9660": true, "romfs": true, "squashfs": true, "udf": true,
-	// FUSE views of what is elsewhere.
-	"fuse.gvfsd-fuse": true, "fuse.lxcfs": true, "fuse.portal": true, "fuse.snapfuse": true, "fuse.squashfuse": true,
 }
 
-// isPseudo tells whether a mount is to be left out. An overlay shows the room
+// leftOut tells whether a mount is not to be sampled. An overlay shows the room
 // of the disk below it once more, for each container; only one that is the root
-// of the system stands for something of its own.
-func isPseudo(m proc.Mount) bool {
-	return pseudoTypes[m.Type] || m.Type == "overlay" && m.Point != "/"
+// of the system stands for something of its own. FUSE file systems (sshfs,
+// rclone, a desktop's portals; not fuseblk, which is a disk) are never asked: a
+// question to one whose server hangs makes this process unkillable, and its lock
+// with it, until that server is gone.
+func leftOut(m proc.Mount) bool {
+	return pseudoTypes[m.Type] || strings.HasPrefix(m.Type, "fuse.") || m.Type == "overlay" && m.Point != "/"
 }
 
 // chooseMounts returns the mounts to sample, at most limit, in the order in which
 // they were made, and how many more there would be.
 func chooseMounts(mounts []proc.Mount, limit int) (chosen []proc.Mount, left int) {
-	chosen = onePerSource(slices.DeleteFunc(visible(mounts), isPseudo))
+	chosen = onePerSource(slices.DeleteFunc(visible(mounts), leftOut))
 	left = max(0, len(chosen)-limit)
 	return chosen[:len(chosen)-left], left
 }

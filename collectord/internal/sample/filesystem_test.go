@@ -229,7 +229,7 @@ func TestChooseMounts_AlwaysOnePerPlace(t *testing.T) {
 			t.Fatalf("%d chosen and %d left at a limit of %d", len(chosen), left, limit)
 		}
 		for i, m := range chosen {
-			if isPseudo(m) {
+			if leftOut(m) {
 				t.Fatalf("chose %+v", m)
 			}
 			if !slices.ContainsFunc(inSight(table), func(o proc.Mount) bool { return o == m }) {
@@ -244,7 +244,7 @@ func TestChooseMounts_AlwaysOnePerPlace(t *testing.T) {
 		// Every device that is visible under a real type is there, unless cut.
 		if left == 0 {
 			for _, m := range inSight(table) {
-				if isPseudo(m) {
+				if leftOut(m) {
 					continue
 				}
 				if !slices.ContainsFunc(chosen, func(o proc.Mount) bool {
