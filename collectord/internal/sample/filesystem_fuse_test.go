@@ -45,8 +45,8 @@ func TestFilesystem_HungFUSE(t *testing.T) {
 	for {
 		if r := m.tick(filesystem); len(r.errs) == 0 {
 			r.want(t, "filesystem.free_bytes", map[string]float64{
-				mountKey("free_bytes", dir, "nfs4"): 500 * 4096,
-				mountKey("free_bytes", local, "ext4"):     r.values[mountKey("free_bytes", local, "ext4")],
+				mountKey("free_bytes", dir, "nfs4"):   500 * 4096,
+				mountKey("free_bytes", local, "ext4"): r.values[mountKey("free_bytes", local, "ext4")],
 			})
 			return
 		}
