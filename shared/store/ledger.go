@@ -114,7 +114,7 @@ func bookTick(ctx context.Context, tx *sql.Tx, through Key, ms int64, inserted i
 
 // readThrough reads accountThrough, which the inserter alone changes.
 func readThrough(ctx context.Context, q rowQuerier) (through Key, err error) {
-	err = q.QueryRowContext(ctx, "SELECT samples FROM ledger WHERE account = 'inserted_through'").Scan(&through)
+	err = q.QueryRowContext(ctx, "SELECT samples FROM ledger WHERE account = ?", accountThrough).Scan(&through)
 	return through, err
 }
 

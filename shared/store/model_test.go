@@ -44,6 +44,7 @@ func TestModel(t *testing.T) {
 			"bury":       m.bury,
 			"retry":      m.retry,
 			"prune":      m.prune,
+			"budget":     m.budget,
 			"restart":    m.restart,
 			"checkpoint": m.checkpoint,
 		})
@@ -60,13 +61,14 @@ type model struct {
 	rows     map[Key]bool // whether it is uploaded
 	open     []*Chunk     // Sending, Accepted and Requeued ones
 	dead     map[Key]int  // dead letters by the key their row had
-	pruned   map[Key]bool // never inserted again here: that would be another sample
+	gone     map[Key]bool // deleted rows; never inserted again here: that would be another sample
+	letters  int          // deleted dead letters
 	inserted int
 }
 
 func newModel(t tester, path string) *model {
 	t.Helper()
-	m := &model{rows: map[Key]bool{}, dead: map[Key]int{}, pruned: map[Key]bool{}, series: append(numberSeries(6), NewSeries("device", "text", Text))}
+	m := &model{rows: map[Key]bool{}, dead: map[Key]int{}, gone: map[Key]bool{}, series: append(numberSeries(6), NewSeries("device", "text", Text))}
 	var err error
 	if m.in, err = OpenInserter(background, options(path), time.Hour); err != nil {
 		t.Fatalf("%v", err)
@@ -148,7 +150,7 @@ func (m *model) insert(t *rapid.T) {
 	var all []Sample
 	for _, s := range m.series {
 		take := rapid.Bool().Draw(t, "take")
-		if take && !m.pruned[PackKey(ts.UnixMilli(), s.id)] {
+		if take && !m.gone[PackKey(ts.UnixMilli(), s.id)] {
 			all = append(all, Sample{Series: s, Value: rapid.Float64Range(-1e9, 1e9).Draw(t, "value"), Text: "x"})
 		}
 	}
@@ -287,8 +289,8 @@ func (m *model) retry(t *rapid.T) {
 	l := letters[rapid.IntRange(0, len(letters)-1).Draw(t, "letter")]
 	i := slices.IndexFunc(m.series, func(s *Series) bool { return s.Name == l.Name && s.Tags == l.Tags && s.Type == l.Type })
 	k := PackKey(l.TimestampMS, m.series[i].id)
-	if m.pruned[k] {
-		t.Skip("another sample of that moment was delivered")
+	if m.gone[k] {
+		t.Skip("another sample of that moment is gone")
 	}
 	_, taken := m.rows[k]
 	retried, err := m.ob.RetryDeadLetter(background, l.ID)
@@ -318,8 +320,61 @@ func (m *model) prune(t *rapid.T) {
 			t.Fatalf("row %d of %d ms is gone: uploaded %v, in an open chunk %v", k, k.TimestampMS()-tick0.UnixMilli(), m.rows[k], m.owned(k))
 		}
 		delete(m.rows, k)
-		m.pruned[k] = true
+		m.gone[k] = true
 	}
+}
+
+// budget leaves no room at all, so that all goes that may go: proven rows, pending
+// ones that no open chunk spans, dead letters.
+func (m *model) budget(t *rapid.T) {
+	if rapid.IntRange(0, 5).Draw(t, "seldom") > 0 {
+		t.Skip("not this time")
+	}
+	freed, err := m.ob.EnforceBudget(background, 0)
+	noError(t, err)
+	kept := map[Key]bool{}
+	for _, k := range m.fileKeys(t) {
+		kept[k] = true
+	}
+	got := Freed{}
+	for k, uploaded := range m.rows {
+		spanned := slices.ContainsFunc(m.open, func(c *Chunk) bool { return c.Keys[0] <= k && k <= c.Keys[len(c.Keys)-1] })
+		switch {
+		case kept[k] && (uploaded || spanned):
+			continue
+		case kept[k]:
+			t.Fatalf("the pending row %d is still there", k)
+		case uploaded && !m.owned(k):
+			got.Verified++
+		case !uploaded && !spanned:
+			got.Pending++
+		default:
+			t.Fatalf("row %d is gone: uploaded %v, in the span of an open chunk %v", k, uploaded, spanned)
+		}
+		delete(m.rows, k)
+		m.gone[k] = true
+	}
+	for _, n := range m.dead {
+		got.DeadLetters += n
+	}
+	m.dead, m.letters = map[Key]int{}, m.letters+got.DeadLetters
+	if freed != got {
+		t.Fatalf("freed %+v, gone are %+v", freed, got)
+	}
+}
+
+func (m *model) fileKeys(t tester) (keys KeySet) {
+	t.Helper()
+	rows, err := m.db.Query("SELECT dedup_key FROM metrics")
+	noError(t, err)
+	defer rows.Close()
+	for rows.Next() {
+		var k Key
+		noError(t, rows.Scan(&k))
+		keys = append(keys, k)
+	}
+	noError(t, rows.Err())
+	return keys
 }
 
 // restart is another run of the shipper, which knows what the file says.
@@ -381,10 +436,10 @@ func (m *model) check(t *rapid.T) {
 		t.Fatalf("dead letters: got %v, want %v", letters, m.dead)
 	}
 	l := checkLedger(t, m.ob)
-	if l.Inserted != int64(m.inserted) || l.Pending != int64(len(m.pending(true))) || l.Rejected != int64(len(all)) {
+	if l.Inserted != int64(m.inserted) || l.Pending != int64(len(m.pending(true))) || l.Rejected != int64(len(all)+m.letters) {
 		t.Fatalf("ledger %+v: want %d inserted, %d pending, %d rejected", l, m.inserted, len(m.pending(true)), len(all))
 	}
-	if sum := len(m.rows) + len(all) + len(m.pruned); sum != m.inserted {
+	if sum := len(m.rows) + len(all) + len(m.gone) + m.letters; sum != m.inserted {
 		t.Fatalf("%d samples are accounted for, want %d", sum, m.inserted)
 	}
 }

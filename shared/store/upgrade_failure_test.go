@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -85,6 +86,22 @@ func TestMigrate_BrokenStepLeavesOldVersion(t *testing.T) {
 		want := fmt.Sprintf("upgrade by %s: SQL logic error: no such table: no_such_table (1); the file stays at schema %d", step.Name, step.Version-1)
 		if err == nil || err.Error() != want {
 			t.Errorf("got  %v\nwant %s", err, want)
+		}
+		checkStillOld(t, path, step.Version-1, before)
+	})
+}
+
+// TestMigrate_BrokenCommit lets the last moment of a step fail: what a step does
+// and its version number are one transaction.
+func TestMigrate_BrokenCommit(t *testing.T) {
+	t.Parallel()
+	eachStep(t, func(t *testing.T, path string, step migrations.Migration) {
+		before := dumpFile(t, path)
+		err := runSteps(t, options(path), withStatement(step, `CREATE TABLE parent (id INTEGER PRIMARY KEY);
+			CREATE TABLE child (parent REFERENCES parent (id) DEFERRABLE INITIALLY DEFERRED);
+			INSERT INTO child VALUES (12345);`))
+		if err == nil || !strings.Contains(err.Error(), "FOREIGN KEY constraint failed") {
+			t.Errorf("got %v", err)
 		}
 		checkStillOld(t, path, step.Version-1, before)
 	})

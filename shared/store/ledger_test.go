@@ -1,0 +1,86 @@
+package store
+
+import (
+	"reflect"
+	"testing"
+	"time"
+)
+
+// TestLedger_Inserted counts ticks of every kind: synced and not, forward and
+// back, in one run and across runs that ended without a word.
+func TestLedger_Inserted(t *testing.T) {
+	t.Parallel()
+	path := newPath(t)
+	ob := openOutbox(t, options(path))
+	series := numberSeries(10)
+	inserted := int64(0)
+	for run := range 3 {
+		in := openInserter(t, options(path), time.Hour)
+		for i, tick := range []int{0, 1, 2, -5, 3, 3, -4, 10, 4, 11} {
+			if i%3 == 2 {
+				in.w.lastSync = time.Now().Add(-2 * time.Hour) // this one is synced
+			}
+			r, err := in.Insert(t.Context(), tick0.Add(time.Duration(100*run+tick)*time.Second), samples(series, 1))
+			if err != nil {
+				t.Fatal(err)
+			}
+			inserted += int64(r.Inserted)
+			if l := checkLedger(t, ob); l.Inserted != inserted || l.Pending != inserted {
+				t.Errorf("run %d, tick %d: %+v, want %d", run, tick, l, inserted)
+			}
+		}
+		if run < 2 {
+			_ = in.close()
+		}
+	}
+	if inserted != 3*90 {
+		t.Errorf("%d samples inserted, want 270", inserted)
+	}
+}
+
+// TestLedger_UnsyncedTicksWriteNothing: a tick that is not synced writes no page of the
+// ledger.
+func TestLedger_UnsyncedTicksWriteNothing(t *testing.T) {
+	t.Parallel()
+	path := newPath(t)
+	in := openInserter(t, options(path), time.Hour)
+	db := rawDB(t, path)
+	before := queryLines(t, db, "SELECT * FROM ledger")
+	for tick := range 5 {
+		mustInsert(t, in, tick0.Add(time.Duration(tick)*time.Second), samples(numberSeries(10), 1))
+	}
+	if after := queryLines(t, db, "SELECT * FROM ledger"); !reflect.DeepEqual(after, before) {
+		t.Errorf("the ledger went from %q to %q", before, after)
+	}
+}
+
+func TestLedger_States(t *testing.T) {
+	t.Parallel()
+	d := newDelivery(t)
+	text := NewSeries("device", "text", Text)
+	mustInsert(t, d.in, tick0, []Sample{{Series: text, Text: "x"}})
+	d.do(d.ob.MarkUnsendable(t.Context(), KeySet{PackKey(tick0.UnixMilli(), text.id)}))
+	d.deliverAll(d.all[:10]...)
+	accepted := d.record(true, d.all[10:17]...)
+	d.do(d.ob.MarkUploaded(t.Context(), accepted, []Rejection{{Key: d.all[10], Reason: "r"}}, nil))
+	d.record(true, d.all[17:20]...)
+	got := checkLedger(t, d.ob)
+	want := Ledger{Inserted: 41, Pending: 23, Accepted: 6, Verified: 10, Rejected: 1, Unsendable: 1, Dropped: map[string]int64{}}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+func TestLedger_Difference(t *testing.T) {
+	t.Parallel()
+	f := func(l Ledger, want int64) {
+		t.Helper()
+		if got := l.Difference(); got != want {
+			t.Errorf("%+v: %d, want %d", l, got, want)
+		}
+	}
+	f(Ledger{}, 0)
+	f(Ledger{Inserted: 28, Pending: 1, Accepted: 2, Verified: 3, Rejected: 4, Unsendable: 5, Dropped: map[string]int64{"size": 6, "x": 7}}, 0)
+	f(Ledger{Inserted: 3, Verified: 2}, -1)
+	f(Ledger{Verified: 2}, 2)
+}

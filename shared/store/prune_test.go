@@ -1,0 +1,132 @@
+package store
+
+import (
+	"slices"
+	"testing"
+	"time"
+)
+
+// deliverAll records, marks and verifies rows.
+func (d *delivery) deliverAll(keys ...Key) *Chunk {
+	d.t.Helper()
+	c := d.record(true, keys...)
+	d.do(d.ob.MarkUploaded(d.t.Context(), c, nil, nil))
+	d.do(d.ob.MarkVerified(d.t.Context(), c))
+	return c
+}
+
+// prune wants n rows gone.
+func (d *delivery) prune(before time.Time, limit, n int) {
+	d.t.Helper()
+	got, err := d.ob.Prune(d.t.Context(), before, limit)
+	if err != nil || got != n {
+		d.t.Errorf("prune before %v, at most %d: %d, %v, want %d", before, limit, got, err, n)
+	}
+	checkConsistent(d.t, d.db)
+	checkLedger(d.t, d.ob)
+}
+
+func (d *delivery) rows() (keys KeySet) {
+	d.t.Helper()
+	rows, err := d.ob.Rows(d.t.Context(), d.all)
+	d.do(err)
+	for _, r := range rows {
+		keys = append(keys, r.Key)
+	}
+	return keys
+}
+
+func TestPrune(t *testing.T) {
+	t.Parallel()
+	d := newDelivery(t)
+	later := tick0.Add(24 * time.Hour)
+	d.prune(later, 1000, 0) // nothing is delivered
+	d.deliverAll(d.all[:25]...)
+	d.prune(time.Time{}, 1000, 0)
+	d.prune(tick0.Add(-time.Second), 1000, 0)
+	d.prune(tick0, 1000, 0)
+	d.prune(tick0.Add(time.Millisecond), 4, 4)
+	d.prune(tick0.Add(time.Millisecond), 1000, 6)
+	if got := d.rows(); !slices.Equal(got, d.all[10:]) {
+		t.Errorf("rows %v, want %v", got, d.all[10:])
+	}
+	if got := queryInt(t, d.db, "SELECT count(*) FROM upload_checkpoints"); got != 1 {
+		t.Errorf("%d chunks, want the one with rows in the file", got)
+	}
+	d.prune(time.UnixMilli(MaxTimestampMS+1000), 1000, 15)
+	if got := d.rows(); !slices.Equal(got, d.all[25:]) {
+		t.Errorf("rows %v, want the pending ones %v", got, d.all[25:])
+	}
+	if got := queryInt(t, d.db, "SELECT count(*) FROM upload_checkpoints"); got != 0 {
+		t.Errorf("%d chunks without rows", got)
+	}
+	// With nothing pending the last row goes too.
+	d.deliverAll(d.all[25:]...)
+	d.prune(later, 1000, 15)
+	if got := queryInt(t, d.db, "SELECT count(*) FROM metrics"); got != 0 {
+		t.Errorf("%d rows, want none", got)
+	}
+	if l := checkLedger(t, d.ob); l.Inserted != 40 || l.Verified != 40 {
+		t.Errorf("ledger %+v, want 40 inserted and verified", l)
+	}
+}
+
+// TestPrune_SparesWhatIsOpen: rows of chunks that are not proven, and all rows
+// after them, stay.
+func TestPrune_SparesWhatIsOpen(t *testing.T) {
+	t.Parallel()
+	later := tick0.Add(24 * time.Hour)
+	for _, state := range []ChunkState{Sending, Accepted, Requeued} {
+		d := newDelivery(t)
+		d.deliverAll(d.all[:10]...)
+		c := d.record(true, d.all[10:20]...)
+		switch state {
+		case Accepted:
+			d.do(d.ob.MarkUploaded(t.Context(), c, nil, nil))
+		case Requeued:
+			d.do(d.ob.Requeue(t.Context(), c, d.all[15:16]))
+		}
+		d.deliverAll(d.all[20:]...)
+		want := d.all[10:]
+		if state == Requeued {
+			want = d.all[15:] // the others of that chunk are proven
+		}
+		d.prune(later, 1000, 40-len(want))
+		if got := d.rows(); !slices.Equal(got, want) {
+			t.Errorf("%s: rows %v, want %v", state, got, want)
+		}
+		d.do(d.ob.MarkVerified(t.Context(), c))
+		d.prune(later, 1000, len(want))
+	}
+}
+
+func TestCountUploaded(t *testing.T) {
+	t.Parallel()
+	d := newDelivery(t)
+	text := NewSeries("device", "text", Text)
+	mustInsert(t, d.in, tick0, []Sample{{Series: text, Text: "x"}})
+	d.do(d.ob.MarkUnsendable(t.Context(), KeySet{PackKey(tick0.UnixMilli(), text.id)}))
+	d.deliverAll(d.all[5:25]...)
+	f := func(from, to time.Duration, want int64) {
+		t.Helper()
+		got, _, err := d.ob.CountUploaded(t.Context(), tick0.Add(from).UnixMilli(), tick0.Add(to).UnixMilli())
+		if err != nil || got != want {
+			t.Errorf("from %v to %v: %d, %v, want %d", from, to, got, err, want)
+		}
+	}
+	f(0, 0, 5) // the text is no sample of the server's
+	f(0, time.Second, 15)
+	f(time.Millisecond, 999*time.Millisecond, 0)
+	f(time.Second, 2*time.Second, 15)
+	f(-time.Hour, time.Hour, 20)
+	f(time.Hour, 2*time.Hour, 0)
+	if _, devices, err := d.ob.CountUploaded(t.Context(), 0, 1); err != nil || len(devices) != 0 {
+		t.Errorf("devices %q, %v, want none before a series was read", devices, err)
+	}
+	if _, err := d.ob.Series(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	if _, devices, err := d.ob.CountUploaded(t.Context(), 0, 1); err != nil || !slices.Equal(devices, []string{"device"}) {
+		t.Errorf("devices %q, %v", devices, err)
+	}
+}
