@@ -117,7 +117,7 @@ func (c *child) send(name string, ms ...int) (string, error) {
 	var values, times []string
 	for _, m := range ms {
 		values = append(values, strconv.Itoa(m))
-		times = append(times, strconv.Itoa(1700000000000+m))
+		times = append(times, strconv.FormatInt(1700000000000+int64(m), 10))
 	}
 	body := fmt.Sprintf(`{"metric":{"__name__":%q},"values":[%s],"timestamps":[%s]}`, name, strings.Join(values, ","),
 		strings.Join(times, ","))

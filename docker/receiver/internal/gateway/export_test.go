@@ -47,7 +47,7 @@ func TestExport_Parameters(t *testing.T) {
 		var values, times []string
 		for i := from; i <= to; i++ {
 			values = append(values, strconv.Itoa(first+i))
-			times = append(times, strconv.Itoa(1700000000000+i*1000))
+			times = append(times, strconv.FormatInt(1700000000000+int64(i)*1000, 10))
 		}
 		return fmt.Sprintf(`{"metric":{"__name__":%q,"device_id":"d"},"values":[%s],"timestamps":[%s]}`, name,
 			strings.Join(values, ","), strings.Join(times, ","))
