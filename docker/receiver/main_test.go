@@ -148,11 +148,12 @@ func (c *child) timestamps(t testing.TB, name string) map[int]bool {
 	held := make(map[int]bool)
 	_, list, _ := strings.Cut(string(text), `"timestamps":[`)
 	for _, ts := range strings.FieldsFunc(list, func(r rune) bool { return r < '0' || r > '9' }) {
-		n, err := strconv.Atoi(ts)
-		if err != nil || held[n-1700000000000] {
+		ms, err := strconv.ParseInt(ts, 10, 64)
+		n := int(ms - 1700000000000)
+		if err != nil || held[n] {
 			t.Fatalf("timestamp %s: %v, or it comes twice", ts, err)
 		}
-		held[n-1700000000000] = true
+		held[n] = true
 	}
 	return held
 }

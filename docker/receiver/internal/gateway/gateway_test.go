@@ -151,7 +151,7 @@ func zip(t testing.TB, text string) []byte {
 // sample is an import line with one sample at 1700000000000 + ms.
 func sample(name string, value float64, ms int) string {
 	return fmt.Sprintf(`{"metric":{"__name__":%q,"device_id":"d"},"values":[%v],"timestamps":[%d]}`+"\n",
-		name, value, 1700000000000+ms)
+		name, value, 1700000000000+int64(ms))
 }
 
 func wantFault(t testing.TB, r reply, status int, text string) {
