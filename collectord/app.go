@@ -31,12 +31,14 @@ func serve(ctx context.Context, env daemon.Env) (err error) {
 	if err != nil {
 		return err
 	}
+	numbers := newOwn(env.Config.Storage.Path)
 	keeper := wal.New(wal.Config{
 		Path:     env.Config.Storage.Path,
 		Interval: env.Config.Storage.WALCheckpointInterval,
 		Size:     env.Config.Storage.WALCheckpointSizeMB << 20,
 		Owner:    true,
 	}, inserter.Checkpoint, env.Log)
+	keeper.Done = numbers.checkpointed
 	defer func() {
 		final, cancel := run.Final(ctx)
 		defer cancel()
@@ -45,17 +47,30 @@ func serve(ctx context.Context, env daemon.Env) (err error) {
 		err = errors.Join(err, inserter.Close(final))
 	}()
 
-	scheduler, err := newScheduler(env)
+	reg, err := registry(env.Config)
+	if err != nil {
+		return err
+	}
+	self := newAgent(numbers, inserter, reg)
+	if err := self.restore(ctx); err != nil {
+		return err
+	}
+	scheduler, err := newScheduler(env, reg, self)
 	if err != nil {
 		return err
 	}
 	progress := health.NewProgress(max(aliveTicks*env.Config.Collection.Interval, aliveLimit), nil)
+	state := newVitals()
+	monitor := health.NewMonitor(
+		health.About{Name: "collectord", Version: buildinfo.Version, SessionID: inserter.Session().UUID, Started: time.Now()},
+		health.LimitsOf(env.Config), healthSource(env.Config, state, inserter), nil)
 	server, err := health.Listen(env.Config.Health.CollectordListen,
-		health.Config{Key: "health.collectord_listen", Progress: progress, Log: env.Log})
+		health.Config{Key: "health.collectord_listen", Progress: progress, Monitor: monitor, Log: env.Log})
 	if err != nil {
 		return err
 	}
-	rec := newRecorder(inserter, env.Log, progress.Beat)
+	server.Handle("/metrics", numbers.set.Handler())
+	rec := newRecorder(inserter, numbers, state, env.Log, progress.Beat)
 
 	var g run.Group
 	g.Add("health", server.Run)
@@ -70,6 +85,8 @@ func serve(ctx context.Context, env daemon.Env) (err error) {
 	}
 	err = g.Run(ctx)
 	_ = sdnotify.Stopping() // whoever does not hear it sees the process end
+	final, cancel := run.Final(ctx)
+	defer cancel()
 	env.Log.Info("collectord stopped", "ticks", rec.ticks, "samples", rec.inserted)
-	return err
+	return errors.Join(err, self.save(final))
 }

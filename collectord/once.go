@@ -14,7 +14,11 @@ import (
 // printOnce prints one sample of everything: a table on a terminal, JSON lines
 // elsewhere. It stores nothing, so it may run beside the daemon.
 func printOnce(ctx context.Context, env daemon.Env) error {
-	scheduler, err := newScheduler(env)
+	reg, err := registry(env.Config)
+	if err != nil {
+		return err
+	}
+	scheduler, err := newScheduler(env, reg)
 	if err != nil {
 		return err
 	}

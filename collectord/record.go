@@ -14,17 +14,19 @@ import (
 // sampling goes on, and the file takes what comes after.
 type recorder struct {
 	inserter *store.Inserter
+	own      *own
+	state    *vitals
 	log      *slog.Logger
 	beat     func()
 	storing  *logx.Throttle
 	sources  map[string]*logx.Throttle // by collector
 
-	ticks, inserted, duplicates, invalid, lostTicks, missed int64
+	ticks, inserted, lostTicks int64 // of this run, for its last line
 }
 
-func newRecorder(inserter *store.Inserter, log *slog.Logger, beat func()) *recorder {
+func newRecorder(inserter *store.Inserter, numbers *own, state *vitals, log *slog.Logger, beat func()) *recorder {
 	return &recorder{
-		inserter: inserter, beat: beat,
+		inserter: inserter, own: numbers, state: state, beat: beat,
 		log:     log.With(logx.KeySessionID, inserter.Session().UUID),
 		storing: logx.NewThrottle(time.Minute, time.Now),
 		sources: map[string]*logx.Throttle{},
@@ -41,15 +43,18 @@ func (r *recorder) record(ctx context.Context, tick *schedule.Tick) error {
 		return nil
 	}
 	r.ticks++
+	r.state.stored(tick.Time, err)
 	if err != nil {
 		r.lostTicks++
+		r.own.storageLost.Add(float64(len(tick.Samples)))
 		r.storing.Fail(r.log, slog.LevelError, "tick could not be stored", err, "samples", len(tick.Samples))
 		return nil
 	}
 	r.storing.Recover(r.log, "ticks are stored again")
 	r.inserted += int64(result.Inserted)
-	r.duplicates += int64(result.Duplicates)
-	r.invalid += int64(result.Invalid)
+	r.own.collected.Add(float64(result.Inserted))
+	r.own.duplicate.Add(float64(result.Duplicates))
+	r.own.invalid.Add(float64(result.Invalid))
 	if result.Duplicates > 0 {
 		r.log.Warn("samples refused: their series has one at that millisecond; was the clock set back?",
 			logx.KeyCount, result.Duplicates, "tick", tick.Time.UTC())
@@ -59,8 +64,9 @@ func (r *recorder) record(ctx context.Context, tick *schedule.Tick) error {
 
 // report logs what the tick tells about itself and its sources.
 func (r *recorder) report(tick *schedule.Tick) {
+	r.own.collect(tick)
+	r.state.tick(tick)
 	if tick.Missed > 0 {
-		r.missed += int64(tick.Missed)
 		r.log.Warn("ticks missed: the process was held up", logx.KeyCount, tick.Missed)
 	}
 	if tick.ClockJump != 0 {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -34,7 +35,7 @@ func newBench(t *testing.T, maxPages int) *bench {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = b.in.Close(context.Background()) })
-	b.recorder = newRecorder(b.in, slog.New(slog.NewJSONHandler(&b.log, &slog.HandlerOptions{Level: slog.LevelDebug})), func() { b.beats++ })
+	b.recorder = newRecorder(b.in, newOwn("/nowhere"), newVitals(), slog.New(slog.NewJSONHandler(&b.log, &slog.HandlerOptions{Level: slog.LevelDebug})), func() { b.beats++ })
 	return b
 }
 
@@ -47,6 +48,22 @@ func (b *bench) tick(t *testing.T, second int64, results ...schedule.Result) {
 	if err != nil {
 		t.Fatalf("a tick ended the loop: %v", err)
 	}
+}
+
+// total reads one of collectord's own numbers.
+func (b *bench) total(t *testing.T, name string, values ...string) float64 {
+	t.Helper()
+	for _, p := range b.own.set.Points() {
+		var have []string
+		for _, tag := range p.Tags {
+			have = append(have, tag.Value)
+		}
+		if p.Name == name && slices.Equal(have, values) {
+			return p.Value
+		}
+	}
+	t.Fatalf("no number %s%v", name, values)
+	return 0
 }
 
 func TestRecorder_StoresTicks(t *testing.T) {
@@ -65,8 +82,8 @@ func TestRecorder_ClockSetBackIsCounted(t *testing.T) {
 	b := newBench(t, 0)
 	b.tick(t, 1_790_000_000)
 	b.tick(t, 1_790_000_000)
-	if b.inserted != 1 || b.duplicates != 1 || !strings.Contains(b.log.String(), "clock set back") {
-		t.Errorf("inserted %d, duplicates %d, log %s", b.inserted, b.duplicates, b.log.String())
+	if b.inserted != 1 || b.total(t, "collector.metrics_failed_total", "duplicate") != 1 || !strings.Contains(b.log.String(), "clock set back") {
+		t.Errorf("inserted %d, log %s", b.inserted, b.log.String())
 	}
 }
 
@@ -83,6 +100,9 @@ func TestRecorder_FullDisk(t *testing.T) {
 	}
 	if b.ticks != b.inserted+b.lostTicks {
 		t.Errorf("%d ticks, %d stored, %d lost: they do not add up", b.ticks, b.inserted, b.lostTicks)
+	}
+	if n := b.total(t, "collector.metrics_failed_total", "storage"); int64(n) != b.lostTicks {
+		t.Errorf("%v samples counted as not stored, want %d", n, b.lostTicks)
 	}
 	if n := strings.Count(b.log.String(), "tick could not be stored"); n != 1 {
 		t.Errorf("%d lines for one outage, want 1: %s", n, b.log.String())
@@ -119,8 +139,8 @@ func TestRecorder_ReportsMissedTicksAndClockJumps(t *testing.T) {
 			t.Errorf("the log lacks %s: %s", want, b.log.String())
 		}
 	}
-	if b.missed != 3 {
-		t.Errorf("missed %d, want 3", b.missed)
+	if n := b.total(t, "collector.ticks_missed_total"); n != 3 {
+		t.Errorf("missed %v, want 3", n)
 	}
 }
 

@@ -12,17 +12,23 @@ import (
 	"belabox-metrics/shared/daemon"
 )
 
-// newScheduler makes the collectors that the configuration asks for.
-func newScheduler(env daemon.Env) (*schedule.Scheduler, error) {
-	c := env.Config
+// registry says whose series they are.
+func registry(c config.Config) (sample.Registry, error) {
 	device := config.ResolveDeviceID(c, os.ReadFile, os.Hostname)
 	if device == "" {
-		return nil, errors.New("this machine has neither a machine id nor a host name: set device.id in the configuration")
+		return sample.Registry{}, errors.New("this machine has neither a machine id nor a host name: set device.id in the configuration")
 	}
+	return sample.Registry{Device: device, Labels: c.Device.Labels}, nil
+}
+
+// newScheduler makes the collectors that the configuration asks for, and runs
+// further ones after them.
+func newScheduler(env daemon.Env, reg sample.Registry, further ...sample.Collector) (*schedule.Scheduler, error) {
+	c := env.Config
 	collectors, err := sample.New(sample.Config{
 		FS:     proc.FS{Proc: c.Collection.ProcfsPath, Sys: c.Collection.SysfsPath},
-		Device: device,
-		Labels: c.Device.Labels,
+		Device: reg.Device,
+		Labels: reg.Labels,
 		Enabled: func(name string) bool {
 			enabled, _ := c.Collection.Collector(name)
 			return enabled
@@ -37,5 +43,7 @@ func newScheduler(env daemon.Env) (*schedule.Scheduler, error) {
 	for _, collector := range collectors {
 		_, intervals[collector.Name()] = c.Collection.Collector(collector.Name())
 	}
-	return schedule.New(schedule.Config{Interval: c.Collection.Interval, Intervals: intervals}, schedule.Deps{Collectors: collectors})
+	intervals[agentName] = max(agentInterval, c.Collection.Interval)
+	return schedule.New(schedule.Config{Interval: c.Collection.Interval, Intervals: intervals},
+		schedule.Deps{Collectors: append(collectors, further...)})
 }

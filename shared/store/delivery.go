@@ -67,17 +67,6 @@ func (ob *Outbox) MarkUploaded(ctx context.Context, c *Chunk, rejected []Rejecti
 	})
 }
 
-// MarkVerified records that the rows of a chunk were read back, all of them.
-// Crash window: if the commit is lost, they are read back once more.
-func (ob *Outbox) MarkVerified(ctx context.Context, c *Chunk) error {
-	return ob.settle(ctx, c, Verified, func(ctx context.Context, tx *sql.Tx) error {
-		if c.State == Accepted {
-			return nil // marked since its 2xx
-		}
-		return setUploaded(ctx, tx, c.Keys, c.Contiguous, 1) // its reply was lost
-	})
-}
-
 // Requeue records that only the rows in missing are not at the server: they are
 // pending again, as this chunk, and the others are done. With none missing it is
 // MarkVerified.

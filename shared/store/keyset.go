@@ -58,6 +58,13 @@ func decodeKeySet(b []byte) (KeySet, error) {
 	return s, nil
 }
 
+// Pack returns the set in one to two bytes a key, for keeping many of them;
+// UnpackKeySet reads it.
+func (s KeySet) Pack() []byte { return s.encode() }
+
+// UnpackKeySet is the inverse of KeySet.Pack.
+func UnpackKeySet(packed []byte) (KeySet, error) { return decodeKeySet(packed) }
+
 // json writes the keys as a JSON array, for json_each.
 func (s KeySet) json() string {
 	b := make([]byte, 0, 2+20*len(s))

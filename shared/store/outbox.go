@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 )
 
@@ -20,6 +21,7 @@ type Outbox struct {
 	mu        sync.Mutex
 	series    map[int64]*SeriesInfo
 	maxSeries int64 // greatest id in series; ids are given in ascending order
+	deviceIDs []string
 }
 
 // SeriesInfo is a series as it stands in the file.
@@ -144,31 +146,42 @@ func (ob *Outbox) Series(ctx context.Context, id int64) (*SeriesInfo, error) {
 	if s := ob.series[id]; s != nil {
 		return s, nil
 	}
-	// All new ones at once: a device makes its series in a few ticks.
-	rows, err := ob.db.QueryContext(ctx, "SELECT id, device_id, name, tags, value_type FROM series WHERE id > ?", ob.maxSeries)
+	if err := ob.loadSeries(ctx); err != nil {
+		return nil, err
+	}
+	if s := ob.series[id]; s != nil {
+		return s, nil
+	}
+	return nil, fmt.Errorf("series %d is not in the file: %w", id, ErrDamaged)
+}
+
+// loadSeries reads all new series at once: a device makes its series in a few
+// ticks.
+func (ob *Outbox) loadSeries(ctx context.Context) error {
+	rows, err := ob.db.QueryContext(ctx, "SELECT id, device_id, name, tags, value_type FROM series WHERE id > ? ORDER BY id", ob.maxSeries)
 	if err != nil {
-		return nil, fmt.Errorf("read series %d: %w", id, classify(err))
+		return fmt.Errorf("read series: %w", classify(err))
 	}
 	defer rows.Close() //nolint:errcheck // rows.Err below has it
 	for rows.Next() {
 		var s SeriesInfo
 		var tags string
 		if err := rows.Scan(&s.ID, &s.Device, &s.Name, &tags, &s.Type); err != nil {
-			return nil, fmt.Errorf("read series: %w", classify(err))
+			return fmt.Errorf("read series: %w", classify(err))
 		}
 		if s.Tags, err = ParseTags(tags); err != nil {
-			return nil, fmt.Errorf("series %d: %w", s.ID, err)
+			return fmt.Errorf("series %d: %w", s.ID, err)
 		}
 		ob.series[s.ID] = &s
-		ob.maxSeries = max(ob.maxSeries, s.ID)
+		ob.maxSeries = s.ID
+		if !slices.Contains(ob.deviceIDs, s.Device) {
+			ob.deviceIDs = append(ob.deviceIDs, s.Device)
+		}
 	}
 	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("read series: %w", classify(err))
+		return fmt.Errorf("read series: %w", classify(err))
 	}
-	if s := ob.series[id]; s != nil {
-		return s, nil
-	}
-	return nil, fmt.Errorf("series %d is not in the file: %w", id, ErrDamaged)
+	return nil
 }
 
 // Close ends the session in order and closes the file.

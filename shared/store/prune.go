@@ -33,10 +33,14 @@ func (ob *Outbox) Prune(ctx context.Context, before time.Time, limit int) (n int
 }
 
 // provenBelow returns the key below which every row is delivered and proven:
-// all is done below the low-water mark, and proven below the first open chunk.
+// all is done below the low-water mark, and proven below the first open chunk. A
+// row that is not keeps the others of its millisecond in the file: the server's
+// count of that time must find the same rows to be compared with.
 func provenBelow(ctx context.Context, tx *sql.Tx) (k Key, err error) {
-	err = tx.QueryRowContext(ctx, `SELECT min(low_water, coalesce((SELECT min(first_key) FROM upload_checkpoints
-		WHERE state IN ('sending', 'accepted', 'requeued')), low_water)) FROM outbox`).Scan(&k)
+	err = tx.QueryRowContext(ctx, `SELECT min(
+		iif(EXISTS (SELECT 1 FROM metrics WHERE dedup_key >= low_water), low_water >> 22 << 22, low_water),
+		coalesce((SELECT min(first_key) >> 22 << 22 FROM upload_checkpoints
+			WHERE state IN ('sending', 'accepted', 'requeued')), low_water)) FROM outbox`).Scan(&k)
 	return k, err
 }
 
@@ -60,24 +64,4 @@ func deleteOldest(ctx context.Context, tx *sql.Tx, end int64, limit int, account
 		return n, err
 	}
 	return n, book(ctx, tx, accountText, text)
-}
-
-// CountUploaded returns how many samples of the span, both ends inclusive, in
-// milliseconds, were answered as accepted, and the devices the file knows.
-func (ob *Outbox) CountUploaded(ctx context.Context, fromMS, toMS int64) (n int64, devices []string, err error) {
-	err = ob.db.QueryRowContext(ctx, "SELECT count(value) FROM metrics WHERE dedup_key BETWEEN ? AND ? AND uploaded = 1",
-		int64(PackKey(fromMS, 0)), int64(PackKey(toMS, MaxSeries))).Scan(&n)
-	if err != nil {
-		return 0, nil, fmt.Errorf("count uploaded rows: %w", classify(err))
-	}
-	ob.mu.Lock()
-	defer ob.mu.Unlock()
-	seen := map[string]bool{}
-	for _, s := range ob.series {
-		if !seen[s.Device] {
-			seen[s.Device] = true
-			devices = append(devices, s.Device)
-		}
-	}
-	return n, devices, nil
 }

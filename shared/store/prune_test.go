@@ -1,6 +1,7 @@
 package store
 
 import (
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -53,16 +54,17 @@ func TestPrune(t *testing.T) {
 	if got := queryInt(t, d.db, "SELECT count(*) FROM upload_checkpoints"); got != 1 {
 		t.Errorf("%d chunks, want the one with rows in the file", got)
 	}
-	d.prune(time.UnixMilli(MaxTimestampMS+1000), 1000, 15)
-	if got := d.rows(); !slices.Equal(got, d.all[25:]) {
-		t.Errorf("rows %v, want the pending ones %v", got, d.all[25:])
-	}
-	if got := queryInt(t, d.db, "SELECT count(*) FROM upload_checkpoints"); got != 0 {
-		t.Errorf("%d chunks without rows", got)
+	// A pending row keeps its tick.
+	d.prune(time.UnixMilli(MaxTimestampMS+1000), 1000, 10)
+	if got := d.rows(); !slices.Equal(got, d.all[20:]) {
+		t.Errorf("rows %v, want the ticks of pending ones %v", got, d.all[20:])
 	}
 	// With nothing pending the last row goes too.
 	d.deliverAll(d.all[25:]...)
-	d.prune(later, 1000, 15)
+	d.prune(later, 1000, 20)
+	if got := queryInt(t, d.db, "SELECT count(*) FROM upload_checkpoints"); got != 0 {
+		t.Errorf("%d chunks without rows", got)
+	}
 	if got := queryInt(t, d.db, "SELECT count(*) FROM metrics"); got != 0 {
 		t.Errorf("%d rows, want none", got)
 	}
@@ -71,8 +73,8 @@ func TestPrune(t *testing.T) {
 	}
 }
 
-// TestPrune_SparesWhatIsOpen: rows of chunks that are not proven, and all rows
-// after them, stay.
+// TestPrune_SparesWhatIsOpen: rows of chunks that are not proven stay, with all of
+// their tick and all after it.
 func TestPrune_SparesWhatIsOpen(t *testing.T) {
 	t.Parallel()
 	later := tick0.Add(24 * time.Hour)
@@ -84,49 +86,63 @@ func TestPrune_SparesWhatIsOpen(t *testing.T) {
 		case Accepted:
 			d.do(d.ob.MarkUploaded(t.Context(), c, nil, nil))
 		case Requeued:
-			d.do(d.ob.Requeue(t.Context(), c, d.all[15:16]))
+			d.do(d.ob.Requeue(t.Context(), c, d.all[15:16])) // the others of it are proven
 		}
 		d.deliverAll(d.all[20:]...)
-		want := d.all[10:]
-		if state == Requeued {
-			want = d.all[15:] // the others of that chunk are proven
-		}
-		d.prune(later, 1000, 40-len(want))
-		if got := d.rows(); !slices.Equal(got, want) {
-			t.Errorf("%s: rows %v, want %v", state, got, want)
+		d.prune(later, 1000, 10)
+		if got := d.rows(); !slices.Equal(got, d.all[10:]) {
+			t.Errorf("%s: rows %v, want %v", state, got, d.all[10:])
 		}
 		d.do(d.ob.MarkVerified(t.Context(), c))
-		d.prune(later, 1000, len(want))
+		d.prune(later, 1000, 30)
 	}
 }
 
-func TestCountUploaded(t *testing.T) {
+func TestUploadedByDevice(t *testing.T) {
 	t.Parallel()
 	d := newDelivery(t)
+	f := func(from, to time.Duration, want map[string]int64) {
+		t.Helper()
+		got, err := d.ob.UploadedByDevice(t.Context(), tick0.Add(from).UnixMilli(), tick0.Add(to).UnixMilli())
+		if err != nil || !maps.Equal(got, want) {
+			t.Errorf("from %v to %v: %v, %v, want %v", from, to, got, err, want)
+		}
+	}
+	f(0, time.Hour, nil)
 	text := NewSeries("device", "text", Text)
 	mustInsert(t, d.in, tick0, []Sample{{Series: text, Text: "x"}})
 	d.do(d.ob.MarkUnsendable(t.Context(), KeySet{PackKey(tick0.UnixMilli(), text.id)}))
 	d.deliverAll(d.all[5:25]...)
-	f := func(from, to time.Duration, want int64) {
+	f(0, 0, map[string]int64{"device": 5}) // the text is no sample of the server's
+	f(0, time.Second, map[string]int64{"device": 15})
+	f(time.Millisecond, 999*time.Millisecond, nil)
+	f(time.Second, 2*time.Second, map[string]int64{"device": 15})
+	f(-time.Hour, time.Hour, map[string]int64{"device": 20})
+	f(time.Hour, 2*time.Hour, nil)
+
+	// The device got another name.
+	other := NewSeries("other", "metric", Number)
+	mustInsert(t, d.in, tick0.Add(2*time.Second), []Sample{{Series: other, Value: 1}})
+	f(time.Second, 2*time.Second, map[string]int64{"device": 15})
+	d.deliverAll(PackKey(tick0.Add(2*time.Second).UnixMilli(), other.id))
+	f(time.Second, 2*time.Second, map[string]int64{"device": 15, "other": 1})
+}
+
+// TestLastKey is about rows that come in any order.
+func TestLastKey(t *testing.T) {
+	t.Parallel()
+	path := newPath(t)
+	in, ob := openInserter(t, options(path), time.Hour), openOutbox(t, options(path))
+	series := numberSeries(3)
+	f := func(want Key) {
 		t.Helper()
-		got, _, err := d.ob.CountUploaded(t.Context(), tick0.Add(from).UnixMilli(), tick0.Add(to).UnixMilli())
-		if err != nil || got != want {
-			t.Errorf("from %v to %v: %d, %v, want %d", from, to, got, err, want)
+		if got, err := ob.LastKey(t.Context()); err != nil || got != want {
+			t.Errorf("got %d, %v, want %d", got, err, want)
 		}
 	}
-	f(0, 0, 5) // the text is no sample of the server's
-	f(0, time.Second, 15)
-	f(time.Millisecond, 999*time.Millisecond, 0)
-	f(time.Second, 2*time.Second, 15)
-	f(-time.Hour, time.Hour, 20)
-	f(time.Hour, 2*time.Hour, 0)
-	if _, devices, err := d.ob.CountUploaded(t.Context(), 0, 1); err != nil || len(devices) != 0 {
-		t.Errorf("devices %q, %v, want none before a series was read", devices, err)
-	}
-	if _, err := d.ob.Series(t.Context(), 1); err != nil {
-		t.Fatal(err)
-	}
-	if _, devices, err := d.ob.CountUploaded(t.Context(), 0, 1); err != nil || !slices.Equal(devices, []string{"device"}) {
-		t.Errorf("devices %q, %v", devices, err)
-	}
+	f(0)
+	mustInsert(t, in, tick0, samples(series, 1))
+	f(PackKey(tick0.UnixMilli(), 3))
+	mustInsert(t, in, tick0.Add(-time.Second), samples(series, 1))
+	f(PackKey(tick0.UnixMilli(), 3))
 }

@@ -1,11 +1,13 @@
 package sample
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"strings"
 	"testing"
 
+	"belabox-metrics/shared/metrics"
 	"belabox-metrics/shared/testkit"
 )
 
@@ -78,17 +80,35 @@ func metricsDoc(catalog []*Metric) string {
 			collector = m.Collector
 			fmt.Fprintf(&b, "\n## %s\n\n| metric | kind | unit | labels | meaning | source |\n| --- | --- | --- | --- | --- | --- |\n", collector)
 		}
-		labels := "–"
-		if len(m.Labels) > 0 {
-			labels = "`" + strings.Join(m.Labels, "`, `") + "`"
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s | %s |\n", m.Name, m.Kind, orDash(m.Unit), labelCell(m.Labels), cell(m.Help), cell(m.Source))
+	}
+	b.WriteString(ownIntro)
+	for _, table := range []struct {
+		daemon  string
+		metrics []*metrics.Metric
+	}{{"collectord", metrics.Collectord}, {"shipperd", metrics.Shipperd}} {
+		fmt.Fprintf(&b, "\n### %s\n\n| metric | kind | unit | labels | meaning |\n| --- | --- | --- | --- | --- |\n", table.daemon)
+		for _, m := range table.metrics {
+			fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", m.Name, m.Kind, orDash(m.Unit), labelCell(m.Labels), cell(m.Help))
 		}
-		unit := m.Unit
-		if unit == "" {
-			unit = "–"
-		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s | %s |\n", m.Name, m.Kind, unit, labels, cell(m.Help), cell(m.Source))
 	}
 	return b.String()
+}
+
+const ownIntro = `
+## The agent itself
+
+Both daemons tell about themselves: on their ports under ` + "`/metrics`" + `, and as rows once a minute, which collectord stores for both of
+them. Totals go on over restarts. A **histogram** ` + "`x`" + ` arrives as ` + "`x_bucket{le}`, `x_sum` and `x_count`" + `.
+`
+
+func orDash(text string) string { return cmp.Or(text, "–") }
+
+func labelCell(labels []string) string {
+	if len(labels) == 0 {
+		return "–"
+	}
+	return "`" + strings.Join(labels, "`, `") + "`"
 }
 
 func cell(text string) string { return strings.ReplaceAll(text, "|", `\|`) }
@@ -104,7 +124,7 @@ VictoriaMetrics sees underscores in place of the dots: ` + "`cpu.usage_percent`"
 its own interval.
 
 - A **gauge** goes up and down. A **counter** only grows, except when its source starts anew. A **text** is a
-  string: it is stored when collectord starts and when it changes, and it is not sent to VictoriaMetrics.
+  string: it is stored when collectord starts, when it changes and once an hour, and it is not sent to VictoriaMetrics.
 - No sample is better than a wrong one. Where a number needs two readings, the first reading has no sample, nor
   has one in which a counter went backwards. A sensor that fails has no sample, never a 0.
 - Rates and shares are of the time between two readings in which the machine was awake: during a suspend the

@@ -18,12 +18,29 @@ func jitter(d time.Duration, percent float64, r *rand.Rand) time.Duration {
 	return time.Duration(float64(d) * (1 + percent/100*(2*r.Float64()-1)))
 }
 
-func earliest(times ...time.Time) time.Time {
-	var first time.Time
-	for _, t := range times {
-		if !t.IsZero() && (first.IsZero() || t.Before(first)) {
-			first = t
-		}
+// beyond spreads d over percent of it, never below d: for a wait that somebody
+// asked for.
+func beyond(d time.Duration, percent float64, r *rand.Rand) time.Duration {
+	return time.Duration(float64(d) * (1 + percent/100*r.Float64()))
+}
+
+// afterInterval is when the next batch is due.
+func (s *Shipper) afterInterval() time.Time {
+	return time.Now().Add(jitter(s.cfg.UploadInterval, s.cfg.Retry.JitterPercent, s.Rand))
+}
+
+// earliest returns the first of two moments, of which zero is none.
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
 	}
-	return first
+	return a
+}
+
+// later returns the last of two moments.
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }

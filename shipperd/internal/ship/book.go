@@ -1,6 +1,7 @@
 package ship
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -10,56 +11,100 @@ import (
 // parcel is an open chunk and what the loop knows about it beyond the file.
 type parcel struct {
 	*store.Chunk
-	due    time.Time // monotonic; when something can be done about it
+	first, last store.Key
+	n           int    // rows
+	packed      []byte // Keys while the chunk is Accepted: hours of them are kept where nobody can be asked
+
+	due    time.Time // when something can be done about it
+	born   time.Time // when it was recorded; zero = by an earlier run
+	tried  time.Time // when its last attempt ended; zero = in an earlier run
 	unsent bool      // Sending, and the server certainly has nothing of it
 
-	// refused: the last answer spoke against the body itself, so that the same
-	// body would get it again. A Requeued chunk carries it in HTTPStatus.
-	refused bool
+	// What speaks against it, see suspect.go.
+	refused bool      // the last answer spoke against the body itself
+	accused time.Time // when it, or the chunk it was a part of, was refused first
+	strikes int       // times that a single row was refused
+	struck  time.Time // the last of them
+	breaks  int       // requests with it that broke off, in a row
+	owing   int       // times it was found missing after a 2xx, whatever the reason
 }
 
-// book holds the open chunks: Sending, Accepted and Requeued ones. Owned by the
-// loop.
+func newParcel(c *store.Chunk) *parcel {
+	p := &parcel{Chunk: c}
+	p.measure()
+	return p
+}
+
+// measure follows a change of Keys.
+func (p *parcel) measure() {
+	if p.n = len(p.Keys); p.n > 0 {
+		p.first, p.last = p.Keys[0], p.Keys[p.n-1]
+	}
+}
+
+func (p *parcel) pack() { p.packed, p.Keys = p.Keys.Pack(), nil }
+
+func (p *parcel) unpack() (err error) {
+	if p.packed != nil {
+		p.Keys, err = store.UnpackKeySet(p.packed)
+		p.packed = nil
+	}
+	return err
+}
+
+// ambiguous: the server may have some of it.
+func (p *parcel) ambiguous() bool { return p.State == store.Sending && !p.unsent }
+
+// owed: it can be sent without asking the server.
+func (p *parcel) owed() bool { return p.State == store.Requeued || p.State == store.Sending && p.unsent }
+
+// overlaps tells whether the chunk has rows in a span of milliseconds.
+func (p *parcel) overlaps(fromMS, toMS int64) bool {
+	return p.first.TimestampMS() <= toMS && fromMS <= p.last.TimestampMS()
+}
+
+// book holds the open chunks: Sending, Accepted and Requeued ones.
 type book struct{ open []*parcel }
 
 func (b *book) add(p *parcel) { b.open = append(b.open, p) }
 
-// close removes a parcel whose fate is settled.
-func (b *book) close(p *parcel) {
-	if i := slices.Index(b.open, p); i >= 0 {
-		b.open = slices.Delete(b.open, i, i+1)
+// close removes parcels whose fate is settled.
+func (b *book) close(settled ...*parcel) {
+	gone := make(map[*parcel]bool, len(settled))
+	for _, p := range settled {
+		gone[p] = true
 	}
+	b.open = slices.DeleteFunc(b.open, func(p *parcel) bool { return gone[p] })
 }
 
-// owns reports whether a pending row belongs to an open chunk, so that no other
-// chunk may carry it.
-func (b *book) owns(k store.Key) bool {
-	for _, p := range b.open {
-		if p.State != store.Accepted && p.Keys[0] <= k && k <= p.Keys[len(p.Keys)-1] && p.Keys.Contains(k) {
-			return true
-		}
-	}
-	return false
-}
-
-// due returns the parcels in a state about which something can be done now,
-// oldest rows first.
-func (b *book) due(state store.ChunkState, now time.Time) []*parcel {
+// due returns the parcels for which something can be done now, oldest rows first.
+func (b *book) due(now time.Time, which func(*parcel) bool) []*parcel {
 	var due []*parcel
 	for _, p := range b.open {
-		if p.State == state && !p.due.After(now) {
+		if !p.due.After(now) && which(p) {
 			due = append(due, p)
 		}
 	}
-	slices.SortFunc(due, func(a, b *parcel) int { return int(min(1, max(-1, a.Keys[0]-b.Keys[0]))) })
+	slices.SortStableFunc(due, func(a, b *parcel) int { return cmp.Compare(a.first, b.first) })
 	return due
 }
 
-// nextDue is when the next parcel is due; zero when none is open.
-func (b *book) nextDue() time.Time {
-	var first time.Time
+// owner returns a function that tells whether a pending row belongs to an open
+// chunk, so that no other may carry it; nil where no row does. It is asked for
+// rows in ascending order.
+func (b *book) owner() func(store.Key) bool {
+	var holders []*parcel
 	for _, p := range b.open {
-		first = earliest(first, p.due)
+		if p.State != store.Accepted {
+			holders = append(holders, p)
+		}
 	}
-	return first
+	if len(holders) == 0 {
+		return nil
+	}
+	return func(k store.Key) bool {
+		return slices.ContainsFunc(holders, func(p *parcel) bool {
+			return p.first <= k && k <= p.last && p.Keys.Contains(k)
+		})
+	}
 }

@@ -9,78 +9,152 @@ import (
 	"belabox-metrics/shipperd/internal/victoria"
 )
 
-// wanted is the list of samples that a chunk should have at the server; what
-// the server names is struck off.
+// pieceSamples bounds the samples of one question, so that its answer of some 7 B
+// a sample gets through a slow link within remote.timeout.
+const pieceSamples = 20_000
+
+// wanted is the list of samples that a chunk should have at the server; what the
+// server names is struck off.
 type wanted struct {
-	selectors  []victoria.Selector            // one for each device
-	from, to   int64                          // milliseconds, both inclusive
-	bySeries   map[string]map[int64]store.Key // label text → timestamp as sent → row
-	labelNames map[string]bool                // all that our series use
+	chunkID int64
+	lines   []wantedLine
+	series  map[string][]int // label text → lines; a series may have several, and two series one text
+	labels  map[string]bool  // the names of all labels that our series use
+
+	selectors []victoria.Selector // one for each device
+	pieces    []piece             // what is still to be asked, oldest first
 }
 
-// wanted lists the samples of a body as they were sent: names made fit for
-// Prometheus, timestamps clamped.
-func (s *Shipper) wanted(ctx context.Context, body *chunk.Body) (*wanted, error) {
-	w := &wanted{bySeries: map[string]map[int64]store.Key{}, labelNames: map[string]bool{}}
-	w.from, w.to = body.Range()
-	names := map[string][]string{} // by device
-	texts := map[int64]string{}    // by series id
-	for n := 1; n <= body.Lines(); n++ {
-		for _, sample := range body.Line(n) {
-			id := sample.Key.SeriesID()
-			text, known := texts[id]
-			if !known {
-				info, err := s.Outbox.Series(ctx, id)
-				if err != nil {
-					return nil, err
-				}
-				labels := chunk.Labels(info)
-				text = chunk.Text(labels)
-				texts[id] = text
-				names[info.Device] = append(names[info.Device], chunk.MetricName(info.Name))
-				for _, l := range labels {
-					w.labelNames[l.Name] = true
-				}
-				w.bySeries[text] = map[int64]store.Key{}
+// wantedLine is a line of the body.
+type wantedLine struct {
+	text    string
+	name    string // of the metric, as sent
+	device  string
+	samples []chunk.Sample // in time order
+	found   []bool
+}
+
+// piece is a span of milliseconds, both ends inclusive.
+type piece struct{ from, to int64 }
+
+// wanted lists the samples of a chunk as they were sent: names made fit for
+// Prometheus, timestamps clamped. A list of which a part was read already is
+// taken up again: what was found stays found. nil = no row of the chunk is in the
+// file any more.
+func (s *Shipper) wanted(ctx context.Context, p *parcel) (*wanted, error) {
+	if err := p.unpack(); err != nil {
+		return nil, err
+	}
+	if w := s.reading.partly; w != nil && w.chunkID == p.ID {
+		return w, nil
+	}
+	body, err := s.rebuild(ctx, p)
+	if err != nil || body == nil {
+		return nil, err
+	}
+	w := &wanted{chunkID: p.ID, series: map[string][]int{}, labels: map[string]bool{}}
+	type head struct{ text, name, device string }
+	heads := map[int64]head{} // by series id
+	names := map[string][]string{}
+	for n := range body.Lines() {
+		samples := body.Line(n + 1)
+		id := samples[0].Key.SeriesID()
+		h, known := heads[id]
+		if !known {
+			info, err := s.Outbox.Series(ctx, id)
+			if err != nil {
+				return nil, err
 			}
-			w.bySeries[text][sample.TimestampMS] = sample.Key
+			labels := chunk.Labels(info)
+			h = head{chunk.Text(labels), chunk.MetricName(info.Name), info.Device}
+			heads[id] = h
+			names[h.device] = append(names[h.device], h.name)
+			for _, l := range labels {
+				w.labels[l.Name] = true
+			}
 		}
+		w.series[h.text] = append(w.series[h.text], n)
+		w.lines = append(w.lines, wantedLine{h.text, h.name, h.device, samples, make([]bool, len(samples))})
 	}
 	for device, n := range names {
 		slices.Sort(n)
 		w.selectors = append(w.selectors, victoria.Selector{DeviceID: device, Names: slices.Compact(n)})
 	}
+	w.cut()
+	s.reading.partly = w
 	return w, nil
 }
 
-// readBack asks the server what it has in the span and strikes it off. An error
-// means that nothing can be concluded.
-func (w *wanted) readBack(ctx context.Context, server Server) error {
-	for _, sel := range w.selectors {
-		err := server.Export(ctx, sel, w.from, w.to, func(labels []store.Tag, timestamps []int64) error {
-			// A proxy may have added labels of its own (extra_label): ours count.
-			ours := slices.DeleteFunc(slices.Clone(labels), func(l store.Tag) bool { return !w.labelNames[l.Name] })
-			samples := w.bySeries[chunk.Text(ours)]
-			for _, ts := range timestamps {
-				delete(samples, ts)
-			}
-			return nil
-		})
-		if err != nil {
-			return err
+// cut makes the pieces.
+func (w *wanted) cut() {
+	var all []int64
+	for _, l := range w.lines {
+		for _, sample := range l.samples {
+			all = append(all, sample.TimestampMS)
 		}
 	}
+	slices.Sort(all)
+	for len(all) > 0 {
+		n := min(pieceSamples, len(all))
+		for n < len(all) && all[n] == all[n-1] {
+			n++ // a tick is not cut
+		}
+		w.pieces = append(w.pieces, piece{all[0], all[n-1]})
+		all = all[n:]
+	}
+}
+
+// readBack asks the server what it has and strikes it off. After an error the
+// pieces that were not answered are left; nothing can be concluded yet.
+func (w *wanted) readBack(ctx context.Context, server Server, beat func()) error {
+	for len(w.pieces) > 0 {
+		for _, sel := range w.selectors {
+			beat()
+			err := server.ExportRaw(ctx, sel, w.pieces[0].from, w.pieces[0].to, func(labels []store.Tag, timestamps []int64) error {
+				w.strike(w.text(labels), timestamps)
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+		}
+		w.pieces = w.pieces[1:]
+	}
 	return nil
+}
+
+// text is what our series would have been called. A proxy may have added labels
+// of its own (extra_label): those are left out.
+func (w *wanted) text(labels []store.Tag) string {
+	return chunk.Text(slices.DeleteFunc(slices.Clone(labels), func(l store.Tag) bool { return !w.labels[l.Name] }))
+}
+
+// strike notes that the server has samples of a series, in time order. Two rows
+// that became the same series and timestamp cannot be told apart: one copy
+// strikes off both.
+func (w *wanted) strike(text string, timestamps []int64) {
+	for _, n := range w.series[text] {
+		l := &w.lines[n]
+		for _, ts := range timestamps {
+			i, found := slices.BinarySearchFunc(l.samples, ts, func(s chunk.Sample, ts int64) int {
+				return int(min(1, max(-1, s.TimestampMS-ts)))
+			})
+			if found {
+				l.found[i] = true
+			}
+		}
+	}
 }
 
 // missing returns the rows that are not struck off.
 func (w *wanted) missing() store.KeySet {
 	var missing store.KeySet
-	for _, samples := range w.bySeries {
-		for _, k := range samples {
-			missing = append(missing, k)
+	for _, l := range w.lines {
+		for i, sample := range l.samples {
+			if !l.found[i] {
+				missing = append(missing, sample.Key)
+			}
 		}
 	}
-	slices.Sort(missing)
-	return missing
+	return missing.Sorted()
 }

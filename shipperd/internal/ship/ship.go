@@ -2,15 +2,17 @@
 // what it is about to send, sends it, marks it, reads it back and prunes it.
 //
 // It promises that every committed sample is read back from the server exactly
-// once, or is still in the file, or is a dead letter with a reason. It rests on
-// two rules. What may have reached the server is never sent again before the
-// server was asked what it has, and an absence is believed only Settle after
-// the attempt ended. And nothing counts as delivered because of a 2xx: only
-// because it was read back (docs/decisions/0003-delivery.md).
+// once, or is still in the file, or is a dead letter with a reason, or was
+// dropped by the size budget and counted. It rests on two rules. What may have
+// reached the server is never sent again before the server was asked what it
+// has, and an absence is believed only Settle after the attempt ended. And
+// nothing counts as delivered because of a 2xx: only because it was read back
+// (docs/decisions/0003-delivery.md).
 //
-// One goroutine does it all, so a chunk is in one state at a time. Waiting is
-// never sleeping in the loop: a chunk that waits is parked with the time at
-// which something can be done about it.
+// One goroutine does it all, so a chunk is in one state at a time. A chunk that
+// waits is parked with the time at which something can be done about it, and the
+// others go on. What is measured in time goes by the monotonic clock; the wall
+// clock is for stored times only.
 package ship
 
 import (
@@ -34,6 +36,7 @@ type Config struct {
 	Retry                 RetryConfig
 	Verify                VerifyConfig
 	Retention             time.Duration
+	MaxDataBytes          int64         // what the data may take in the file; 0 = unbounded
 	MaxPast, MaxFuture    time.Duration // as the chunks are clamped; 0 = not
 	CatchUpRows           int           // rows read at once when catching up; 0 = 100,000
 }
@@ -59,8 +62,11 @@ type VerifyConfig struct {
 // Server is the edge to VictoriaMetrics; *victoria.Client is the real one.
 type Server interface {
 	Import(ctx context.Context, body []byte, id string) (victoria.Reply, error)
-	Export(ctx context.Context, sel victoria.Selector, startMS, endMS int64, each func(labels []store.Tag, timestamps []int64) error) error
+	ExportRaw(ctx context.Context, sel victoria.Selector, startMS, endMS int64, each func(labels []store.Tag, timestamps []int64) error) error
 	Count(ctx context.Context, sel victoria.Selector, fromMS, toMS int64) (int64, error)
+	ServerNow(maxAge time.Duration) (time.Time, bool)
+	AskTime(ctx context.Context) error
+	HungUp(from, to time.Time) bool
 }
 
 // Deps are what a Shipper works with.
@@ -82,23 +88,24 @@ type Shipper struct {
 
 	Stats Stats // read by health and the metrics
 
-	// Owned by the loop.
-	book        book
-	failures    int       // failed cycles in a row
-	notBefore   time.Time // monotonic; the server asked for patience, or we give it some
-	lastAway    time.Time // wall clock; when the server was last seen not to answer
-	pruneAfter  time.Time // monotonic
-	pace        pace
-	draining    bool // Drain, not Run: nobody waits for company
-	sendTrouble *logx.Throttle
+	// Owned by the loop, like all that follows. Times are monotonic.
+	book       book
+	loaded     bool // the book says what the file says
+	unmarked   []*parcel
+	pace       pace
+	size       sizer
+	nextBatch  time.Time // when pending rows are to be taken
+	notBefore  time.Time // the server asked for patience, or we give it some
+	pruneAfter time.Time
+	houseAfter time.Time
+	drain      *drain // nil in Run
 
-	// The reading side, see prove.go.
-	readAfter            time.Time // monotonic; not to be asked before
-	readFails            int       // failed questions in a row
-	readRefused          int       // of them, answered with 401, 403, 404 or a redirect
-	acceptedSinceRefusal bool      // uploads go well meanwhile
-	unproven             bool      // the server lets us write but not read
-	readTrouble          *logx.Throttle
+	sending sending
+	reading reading
+
+	faults    int   // cycles' reasons for getting no further, all of them
+	lastFault error // the last of them
+	storeLog  *logx.Throttle
 }
 
 // New checks nothing that config has not checked; it only wires.
@@ -120,78 +127,30 @@ func New(cfg Config, deps Deps) *Shipper {
 	}
 	return &Shipper{
 		cfg: cfg, Deps: deps,
-		sendTrouble: logx.NewThrottle(time.Minute, deps.Now),
-		readTrouble: logx.NewThrottle(time.Minute, deps.Now),
-		pace:        pace{bytesPerSecond: cfg.CatchUpBytesPerSecond},
+		pace:     pace{bytesPerSecond: cfg.CatchUpBytesPerSecond},
+		sending:  sending{log: logx.NewThrottle(time.Minute, nil)},
+		reading:  reading{log: logx.NewThrottle(time.Minute, nil)},
+		storeLog: logx.NewThrottle(time.Minute, nil),
 	}
 }
 
-// Run delivers until ctx ends. The first cycle comes at a random moment of the
+// Run delivers until ctx ends. The first batch goes at a random moment of the
 // first interval, and each later one with jitter, so that a fleet that was cut
 // off together does not come back together.
 func (s *Shipper) Run(ctx context.Context) error {
+	s.nextBatch = time.Now().Add(time.Duration(s.Rand.Float64() * float64(s.cfg.UploadInterval)))
 	if err := s.load(ctx); err != nil {
-		return err
-	}
-	next := time.Now().Add(time.Duration(s.Rand.Float64() * float64(s.cfg.UploadInterval)))
-	for s.wait(ctx, next) {
-		more, err := s.cycle(ctx)
-		if err != nil {
+		if err := s.storeTrouble(ctx, err); err != nil {
 			return err
 		}
-		next = time.Now()
-		if !more {
-			next = s.nextCycle(next)
-		}
 	}
-	return nil
-}
-
-// Drain delivers until nothing is owed any more: no pending row, no chunk that
-// is not proven. It reports progress after each cycle and ends early with ctx.
-func (s *Shipper) Drain(ctx context.Context, progress func(Counts)) error {
-	s.draining = true
-	if err := s.load(ctx); err != nil {
-		return err
-	}
-	for {
-		more, err := s.cycle(ctx)
-		if err != nil {
-			return err
+	for s.wait(ctx, s.nextWake()) {
+		for more := true; more && ctx.Err() == nil; {
+			var err error
+			if more, err = s.cycle(ctx); err != nil {
+				return err
+			}
 		}
-		progress(s.Stats.Snapshot())
-		if !more && len(s.book.open) == 0 && s.failures == 0 {
-			return nil
-		}
-		next := time.Now()
-		if !more {
-			next = earliest(s.book.nextDue(), next.Add(time.Second), s.notBefore)
-		}
-		if !s.wait(ctx, next) {
-			return ctx.Err()
-		}
-	}
-}
-
-// load takes up the chunks that an earlier run left open. Crash window: one that
-// is Sending may have reached the server, wholly or in part, so it is asked. When
-// the attempts ended is not asked of the clock, which may have been anything
-// before the restart: they ended before now, so Settle from now is long enough
-// to believe an absence, for accepted chunks too.
-func (s *Shipper) load(ctx context.Context) error {
-	chunks, err := s.Outbox.OpenChunks(ctx)
-	if err != nil {
-		return err
-	}
-	for _, c := range chunks {
-		p := &parcel{Chunk: c, due: time.Now()}
-		if c.State != store.Requeued {
-			p.due = p.due.Add(s.cfg.Verify.Settle)
-		}
-		s.book.add(p)
-	}
-	if len(chunks) > 0 {
-		s.Log.Info("taking up chunks of the last run", "chunks", len(chunks))
 	}
 	return nil
 }
@@ -201,46 +160,42 @@ func (s *Shipper) load(ctx context.Context) error {
 // cannot heal by itself comes back.
 func (s *Shipper) cycle(ctx context.Context) (more bool, err error) {
 	s.Beat()
-	if err := s.prove(ctx); err != nil {
-		return false, s.storeTrouble(ctx, err)
+	if err = s.load(ctx); err == nil {
+		err = s.prove(ctx)
 	}
-	if time.Now().Before(s.notBefore) {
-		return false, nil
+	if err == nil && !time.Now().Before(s.notBefore) {
+		more, err = s.send(ctx)
 	}
-	more, err = s.send(ctx)
+	if err == nil || isFull(err) {
+		err = errors.Join(err, s.keepHouse(ctx, isFull(err)))
+	}
 	if err != nil {
 		return false, s.storeTrouble(ctx, err)
 	}
-	if err := s.prune(ctx); err != nil {
-		return false, s.storeTrouble(ctx, err)
-	}
+	s.storeLog.Recover(s.Log, "database works again")
 	return more, nil
 }
 
-// storeTrouble keeps the daemon alive through what passes: a full disk, a busy
-// or read-only file. Nothing is lost meanwhile, for no state has changed.
-func (s *Shipper) storeTrouble(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return nil
+// nextWake is when something can be done again: take pending rows, settle or
+// send again a parked chunk, prune.
+func (s *Shipper) nextWake() time.Time {
+	next := later(s.nextBatch, s.notBefore)
+	ask := s.reading.notBefore
+	if !s.proving() {
+		ask = time.Time{} // nobody is asked
 	}
-	if errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrBusy) || errors.Is(err, store.ErrReadOnly) {
-		s.sendTrouble.Fail(s.Log, slog.LevelError, "database cannot be written, delivery waits", err)
-		s.failures++
-		// What the book says may be ahead of the file: read it again.
-		s.book = book{}
-		return s.load(ctx)
+	for _, p := range s.book.open {
+		switch {
+		case p.State == store.Accepted:
+			next = earliest(next, later(p.due.Add(s.together()), ask))
+		case p.State == store.Requeued || p.unsent:
+			next = earliest(next, later(p.due, s.notBefore))
+		default:
+			next = earliest(next, later(p.due, ask))
+		}
 	}
-	return err
-}
-
-// nextCycle is when to come back: the interval with jitter, later when the
-// server wants patience, sooner when a parked chunk is due.
-func (s *Shipper) nextCycle(now time.Time) time.Time {
-	next := now.Add(jitter(s.cfg.UploadInterval, s.cfg.Retry.JitterPercent, s.Rand))
-	if s.notBefore.After(next) {
-		return s.notBefore
-	}
-	return next
+	// The floor keeps a loop that cannot get on from spinning.
+	return later(earliest(next, s.houseAfter), time.Now().Add(time.Second))
 }
 
 // wait returns true at the given moment and false when ctx ends. It beats while
@@ -249,7 +204,7 @@ func (s *Shipper) wait(ctx context.Context, until time.Time) bool {
 	for {
 		s.Beat()
 		left := time.Until(until)
-		if left <= 0 {
+		if left <= 0 || ctx.Err() != nil {
 			return ctx.Err() == nil
 		}
 		select {
@@ -258,4 +213,10 @@ func (s *Shipper) wait(ctx context.Context, until time.Time) bool {
 		case <-time.After(min(left, 5*time.Second)):
 		}
 	}
+}
+
+// fault notes why a cycle got no further.
+func (s *Shipper) fault(err error) {
+	s.faults++
+	s.lastFault = err
 }

@@ -17,10 +17,12 @@ type Stats struct {
 
 // Counts is a snapshot of Stats. Samples unless it says otherwise.
 type Counts struct {
-	Uploaded      int64            // answered 2xx
+	Uploaded      int64            // answered 2xx, or found there though no answer came
 	Verified      int64            // read back, or assumed where reading is not allowed
+	Thinned       int64            // of them, left out by a server that keeps one sample of several
 	Requeued      int64            // found missing and owed again
 	Rejected      map[string]int64 // moved to the dead letters, by reason
+	Dropped       map[string]int64 // deleted undelivered, by reason
 	Clamped       int64            // sent with another timestamp
 	Pruned        int64            // proven rows deleted
 	Attempts      int64            // requests
@@ -33,6 +35,19 @@ type Counts struct {
 	LastVerified  time.Time
 	LastError     string        // of the last failure; "" after a success
 	Duration      time.Duration // of all requests together
+	Unproven      bool          // the server cannot be read: delivery is at least once
+	Thinning      bool          // the server keeps one sample of several
+}
+
+// settled grows with whatever is a step towards the end.
+func (c Counts) settled() int64 {
+	n := c.Uploaded + c.Verified
+	for _, of := range []map[string]int64{c.Rejected, c.Dropped} {
+		for _, k := range of {
+			n += k
+		}
+	}
+	return n
 }
 
 // Snapshot returns the counts of this moment.
@@ -40,7 +55,7 @@ func (s *Stats) Snapshot() Counts {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := s.n
-	c.Rejected = maps.Clone(s.n.Rejected)
+	c.Rejected, c.Dropped = maps.Clone(s.n.Rejected), maps.Clone(s.n.Dropped)
 	return c
 }
 
@@ -60,22 +75,30 @@ func (s *Stats) attempt(r victoria.Reply, d time.Duration) {
 }
 
 func (s *Stats) accept(n int, at time.Time) {
-	s.do(func(c *Counts) { c.Uploaded += int64(n); c.LastAccepted = at; c.LastError = "" })
+	if n > 0 {
+		s.do(func(c *Counts) { c.Uploaded += int64(n); c.LastAccepted = at; c.LastError = "" })
+	}
 }
 
 func (s *Stats) verify(n int, at time.Time) {
-	s.do(func(c *Counts) { c.Verified += int64(n); c.LastVerified = at })
+	if n > 0 {
+		s.do(func(c *Counts) { c.Verified += int64(n); c.LastVerified = at })
+	}
 }
 
-func (s *Stats) reject(reason string, n int) {
-	s.do(func(c *Counts) {
-		if c.Rejected == nil {
-			c.Rejected = map[string]int64{}
-		}
-		c.Rejected[reason] += int64(n)
-	})
+func (s *Stats) reject(reason string, n int) { s.do(func(c *Counts) { addTo(&c.Rejected, reason, n) }) }
+func (s *Stats) drop(reason string, n int)   { s.do(func(c *Counts) { addTo(&c.Dropped, reason, n) }) }
+
+func addTo(m *map[string]int64, key string, n int) {
+	if *m == nil {
+		*m = map[string]int64{}
+	}
+	(*m)[key] += int64(n)
 }
 
+func (s *Stats) unproven(yes bool) { s.do(func(c *Counts) { c.Unproven = yes }) }
+func (s *Stats) thinning(yes bool) { s.do(func(c *Counts) { c.Thinning = yes }) }
+func (s *Stats) thinned(n int)     { s.do(func(c *Counts) { c.Thinned += int64(n) }) }
 func (s *Stats) failure(err error) { s.do(func(c *Counts) { c.Failures++; c.LastError = err.Error() }) }
 func (s *Stats) requeue(n int)     { s.do(func(c *Counts) { c.Requeued += int64(n) }) }
 func (s *Stats) clamped(n int)     { s.do(func(c *Counts) { c.Clamped += int64(n) }) }

@@ -5,15 +5,18 @@
 // It promises that an error tells whether the server may have stored something;
 // that an answer that was cut, garbled or partial is never taken for "nothing
 // there" or "all accepted"; that no answer costs more than a bounded amount of
-// time and memory; and that no secret is in an error. It tries nothing twice and
-// remembers nothing: that is the business of the delivery loop.
+// time and memory; and that no secret is in an error. It tries nothing twice, and
+// it remembers nothing but the server's clock and when connections broke: the
+// rest is the business of the delivery loop.
 //
 // The server's interface: https://docs.victoriametrics.com/victoriametrics/url-examples/
 package victoria
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -44,6 +47,8 @@ type Config struct {
 	// Proxy returns the proxy for a request; nil = what HTTP_PROXY, HTTPS_PROXY
 	// and NO_PROXY say, see http.ProxyFromEnvironment.
 	Proxy func(*http.Request) (*url.URL, error)
+	// Dial makes the connections; nil = over TCP. It lets a test do without sockets.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
 // BasicAuth is user and password.
@@ -69,6 +74,7 @@ type Client struct {
 	mu        sync.Mutex
 	transport *http.Transport
 	stamps    [3]stamp // of the TLS files when transport was made
+	heard     heard
 }
 
 // New checks cfg and returns all faults at once. It opens no connection.
@@ -93,6 +99,12 @@ func (c *Client) Close() {
 	defer c.mu.Unlock()
 	c.transport.CloseIdleConnections()
 }
+
+// HungUp tells whether between two moments, by the monotonic clock, the other
+// side closed a connection without having announced it, as a server does that is
+// killed. VictoriaMetrics announces what it closes on purpose (Connection: close),
+// and idle connections are closed by us first.
+func (c *Client) HungUp(from, to time.Time) bool { return c.wire.hangups.between(from, to) }
 
 // Wire returns how many bytes went over all connections so far, headers, TLS and
 // all.

@@ -98,6 +98,7 @@ func (c *Client) begin(ctx context.Context, verb, method string, target *url.URL
 	if x.resp, err = c.current().RoundTrip(req); err != nil {
 		return x, x.fail(err)
 	}
+	c.noteDate(x.resp.Header)
 	x.resp.Body = plain(x.resp)
 	return x, nil
 }

@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -23,21 +25,35 @@ const (
 	maxHeaderBytes = 64 << 10
 )
 
-// wire counts the bytes of all connections.
-type wire struct{ sent, received atomic.Int64 }
+// wire is what is known of all connections together.
+type wire struct {
+	sent, received atomic.Int64 // bytes
+	hangups        hangups
+}
 
 // conn counts its own bytes, too, to tell those of one request.
 type conn struct {
 	net.Conn
 	total          *wire
 	sent, received atomic.Int64
+	closed         atomic.Bool // by us
 }
 
+// Read is called also while a connection is idle: the transport waits for what
+// it does not expect. So the end of a server shows at once.
 func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	c.received.Add(int64(n))
 	c.total.received.Add(int64(n))
+	if err != nil && !c.closed.Load() {
+		c.total.hangups.add(time.Now())
+	}
 	return n, err
+}
+
+func (c *conn) Close() error {
+	c.closed.Store(true)
+	return c.Conn.Close()
 }
 
 func (c *conn) Write(p []byte) (int, error) {
@@ -45,6 +61,26 @@ func (c *conn) Write(p []byte) (int, error) {
 	c.sent.Add(int64(n))
 	c.total.sent.Add(int64(n))
 	return n, err
+}
+
+// hangups are the last times at which a connection ended unannounced.
+type hangups struct {
+	mu    sync.Mutex
+	times [16]time.Time
+	n     int
+}
+
+func (h *hangups) add(t time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.times[h.n%len(h.times)] = t
+	h.n++
+}
+
+func (h *hangups) between(from, to time.Time) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.ContainsFunc(h.times[:min(h.n, len(h.times))], func(t time.Time) bool { return !t.Before(from) && !t.After(to) })
 }
 
 // countingConn returns the conn below TLS, nil where there is none.
@@ -64,13 +100,16 @@ func countingConn(c net.Conn) *conn {
 // newTransport speaks HTTP/1.1 alone, where one connection carries one request
 // at a time: what is known of a connection is known of the request.
 func (c *Client) newTransport(tlsConfig *tls.Config) *http.Transport {
-	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}
+	dial := c.cfg.Dial
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext
+	}
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	return &http.Transport{
 		Proxy: c.proxy,
 		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			nc, err := dialer.DialContext(ctx, network, addr)
+			nc, err := dial(ctx, network, addr)
 			if err != nil {
 				return nil, err
 			}

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"belabox-metrics/collectord/internal/schedule"
+	"belabox-metrics/shared/metrics"
+	"belabox-metrics/shared/store"
+)
+
+// own are collectord's own numbers.
+type own struct {
+	set metrics.Set
+
+	collected, missed, reclaimed            *metrics.Total
+	source, duplicate, invalid, storageLost *metrics.Total
+	duration                                *metrics.Distribution
+	lastCheckpoint                          atomic.Int64 // milliseconds; -1 = none yet
+}
+
+// durationBounds are for a tick's collectors: 0.1 ms to 5 s, their deadline.
+var durationBounds = []float64{0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1, 5}
+
+func newOwn(path string) *own {
+	o := &own{}
+	o.lastCheckpoint.Store(-1)
+	o.collected = o.set.Counter(&metrics.Collected)
+	o.source = o.set.Counter(&metrics.CollectFailed, "source")
+	o.duplicate = o.set.Counter(&metrics.CollectFailed, "duplicate")
+	o.invalid = o.set.Counter(&metrics.CollectFailed, "invalid")
+	o.storageLost = o.set.Counter(&metrics.CollectFailed, "storage")
+	o.duration = o.set.Histogram(&metrics.CollectionDuration, durationBounds...)
+	o.missed = o.set.Counter(&metrics.TicksMissed)
+	o.set.Func(&metrics.DatabaseSize, func(emit func(float64, ...string)) { emit(float64(store.FileSize(path))) })
+	o.set.Func(&metrics.WALSize, func(emit func(float64, ...string)) { emit(float64(store.WALSize(path))) })
+	o.set.Func(&metrics.CheckpointDuration, func(emit func(float64, ...string)) {
+		if ms := o.lastCheckpoint.Load(); ms >= 0 {
+			emit(float64(ms))
+		}
+	})
+	o.reclaimed = o.set.Counter(&metrics.WALReclaimed)
+	o.set.Func(&metrics.BytesWritten, func(emit func(float64, ...string)) {
+		if n, ok := bytesWritten(); ok {
+			emit(float64(n), "collectord")
+		}
+	})
+	return o
+}
+
+// checkpointed notes a WAL checkpoint.
+func (o *own) checkpointed(r store.CheckpointResult) {
+	o.lastCheckpoint.Store(r.Duration.Milliseconds())
+	o.reclaimed.Add(float64(max(0, r.WALBefore-r.WALAfter)))
+}
+
+// collect notes what a tick tells about itself.
+func (o *own) collect(tick *schedule.Tick) {
+	var took time.Duration
+	for i := range tick.Results {
+		r := &tick.Results[i]
+		took += r.Duration
+		failed := len(r.Errors)
+		if r.Err != nil {
+			failed++
+		}
+		o.source.Add(float64(failed))
+	}
+	o.duration.Observe(took.Seconds())
+	o.missed.Add(float64(tick.Missed))
+}
+
+// bytesWritten is what this process caused to be written to the disk.
+// https://docs.kernel.org/filesystems/proc.html#proc-pid-io
+func bytesWritten() (n int64, ok bool) {
+	text, err := os.ReadFile("/proc/self/io")
+	if err != nil {
+		return 0, false // another system, or a kernel without task accounting
+	}
+	_, rest, found := bytes.Cut(text, []byte("\nwrite_bytes: "))
+	if !found {
+		return 0, false
+	}
+	line, _, _ := bytes.Cut(rest, []byte("\n"))
+	n, err = strconv.ParseInt(string(line), 10, 64)
+	return n, err == nil
+}

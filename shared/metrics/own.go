@@ -1,0 +1,110 @@
+package metrics
+
+// The numbers that collectord tells about itself and about the file, which it
+// alone writes to at all times.
+var (
+	Collected = Metric{
+		Name: "collector.metrics_collected_total", Kind: Counter,
+		Help: "Samples that were committed to the database.",
+	}
+	CollectFailed = Metric{
+		Name: "collector.metrics_failed_total", Kind: Counter, Labels: []string{"reason"},
+		Help: "What gave no sample: a source or sensor that failed (source), a sample refused because its series has one at that millisecond (duplicate) or because its value or time cannot be stored (invalid), samples of a tick that could not be stored (storage).",
+	}
+	CollectionDuration = Metric{
+		Name: "collector.collection_duration_seconds", Kind: Histogram, Unit: "seconds",
+		Help: "Time that the collectors of a tick took together.",
+	}
+	TicksMissed = Metric{
+		Name: "collector.ticks_missed_total", Kind: Counter,
+		Help: "Ticks that did not run because the process was held up. Time asleep does not count.",
+	}
+	DatabaseSize = Metric{
+		Name: "storage.database_size_bytes", Kind: Gauge, Unit: "bytes",
+		Help: "Size of the database file without its WAL. It does not shrink when rows go; their room is used again.",
+	}
+	WALSize = Metric{
+		Name: "storage.wal_size_bytes", Kind: Gauge, Unit: "bytes",
+		Help: "Size of the write-ahead log.",
+	}
+	CheckpointDuration = Metric{
+		Name: "storage.wal_checkpoint_duration_ms", Kind: Gauge, Unit: "milliseconds",
+		Help: "Time that the last WAL checkpoint took.",
+	}
+	WALReclaimed = Metric{
+		Name: "storage.wal_bytes_reclaimed", Kind: Counter, Unit: "bytes",
+		Help: "Bytes by which checkpoints have shortened the WAL.",
+	}
+	BytesWritten = Metric{
+		Name: "storage.bytes_written_total", Kind: Counter, Unit: "bytes", Labels: []string{"daemon"},
+		Help: "Bytes that the daemon caused to be written to the disk, as the kernel counts them (write_bytes of /proc/self/io).",
+	}
+)
+
+// The numbers that shipperd tells about itself and the queue.
+var (
+	Uploaded = Metric{
+		Name: "uploader.metrics_uploaded_total", Kind: Counter,
+		Help: "Samples that the server answered 2xx to.",
+	}
+	UploadFailures = Metric{
+		Name: "uploader.upload_failures_total", Kind: Counter,
+		Help: "Chunks whose last attempt in a cycle failed. They are tried again.",
+	}
+	UploadDuration = Metric{
+		Name: "uploader.upload_duration_seconds", Kind: Histogram, Unit: "seconds",
+		Help: "Time of one request with samples, from its first byte to the end of the answer.",
+	}
+	PartialSuccess = Metric{
+		Name: "uploader.partial_success_total", Kind: Counter,
+		Help: "Chunks of which the server said that it took a part.",
+	}
+	BytesSent = Metric{
+		Name: "uploader.bytes_sent_total", Kind: Counter, Unit: "bytes",
+		Help: "Bytes on the wire towards the server, headers and questions included.",
+	}
+	BytesReceived = Metric{
+		Name: "uploader.bytes_received_total", Kind: Counter, Unit: "bytes",
+		Help: "Bytes on the wire from the server.",
+	}
+	Verified = Metric{
+		Name: "uploader.metrics_verified_total", Kind: Counter,
+		Help: "Samples that were read back from the server, or counted as such where it cannot be read.",
+	}
+	RequeuedTotal = Metric{
+		Name: "uploader.metrics_requeued_total", Kind: Counter,
+		Help: "Samples that were not there when they were read back, and were sent again.",
+	}
+	RejectedTotal = Metric{
+		Name: "uploader.metrics_rejected_total", Kind: Counter, Labels: []string{"reason"},
+		Help: "Samples moved to the dead letters.",
+	}
+	Pending = Metric{
+		Name: "storage.metrics_pending_upload", Kind: Gauge,
+		Help: "Rows that the server has not accepted yet.",
+	}
+	OldestPending = Metric{
+		Name: "storage.oldest_pending_seconds", Kind: Gauge, Unit: "seconds",
+		Help: "Age of the oldest such row, 0 when there is none.",
+	}
+	Dropped = Metric{
+		Name: "storage.metrics_dropped_total", Kind: Counter, Labels: []string{"reason"},
+		Help: "Samples that were given up before they were delivered, to keep the file within storage.max_size_mb (size).",
+	}
+	Skew = Metric{
+		Name: "time.skew_ms", Kind: Gauge, Unit: "milliseconds",
+		Help: "How far the device's clock is ahead of monitoring.clock_skew_url's; negative: behind. Absent while it is not known.",
+	}
+)
+
+// Collectord and Shipperd are the tables of the two daemons, for the docs.
+var (
+	Collectord = []*Metric{
+		&Collected, &CollectFailed, &CollectionDuration, &TicksMissed,
+		&DatabaseSize, &WALSize, &CheckpointDuration, &WALReclaimed, &BytesWritten,
+	}
+	Shipperd = []*Metric{
+		&Uploaded, &UploadFailures, &UploadDuration, &PartialSuccess, &BytesSent, &BytesReceived,
+		&Verified, &RequeuedTotal, &RejectedTotal, &Pending, &OldestPending, &Dropped, &BytesWritten, &Skew,
+	}
+)

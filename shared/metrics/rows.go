@@ -1,0 +1,26 @@
+package metrics
+
+import "belabox-metrics/shared/store"
+
+// Stats returns points as rows of table daemon_stats.
+func Stats(points []Point) []store.Stat {
+	stats := make([]store.Stat, len(points))
+	for i, p := range points {
+		stats[i] = store.Stat{Name: p.Name, Tags: store.CanonicalTags(p.Tags), Kind: string(p.Kind), Value: p.Value}
+	}
+	return stats
+}
+
+// FromStats is the inverse of Stats. A row whose tags are no JSON object is left
+// out: it is nobody's number any more.
+func FromStats(stats []store.Stat) []Point {
+	points := make([]Point, 0, len(stats))
+	for _, s := range stats {
+		tags, err := store.ParseTags(s.Tags)
+		if err != nil {
+			continue
+		}
+		points = append(points, Point{Name: s.Name, Kind: Kind(s.Kind), Tags: tags, Value: s.Value})
+	}
+	return points
+}

@@ -1,0 +1,131 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"slices"
+)
+
+// MarkAllUploaded is MarkUploaded for several chunks that the server took whole,
+// in one transaction: each one writes whole pages, and that is what wears a card.
+func (ob *Outbox) MarkAllUploaded(ctx context.Context, chunks ...*Chunk) error {
+	return ob.settleAll(ctx, chunks, Accepted, func(ctx context.Context, tx *sql.Tx) error {
+		batches := map[string]KeySet{}
+		for _, c := range chunks {
+			batches[c.BatchID] = append(batches[c.BatchID], c.Keys...)
+		}
+		for _, keys := range batches {
+			// Together the chunks of an upload mostly are all pending rows of their
+			// span, also where each by itself is not.
+			slices.Sort(keys) // no row is in two open chunks
+			if err := setUploaded(ctx, tx, keys, true, 1); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// MarkVerified records that the rows of the chunks were read back, all of them,
+// in one transaction. Crash window: if the commit is lost, they are read back
+// once more.
+func (ob *Outbox) MarkVerified(ctx context.Context, chunks ...*Chunk) error {
+	return ob.settleAll(ctx, chunks, Verified, func(ctx context.Context, tx *sql.Tx) error {
+		for _, c := range chunks {
+			if c.State == Accepted {
+				continue // marked since its 2xx
+			}
+			if err := setUploaded(ctx, tx, c.Keys, c.Contiguous, 1); err != nil {
+				return err // its reply was lost
+			}
+		}
+		return nil
+	})
+}
+
+// settleAll is settle for chunks that keep their keys.
+func (ob *Outbox) settleAll(ctx context.Context, chunks []*Chunk, state ChunkState, mark func(context.Context, *sql.Tx) error) error {
+	if len(chunks) == 0 {
+		return nil
+	}
+	err := ob.w.tx(ctx, unsynced, func(ctx context.Context, tx *sql.Tx) error {
+		if err := mark(ctx, tx); err != nil {
+			return err
+		}
+		var settled any
+		if state != Accepted {
+			settled = ob.o.Now().UnixMilli()
+		}
+		for _, c := range chunks {
+			if err := c.update(ctx, tx, state, settled, false); err != nil {
+				return err
+			}
+		}
+		return advanceLowWater(ctx, tx)
+	})
+	if err != nil {
+		return fmt.Errorf("record chunk as %s: %w", state, err)
+	}
+	for _, c := range chunks {
+		c.State = state
+	}
+	return nil
+}
+
+// UploadedByDevice returns for each device how many numbers of the span, both
+// ends inclusive, in milliseconds, have uploaded = 1. Devices without any are
+// not in the map.
+func (ob *Outbox) UploadedByDevice(ctx context.Context, fromMS, toMS int64) (map[string]int64, error) {
+	devices, err := ob.devices(ctx)
+	if err != nil {
+		return nil, err
+	}
+	// Nearly every file has one device, and then no row's series is needed.
+	query := "SELECT '', count(value) FROM metrics WHERE dedup_key BETWEEN ? AND ? AND uploaded = 1"
+	if len(devices) > 1 {
+		query = `SELECT s.device_id, count(m.value) FROM metrics m JOIN series s ON s.id = m.dedup_key & 4194303
+			WHERE m.dedup_key BETWEEN ? AND ? AND m.uploaded = 1 GROUP BY s.device_id`
+	}
+	rows, err := ob.db.QueryContext(ctx, query, int64(PackKey(fromMS, 0)), int64(PackKey(toMS, MaxSeries)))
+	if err != nil {
+		return nil, fmt.Errorf("count uploaded rows: %w", classify(err))
+	}
+	defer rows.Close() //nolint:errcheck // rows.Err below has it
+	counts := map[string]int64{}
+	for rows.Next() {
+		var device string
+		var n int64
+		if err := rows.Scan(&device, &n); err != nil {
+			return nil, fmt.Errorf("count uploaded rows: %w", classify(err))
+		}
+		if len(devices) == 1 {
+			device = devices[0]
+		}
+		if n > 0 {
+			counts[device] = n
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("count uploaded rows: %w", classify(err))
+	}
+	return counts, nil
+}
+
+// devices returns the devices of all series in the file.
+func (ob *Outbox) devices(ctx context.Context) ([]string, error) {
+	ob.mu.Lock()
+	defer ob.mu.Unlock()
+	if err := ob.loadSeries(ctx); err != nil {
+		return nil, err
+	}
+	return slices.Clone(ob.deviceIDs), nil
+}
+
+// LastKey returns the greatest key in the file, 0 where there is no row.
+func (ob *Outbox) LastKey(ctx context.Context) (k Key, err error) {
+	if err := ob.db.QueryRowContext(ctx, "SELECT coalesce(max(dedup_key), 0) FROM metrics").Scan(&k); err != nil {
+		return 0, fmt.Errorf("read last row: %w", classify(err))
+	}
+	return k, nil
+}

@@ -1,0 +1,70 @@
+package ship
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"belabox-metrics/shared/store"
+)
+
+// giveUpAfter is how many rounds may fail in a row, with nothing accepted and
+// nothing proven, before Drain ends.
+const giveUpAfter = 3
+
+// drain is what Drain needs beside the loop.
+type drain struct {
+	horizon store.Key // rows beyond it came after the start: collectord may be at work
+	owed    bool      // pending rows are left, as far as the last cycle saw
+}
+
+// cut leaves out the rows beyond the horizon.
+func (d *drain) cut(rows []store.Row) []store.Row {
+	n, _ := slices.BinarySearchFunc(rows, d.horizon+1, func(r store.Row, k store.Key) int { return int(min(1, max(-1, r.Key-k))) })
+	d.owed = n > 0
+	return rows[:n]
+}
+
+// Drain delivers everything that is in the file now and proves it. It reports
+// progress after each cycle. The error says what is left: when ctx ends, or when
+// the server takes or proves nothing in several rounds.
+func (s *Shipper) Drain(ctx context.Context, progress func(Counts)) error {
+	horizon, err := s.Outbox.LastKey(ctx)
+	if err != nil {
+		return err
+	}
+	s.drain = &drain{horizon: horizon}
+	for failed := 0; failed < giveUpAfter; {
+		before, faults := s.Stats.Snapshot(), s.faults
+		s.drain.owed = true
+		more, err := s.cycle(ctx)
+		if err != nil {
+			return err
+		}
+		after := s.Stats.Snapshot()
+		progress(after)
+		switch {
+		case !s.drain.owed && s.loaded && len(s.book.open) == 0:
+			return nil
+		case after.settled() > before.settled():
+			failed = 0
+		case s.faults > faults:
+			failed++
+		}
+		if !more && !s.wait(ctx, time.Now().Add(time.Second)) {
+			return ctx.Err()
+		}
+	}
+	return s.unfinished(ctx)
+}
+
+// unfinished says what is left.
+func (s *Shipper) unfinished(ctx context.Context) error {
+	l, err := s.Outbox.Ledger(ctx)
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("gave up after %d rounds without progress: %d samples are pending and %d accepted but not proven: %w",
+		giveUpAfter, l.Pending, l.Accepted, s.lastFault)
+}

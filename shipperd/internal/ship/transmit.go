@@ -1,0 +1,158 @@
+package ship
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"belabox-metrics/shared/logx"
+	"belabox-metrics/shipperd/internal/chunk"
+	"belabox-metrics/shipperd/internal/victoria"
+)
+
+// stopGrace is how long a request in flight may go on after SIGTERM: a reply
+// that still comes spares the next start a question.
+const stopGrace = 3 * time.Second
+
+// sending is what is known of the server as a taker of requests.
+type sending struct {
+	failures     int       // cycles that ended with a failure, in a row
+	refusals     int       // answers against a body in a row, see suspect.go
+	probes       int       // cycles while it refused everything
+	lastAccepted time.Time // when it last answered 2xx
+	lastAway     time.Time // when it last did not answer, or failed
+	log          *logx.Throttle
+}
+
+// transmit sends one recorded chunk, with the attempts of one cycle. ok = the
+// server answers and takes other chunks, whatever became of this one.
+func (s *Shipper) transmit(ctx context.Context, p *parcel, body *chunk.Body) (ok bool, err error) {
+	id := fmt.Sprintf("%s/%d", p.BatchID, p.Index)
+	for attempt := 1; ; attempt++ {
+		s.Beat()
+		start := time.Now()
+		p.unsent = false // from the first byte on, who knows
+		reply, failure := s.importLingering(ctx, body.Gzip, id)
+		s.Crash("sent")
+		p.tried = time.Now()
+		p.Attempts++
+		p.Attempted, p.HTTPStatus, p.Error = s.Now(), reply.Status, ""
+		s.Stats.attempt(reply, p.tried.Sub(start))
+		log := s.Log.With(logx.KeyBatchID, p.BatchID, logx.KeyChunkIndex, p.Index, logx.KeyAttempt, attempt,
+			logx.KeyHTTPStatus, reply.Status, logx.KeyBytesSent, reply.BytesSent, logx.KeyBytesRcvd, reply.BytesReceived,
+			logx.KeyDurationMS, p.tried.Sub(start).Milliseconds())
+		if failure == nil {
+			return true, s.accepted(ctx, p, body, reply, log)
+		}
+		fault := asError(failure)
+		p.HTTPStatus, p.Error = fault.Status, cmp.Or(fault.Body, fault.Error())
+		again, wait := s.judge(p, fault, attempt)
+		if ctx.Err() != nil {
+			log.Info("upload was cut short by the stop; the next start settles it", logx.Err(failure))
+			return false, nil
+		}
+		if !again {
+			return s.failed(p, fault, log), nil
+		}
+		s.Stats.retry()
+		log.Info("upload is tried again", logx.KeyBackoffMS, wait.Milliseconds(), logx.Err(failure))
+		if !s.wait(ctx, time.Now().Add(wait)) {
+			return false, nil
+		}
+	}
+}
+
+// importLingering sends one request that outlives ctx by stopGrace.
+func (s *Shipper) importLingering(ctx context.Context, body []byte, id string) (victoria.Reply, error) {
+	request, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() {
+		t := time.AfterFunc(stopGrace, cancel)
+		context.AfterFunc(request, func() { t.Stop() })
+	})()
+	return s.Server.Import(request, body, id)
+}
+
+// judge decides whether this cycle tries the chunk again and after what wait. It
+// also notes in p whether the server may have some of it.
+func (s *Shipper) judge(p *parcel, fault *victoria.Error, attempt int) (again bool, wait time.Duration) {
+	p.unsent = !fault.Ambiguous
+	p.refused = fault.Class == victoria.ClassRejected || fault.Class == victoria.ClassTooLarge
+	if fault.Ambiguous && s.proving() {
+		return false, 0 // never again before the server was asked
+	}
+	switch fault.Class {
+	case victoria.ClassAuth, victoria.ClassRedirect, victoria.ClassRejected, victoria.ClassTooLarge:
+		return false, 0 // the same request would get the same answer
+	}
+	wait = backoff(s.cfg.Retry, attempt, s.Rand)
+	if fault.RetryAfter > 0 {
+		wait = beyond(fault.RetryAfter, s.cfg.Retry.JitterPercent, s.Rand)
+	}
+	// More patience than a cycle has comes from notBefore.
+	return s.cfg.Retry.Enabled && attempt < s.cfg.Retry.MaxAttempts && wait <= max(s.cfg.Retry.MaxBackoff, s.cfg.UploadInterval), wait
+}
+
+// failed parks a chunk after the last attempt of a cycle; ok as for transmit.
+func (s *Shipper) failed(p *parcel, fault *victoria.Error, log *slog.Logger) (ok bool) {
+	now := time.Now()
+	p.due = now
+	if !p.unsent {
+		p.due = now.Add(s.cfg.Verify.Settle)
+	}
+	s.Stats.failure(fault)
+	switch fault.Class {
+	case victoria.ClassRejected, victoria.ClassTooLarge:
+		return s.refused(p, fault, log)
+	case victoria.ClassAuth, victoria.ClassRedirect:
+		s.pause(s.patience())
+	default:
+		s.sending.lastAway = now
+		if fault.Ambiguous && (fault.Class == victoria.ClassNetwork || fault.Class == victoria.ClassTimeout) {
+			s.broke(p)
+		}
+		if fault.RetryAfter > 0 {
+			s.pause(beyond(fault.RetryAfter, s.cfg.Retry.JitterPercent, s.Rand))
+		}
+	}
+	s.stalled(log, fault)
+	return false
+}
+
+// away notes that the server did not answer to something else than a chunk.
+func (s *Shipper) away(err error) {
+	s.sending.lastAway = time.Now()
+	s.Stats.failure(err)
+	s.stalled(s.Log, err)
+}
+
+// stalled notes a cycle that ends because the server takes nothing.
+func (s *Shipper) stalled(log *slog.Logger, err error) {
+	s.sending.failures++
+	s.fault(err)
+	s.sending.log.Fail(log, slog.LevelWarn, "upload failed, samples stay in the database", err)
+}
+
+func (s *Shipper) pause(d time.Duration) { s.notBefore = later(s.notBefore, time.Now().Add(d)) }
+
+// patience is the pause after an answer that only a person can mend, or only
+// another chunk can judge. Whoever drains by hand waits for it.
+func (s *Shipper) patience() time.Duration {
+	d := time.Minute
+	if s.drain != nil {
+		d = 2 * time.Second
+	}
+	return jitter(d, s.cfg.Retry.JitterPercent, s.Rand)
+}
+
+// asError returns what the edge says of a failure. What is no *victoria.Error
+// is treated as the worst of them.
+func asError(err error) *victoria.Error {
+	if fault, ok := errors.AsType[*victoria.Error](err); ok {
+		return fault
+	}
+	return &victoria.Error{Class: victoria.ClassServer, Ambiguous: true, Err: err}
+}

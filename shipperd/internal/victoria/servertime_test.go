@@ -1,0 +1,175 @@
+package victoria
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"belabox-metrics/shared/testkit"
+)
+
+// TestServerNow: the server's time comes with every answer, whatever it says, and
+// goes on without the device's wall clock.
+func TestServerNow(t *testing.T) {
+	t.Parallel()
+	server := time.Date(2031, 5, 6, 7, 8, 9, 0, time.UTC)
+	age, status := "", http.StatusNoContent
+	var asked []string
+	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r.Method+" "+r.URL.Path)
+		w.Header().Set("Date", server.Format(http.TimeFormat))
+		if age != "" {
+			w.Header().Set("Age", age)
+		}
+		w.WriteHeader(status)
+	})
+	f := func(want time.Time) {
+		t.Helper()
+		got, ok := c.ServerNow(time.Hour)
+		if d := got.Sub(want); !ok || d < 0 || d > 20*time.Second {
+			t.Errorf("got %v, %v, want %v", got, ok, want)
+		}
+	}
+	if now, ok := c.ServerNow(time.Hour); ok {
+		t.Errorf("%v before any answer", now)
+	}
+	if err := c.AskTime(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	f(server)
+	if len(asked) != 1 || asked[0] != "HEAD /health" {
+		t.Errorf("the server was asked %q", asked)
+	}
+	server = server.AddDate(1, 0, 0)
+	if _, err := c.Import(t.Context(), zipped(t, twoLines), "id"); err != nil {
+		t.Fatal(err)
+	}
+	f(server)
+	server, status = server.AddDate(1, 0, 0), http.StatusUnauthorized
+	if _, err := c.Import(t.Context(), zipped(t, twoLines), "id"); err == nil {
+		t.Error("no error for 401")
+	}
+	f(server)
+	age = "3600" // from a cache
+	if err := c.AskTime(t.Context()); err != nil {
+		t.Errorf("a 401 is an answer, too: %v", err)
+	}
+	f(server.Add(time.Hour))
+}
+
+func TestServerNow_None(t *testing.T) {
+	t.Parallel()
+	for _, header := range []string{"Date: yesterday\r\n", ""} {
+		url := rawServer(t, func(c *net.TCPConn) {
+			readUntil(c, "\r\n\r\n")
+			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n"+header+"\r\n")
+		})
+		c := newClient(t, Config{URL: url})
+		if err := c.AskTime(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if now, ok := c.ServerNow(time.Hour); ok {
+			t.Errorf("%q gives %v", header, now)
+		}
+	}
+	c := newClient(t, Config{URL: strings.Replace(rawServer(t, reset), "/api/v1/import", "/x/api/v1/import", 1)})
+	wantError(t, c.AskTime(t.Context()), ClassNetwork, 0, false)
+}
+
+func noProxy(*http.Request) (*url.URL, error) { return nil, nil }
+
+// memory makes a client and a server that talk over pipes.
+func memory(t *testing.T) (*testkit.FakeVM, *Client) {
+	vm := testkit.StartFakeVM(t, testkit.FakeConfig{InMemory: true})
+	return vm, newClient(t, Config{URL: vm.ImportURL(), Dial: vm.Dial, Proxy: noProxy})
+}
+
+// TestServerNow_Age: what was heard long ago may be asked for or not.
+func TestServerNow_Age(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, c := memory(t)
+		if err := c.AskTime(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Minute)
+		if _, ok := c.ServerNow(9 * time.Minute); ok {
+			t.Error("too old an answer counts")
+		}
+		now, ok := c.ServerNow(11 * time.Minute)
+		if d := time.Since(now); !ok || d < 0 || d > time.Second {
+			t.Errorf("got %v, %v, want the bubble's %v", now, ok, time.Now())
+		}
+	})
+}
+
+// TestHungUp: a server that is killed hangs up; one that answers, or that we
+// leave, does not.
+func TestHungUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		vm, c := memory(t)
+		f := func(what string, from time.Time, want bool) {
+			t.Helper()
+			synctest.Wait()
+			if got := c.HungUp(from, time.Now()); got != want {
+				t.Errorf("%s: hung up %v, want %v", what, got, want)
+			}
+		}
+		send := func() {
+			t.Helper()
+			if _, err := c.Import(t.Context(), zipped(t, twoLines), "id"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		start := time.Now()
+		send()
+		send()
+		f("two requests", start, false)
+		time.Sleep(2 * idleTimeout)
+		f("our own idle timeout", start, false)
+		send()
+		c.Close()
+		f("our own end", start, false)
+
+		send()
+		time.Sleep(time.Second)
+		vm.Restart(0)
+		killed := time.Now()
+		f("a kill", killed, true)
+		time.Sleep(time.Second)
+		send()
+		f("before the next request", killed.Add(time.Millisecond), false)
+		if c.HungUp(start, killed.Add(-time.Millisecond)) {
+			t.Error("hung up before it was killed")
+		}
+		for range 40 { // more than are remembered
+			send()
+			vm.Restart(0)
+			time.Sleep(time.Second)
+		}
+		f("many kills", killed.Add(30*time.Second), true)
+	})
+}
+
+// TestHungUp_Announced: a server that says that it will close the connection has
+// not hung up.
+func TestHungUp_Announced(t *testing.T) {
+	t.Parallel()
+	start := time.Now()
+	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Connection", "close")
+		w.WriteHeader(http.StatusNoContent)
+	})
+	for range 3 {
+		if _, err := c.Import(t.Context(), zipped(t, twoLines), "id"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if c.HungUp(start, time.Now()) {
+		t.Error("an announced end counts as a hang-up")
+	}
+}
