@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -102,14 +101,5 @@ func TestHealthSource(t *testing.T) {
 	defer held.Release() //nolint:errcheck // the test ends
 	if got := source(t.Context()); len(got.Storage.Faults) != 0 {
 		t.Errorf("with shipperd: faults %+v", got.Storage.Faults)
-	}
-}
-
-func TestOwn_BytesWritten(t *testing.T) {
-	t.Parallel()
-	_, err := os.Stat("/proc/self/io")
-	n, ok := bytesWritten()
-	if kernelCounts := err == nil; ok != kernelCounts || n < 0 {
-		t.Errorf("got %d, %v; the kernel counts: %v", n, ok, kernelCounts)
 	}
 }

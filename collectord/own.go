@@ -1,9 +1,6 @@
 package main
 
 import (
-	"bytes"
-	"os"
-	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -43,11 +40,7 @@ func newOwn(path string) *own {
 		}
 	})
 	o.reclaimed = o.set.Counter(&metrics.WALReclaimed)
-	o.set.Func(&metrics.BytesWritten, func(emit func(float64, ...string)) {
-		if n, ok := bytesWritten(); ok {
-			emit(float64(n), "collectord")
-		}
-	})
+	o.set.AddBytesWritten("collectord")
 	return o
 }
 
@@ -71,20 +64,4 @@ func (o *own) collect(tick *schedule.Tick) {
 	}
 	o.duration.Observe(took.Seconds())
 	o.missed.Add(float64(tick.Missed))
-}
-
-// bytesWritten is what this process caused to be written to the disk.
-// https://docs.kernel.org/filesystems/proc.html#proc-pid-io
-func bytesWritten() (n int64, ok bool) {
-	text, err := os.ReadFile("/proc/self/io")
-	if err != nil {
-		return 0, false // another system, or a kernel without task accounting
-	}
-	_, rest, found := bytes.Cut(text, []byte("\nwrite_bytes: "))
-	if !found {
-		return 0, false
-	}
-	line, _, _ := bytes.Cut(rest, []byte("\n"))
-	n, err = strconv.ParseInt(string(line), 10, 64)
-	return n, err == nil
 }

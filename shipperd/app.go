@@ -12,6 +12,7 @@ import (
 	"belabox-metrics/shared/health"
 	"belabox-metrics/shared/run"
 	"belabox-metrics/shared/sdnotify"
+	"belabox-metrics/shared/skew"
 	"belabox-metrics/shared/store"
 	"belabox-metrics/shared/wal"
 	"belabox-metrics/shipperd/internal/chunk"
@@ -33,12 +34,22 @@ func serve(ctx context.Context, env daemon.Env) (err error) {
 	}
 	defer func() { err = errors.Join(err, closeOutbox(ctx, outbox)) }()
 
+	clock := newClock(env)
+	numbers := newOwn(outbox, clock)
+	if err := numbers.restore(ctx); err != nil {
+		return err
+	}
 	progress := health.NewProgress(aliveLimit+env.Config.Remote.Timeout, nil)
+	started := time.Now()
+	monitor := health.NewMonitor(
+		health.About{Name: "shipperd", Version: buildinfo.Version, SessionID: outbox.Session().UUID, Started: started},
+		health.LimitsOf(env.Config), healthSource(env.Config, numbers, started), nil)
 	server, err := health.Listen(env.Config.Health.ShipperdListen,
-		health.Config{Key: "health.shipperd_listen", Progress: progress, Log: env.Log})
+		health.Config{Key: "health.shipperd_listen", Progress: progress, Monitor: monitor, Log: env.Log})
 	if err != nil {
 		return err
 	}
+	server.Handle("/metrics", numbers.set.Handler())
 	keeper := wal.New(wal.Config{
 		Path:     env.Config.Storage.Path,
 		Interval: env.Config.Storage.WALCheckpointInterval,
@@ -54,12 +65,17 @@ func serve(ctx context.Context, env daemon.Env) (err error) {
 			env.Log.Warn("remote.enabled is false: nothing is shipped, samples stay in the database")
 			return idle(ctx, progress)
 		}
-		shipper, err := newShipper(env, outbox, progress.Beat)
+		shipper, wire, err := newShipper(env, outbox, progress.Beat, numbers.took)
 		if err != nil {
 			return err
 		}
+		numbers.ships(shipper, wire)
 		return shipper.Run(ctx)
 	})
+	g.Add("numbers", func(ctx context.Context) error { return numbers.keep(ctx, env.Log) })
+	if clock != nil {
+		g.Add("clock", clock.Run)
+	}
 	env.Log.Info("shipperd started", "version", buildinfo.Version, "session_id", outbox.Session().UUID,
 		"database", env.Config.Storage.Path, "url", env.Config.Remote.URL, "health", "http://"+server.Addr())
 	if err := sdnotify.Ready(); err != nil {
@@ -78,7 +94,7 @@ func once(ctx context.Context, env daemon.Env) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeOutbox(ctx, outbox)) }()
-	shipper, err := newShipper(env, outbox, nil)
+	shipper, _, err := newShipper(env, outbox, nil, nil)
 	if err != nil {
 		return err
 	}
@@ -99,18 +115,35 @@ func closeOutbox(ctx context.Context, outbox *store.Outbox) error {
 	return outbox.Close(ctx)
 }
 
-// newShipper wires the delivery loop from the configuration.
-func newShipper(env daemon.Env, outbox *store.Outbox, beat func()) (*ship.Shipper, error) {
-	c := env.Config.Remote
+// newClock compares the device's clock with monitoring.clock_skew_url; nil when
+// there is none.
+func newClock(env daemon.Env) *skew.Checker {
+	c := env.Config.Monitoring
+	if c.ClockSkewURL == "" {
+		return nil
+	}
+	return skew.New(skew.Config{
+		URL: c.ClockSkewURL, IngestURL: env.Config.Remote.URL, Interval: c.ClockSkewCheckInterval,
+		Warn: time.Duration(c.ClockSkewWarnThresholdMS) * time.Millisecond,
+	}, skew.Deps{Log: env.Log})
+}
+
+// newShipper wires the delivery loop from the configuration. wire counts the
+// bytes of all its requests.
+func newShipper(env daemon.Env, outbox *store.Outbox, beat func(), took func(time.Duration)) (
+	shipper *ship.Shipper, wire func() (sent, got int64), err error,
+) {
+	c, storage := env.Config.Remote, env.Config.Storage
 	client, err := victoria.New(clientConfig(c, env))
 	if err != nil {
-		return nil, fmt.Errorf("remote: %w", err)
+		return nil, nil, fmt.Errorf("remote: %w", err)
 	}
-	return ship.New(ship.Config{
+	shipper = ship.New(ship.Config{
 		UploadInterval:        c.UploadInterval,
 		BatchSize:             c.BatchSize,
 		CatchUpBytesPerSecond: c.CatchUpBytesPerSecond,
-		Retention:             env.Config.Storage.Retention,
+		Retention:             storage.Retention,
+		MaxDataBytes:          (storage.MaxSizeMB - storage.WALCheckpointSizeMB) << 20, // the budget covers the WAL
 		MaxPast:               c.MaxPast,
 		MaxFuture:             c.MaxFuture,
 		Retry: ship.RetryConfig{
@@ -122,11 +155,12 @@ func newShipper(env daemon.Env, outbox *store.Outbox, beat func()) (*ship.Shippe
 			Enabled: c.Verify.Enabled, Delay: c.Verify.Delay, Settle: c.Verify.Settle, MaxResends: c.Verify.MaxResends,
 		},
 	}, ship.Deps{
-		Outbox: outbox, Server: client, Log: env.Log, Beat: beat,
+		Outbox: outbox, Server: client, Log: env.Log, Beat: beat, Took: took,
 		Builder: chunk.New(chunk.Config{
 			MaxMetrics: c.ChunkSize, MaxBytes: int(c.MaxChunkBytes), MaxPast: c.MaxPast, MaxFuture: c.MaxFuture,
 		}),
-	}), nil
+	})
+	return shipper, client.Wire, nil
 }
 
 func clientConfig(c config.RemoteConfig, env daemon.Env) victoria.Config {

@@ -56,7 +56,9 @@ func (p *parcel) unpack() (err error) {
 func (p *parcel) ambiguous() bool { return p.State == store.Sending && !p.unsent }
 
 // owed: it can be sent without asking the server.
-func (p *parcel) owed() bool { return p.State == store.Requeued || p.State == store.Sending && p.unsent }
+func (p *parcel) owed() bool {
+	return p.State == store.Requeued || p.State == store.Sending && p.unsent
+}
 
 // overlaps tells whether the chunk has rows in a span of milliseconds.
 func (p *parcel) overlaps(fromMS, toMS int64) bool {

@@ -75,10 +75,11 @@ type Deps struct {
 	Server  Server
 	Builder *chunk.Builder
 	Log     *slog.Logger
-	Now     func() time.Time   // wall clock for stored times; nil = time.Now
-	Rand    *rand.Rand         // nil = seeded by the system; jitter and spread
-	Beat    func()             // called whenever the loop advances; nil = nothing
-	Crash   func(point string) // called at named crash points; nil = nothing
+	Now     func() time.Time    // wall clock for stored times; nil = time.Now
+	Rand    *rand.Rand          // nil = seeded by the system; jitter and spread
+	Beat    func()              // called whenever the loop advances; nil = nothing
+	Took    func(time.Duration) // told the time of each request with samples; nil = nothing
+	Crash   func(point string)  // called at named crash points; nil = nothing
 }
 
 // Shipper is the delivery loop. Make it with New, then call Run or Drain once.
@@ -119,19 +120,24 @@ func New(cfg Config, deps Deps) *Shipper {
 	if deps.Beat == nil {
 		deps.Beat = func() {}
 	}
+	if deps.Took == nil {
+		deps.Took = func(time.Duration) {}
+	}
 	if deps.Crash == nil {
 		deps.Crash = func(string) {}
 	}
 	if cfg.CatchUpRows == 0 {
 		cfg.CatchUpRows = 100_000
 	}
-	return &Shipper{
+	s := &Shipper{
 		cfg: cfg, Deps: deps,
 		pace:     pace{bytesPerSecond: cfg.CatchUpBytesPerSecond},
 		sending:  sending{log: logx.NewThrottle(time.Minute, nil)},
 		reading:  reading{log: logx.NewThrottle(time.Minute, nil)},
 		storeLog: logx.NewThrottle(time.Minute, nil),
 	}
+	s.Stats.unproven(!cfg.Verify.Enabled)
+	return s
 }
 
 // Run delivers until ctx ends. The first batch goes at a random moment of the

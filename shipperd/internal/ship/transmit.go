@@ -41,6 +41,7 @@ func (s *Shipper) transmit(ctx context.Context, p *parcel, body *chunk.Body) (ok
 		p.Attempts++
 		p.Attempted, p.HTTPStatus, p.Error = s.Now(), reply.Status, ""
 		s.Stats.attempt(reply, p.tried.Sub(start))
+		s.Took(p.tried.Sub(start))
 		log := s.Log.With(logx.KeyBatchID, p.BatchID, logx.KeyChunkIndex, p.Index, logx.KeyAttempt, attempt,
 			logx.KeyHTTPStatus, reply.Status, logx.KeyBytesSent, reply.BytesSent, logx.KeyBytesRcvd, reply.BytesReceived,
 			logx.KeyDurationMS, p.tried.Sub(start).Milliseconds())

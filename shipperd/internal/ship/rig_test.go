@@ -1,0 +1,341 @@
+package ship
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"belabox-metrics/shared/store"
+	"belabox-metrics/shared/testkit"
+	"belabox-metrics/shipperd/internal/chunk"
+	"belabox-metrics/shipperd/internal/victoria"
+)
+
+// rig is one device in a bubble: a file, the Shipper under test, and a server
+// that fails as it is told. Every sample has a value of its own, so that it can
+// be found whatever became of its timestamp.
+type rig struct {
+	t  testing.TB
+	vm *testkit.FakeVM
+
+	cfg    Config
+	chunks chunk.Config
+	client victoria.Config
+	file   store.Options
+	crash  func(point string)
+	skew   atomic.Int64 // of the device's wall clock, in nanoseconds
+	rand   *rand.Rand
+
+	in      *store.Inserter
+	watch   *store.Outbox // for the checker
+	outbox  *store.Outbox // the Shipper's
+	shipper *Shipper
+	http    *victoria.Client
+	series  []*store.Series // a series' id is its place here, from 1
+	samples []sample
+	stop    func()
+	done    chan error
+	beats   atomic.Int64
+	log     safeBuffer
+	all     []Counts // of Shippers that are gone
+	allow   allowance
+}
+
+// sample is one inserted sample; its value is its index in rig.samples plus 1.
+type sample struct {
+	key    store.Key
+	series string // as the server should name it
+	text   bool
+}
+
+// allowance is what a test's circumstances excuse.
+type allowance struct {
+	doubles bool                 // at-least-once delivery
+	moved   bool                 // clamped timestamps
+	lost    func(s sample) bool  // at the server: thinned, say
+	dropped bool                 // by the size budget
+	letters func(s sample) bool  // may be a dead letter
+	stolen  map[store.Key]string // reserved for rows that a test removes itself
+}
+
+// newRig is a device with n series, of two ticks' distance from nothing: no row yet.
+func newRig(t testing.TB, n int, change ...func(*rig)) *rig {
+	t.Helper()
+	r := &rig{
+		t: t,
+		cfg: Config{
+			UploadInterval: 30 * time.Second, BatchSize: 2500, Retention: 24 * time.Hour, MaxPast: 720 * time.Hour, MaxFuture: 47 * time.Hour,
+			Retry:  RetryConfig{Enabled: true, MaxAttempts: 3, InitialBackoff: time.Second, MaxBackoff: time.Minute, Multiplier: 2, JitterPercent: 20},
+			Verify: VerifyConfig{Enabled: true, Delay: 30 * time.Second, Settle: 15 * time.Second, MaxResends: 5},
+		},
+		rand: rand.New(rand.NewPCG(1, 2)),
+	}
+	r.vm = testkit.StartFakeVM(t, testkit.FakeConfig{InMemory: true, VisibleAfter: 2 * time.Second, Poison: 11 * time.Second})
+	r.client = victoria.Config{
+		URL: r.vm.ImportURL(), Dial: r.vm.Dial, Proxy: func(*http.Request) (*url.URL, error) { return nil, nil },
+	}
+	r.file = store.Options{Path: filepath.Join(t.TempDir(), "metrics.db"), Daemon: "test", BusyTimeout: 100 * time.Millisecond}
+	for _, f := range change {
+		f(r)
+	}
+	if err := os.WriteFile(r.file.Path, emptyFile, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for i := range n {
+		r.series = append(r.series, store.NewSeries("dev", fmt.Sprintf("metric.m%d", i/4), store.Number, store.Tag{Name: "part", Value: fmt.Sprint(i % 4)}))
+	}
+	var err error
+	if r.in, err = store.OpenInserter(context.Background(), r.file, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	r.watch = r.open(store.Options{Path: r.file.Path, Daemon: "watch"})
+	t.Cleanup(func() {
+		r.halt()
+		if err := r.in.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+		if t.Failed() {
+			t.Logf("the end of the log:\n%s", r.log.tail(60))
+		}
+	})
+	r.wire()
+	return r
+}
+
+func (r *rig) open(o store.Options) *store.Outbox {
+	r.t.Helper()
+	ob, err := store.OpenOutbox(context.Background(), o)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() { _ = ob.Close(context.Background()) }) // with a full disk it fails
+	return ob
+}
+
+// wire makes a Shipper as a start of the program does.
+func (r *rig) wire() {
+	r.t.Helper()
+	var err error
+	if r.http, err = victoria.New(r.client); err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(r.http.Close)
+	o := r.file
+	o.Now = r.now
+	r.outbox = r.open(o)
+	limits := r.chunks
+	limits.MaxPast, limits.MaxFuture = r.cfg.MaxPast, r.cfg.MaxFuture
+	r.shipper = New(r.cfg, Deps{
+		Outbox: r.outbox, Server: r.http, Builder: chunk.New(limits), Now: r.now, Rand: r.rand,
+		Log:  slog.New(slog.NewTextHandler(&r.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Beat: func() { r.beats.Add(1) },
+		Crash: func(point string) {
+			if r.crash != nil {
+				r.crash(point)
+			}
+		},
+	})
+}
+
+// now is the device's wall clock.
+func (r *rig) now() time.Time { return time.Now().Add(time.Duration(r.skew.Load())) }
+
+// killed is what a crash point throws to end the loop as a kill does.
+type killed struct{ point string }
+
+// run starts the loop.
+func (r *rig) run() {
+	ctx, cancel := context.WithCancel(context.Background())
+	r.done = make(chan error, 1)
+	r.stop = cancel
+	s, done := r.shipper, r.done
+	go func() {
+		defer func() {
+			switch v := recover().(type) {
+			case nil:
+			case killed:
+				done <- fmt.Errorf("killed at %q", v.point)
+			default:
+				panic(v)
+			}
+		}()
+		done <- s.Run(ctx)
+	}()
+}
+
+// halt stops the loop in order, if it runs.
+func (r *rig) halt() {
+	r.t.Helper()
+	if r.stop == nil {
+		return
+	}
+	r.stop()
+	if err := <-r.done; err != nil && !strings.HasPrefix(err.Error(), "killed at") {
+		r.t.Errorf("the loop ended with %v", err)
+	}
+	r.stop = nil
+}
+
+// restart goes on with a new Shipper, which knows only the file. The handle of
+// the old one is left as it is, as after a kill.
+func (r *rig) restart() {
+	r.t.Helper()
+	r.halt()
+	r.all = append(r.all, r.shipper.Stats.Snapshot())
+	r.http.Close()
+	r.wire()
+	r.run()
+}
+
+// tick inserts one sample of every series.
+func (r *rig) tick(at time.Time) {
+	r.t.Helper()
+	r.insert(at, r.series...)
+}
+
+// ticks inserts n ticks, the last one now.
+func (r *rig) ticks(n int, step time.Duration) {
+	r.t.Helper()
+	for i := range n {
+		r.tick(r.now().Add(-time.Duration(n-1-i) * step))
+	}
+}
+
+func (r *rig) insert(at time.Time, series ...*store.Series) {
+	r.t.Helper()
+	batch := make([]store.Sample, len(series))
+	for i, s := range series {
+		id := int64(slices.Index(r.series, s) + 1)
+		r.samples = append(r.samples, sample{key: store.PackKey(at.UnixMilli(), id), series: named(s), text: s.Type == store.Text})
+		batch[i] = store.Sample{Series: s, Value: float64(len(r.samples)), Text: "text"}
+	}
+	got, err := r.in.Insert(context.Background(), at, batch)
+	if want := (store.InsertResult{Inserted: len(batch)}); err != nil || got != want {
+		r.t.Fatalf("insert: %+v, %v, want %+v", got, err, want)
+	}
+}
+
+// named is how the server should name a series, by rules written here once more.
+func named(s *store.Series) string {
+	metric := map[string]string{"__name__": strings.ReplaceAll(s.Name, ".", "_")}
+	if s.Device != "" {
+		metric["device_id"] = s.Device
+	}
+	tags, err := store.ParseTags(s.Tags)
+	if err != nil {
+		panic(err)
+	}
+	for _, tag := range tags {
+		metric[tag.Name] = tag.Value
+	}
+	return testkit.SeriesKey(metric)
+}
+
+// sleep lets time pass and the loop do its work.
+func (r *rig) sleep(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+// settled reports whether nothing is owed any more.
+func (r *rig) settled() bool {
+	r.t.Helper()
+	pending, open := r.left()
+	return len(pending) == 0 && len(open) == 0
+}
+
+func (r *rig) left() (pending []store.Row, open []*store.Chunk) {
+	r.t.Helper()
+	pending, err := r.watch.Pending(context.Background(), 0, 1<<30, nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if open, err = r.watch.OpenChunks(context.Background()); err != nil {
+		r.t.Fatal(err)
+	}
+	return pending, open
+}
+
+// deliver waits until everything is delivered and proven, and checks it. Time
+// costs nothing here, but must have an end.
+func (r *rig) deliver(within time.Duration) {
+	r.t.Helper()
+	start := time.Now()
+	for !r.settled() {
+		if time.Since(start) > within {
+			pending, open := r.left()
+			var chunks []string
+			for _, c := range open {
+				chunks = append(chunks, fmt.Sprintf("%s with %d rows: status %d, %s", c.State, len(c.Keys), c.HTTPStatus, c.Error))
+			}
+			r.t.Fatalf("after %v %d rows are pending, %d chunks open: %s", within, len(pending), len(open), strings.Join(chunks, "; "))
+		}
+		r.sleep(5 * time.Second)
+	}
+	r.check()
+}
+
+// counts are those of all Shippers together.
+func (r *rig) counts() Counts {
+	sum := r.shipper.Stats.Snapshot()
+	for _, c := range r.all {
+		sum.Uploaded += c.Uploaded
+		sum.Verified += c.Verified
+		sum.Requeued += c.Requeued
+		sum.Thinned += c.Thinned
+		sum.Clamped += c.Clamped
+		sum.Attempts += c.Attempts
+		sum.Pruned += c.Pruned
+		for reason, n := range c.Rejected {
+			addTo(&sum.Rejected, reason, int(n))
+		}
+		for reason, n := range c.Dropped {
+			addTo(&sum.Dropped, reason, int(n))
+		}
+	}
+	return sum
+}
+
+// safeBuffer is a log that is read while it is written.
+type safeBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *safeBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *safeBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+func (b *safeBuffer) tail(n int) string {
+	lines := strings.Split(b.String(), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
+
+// has fails the test unless the log holds the text.
+func (r *rig) has(text string) {
+	r.t.Helper()
+	if !strings.Contains(r.log.String(), text) {
+		r.t.Errorf("the log does not say %q", text)
+	}
+}
