@@ -101,8 +101,8 @@ func (p *plan) welcome() string {
 	return fmt.Sprintf(`
 All three run. Ctrl-C stops them.
 
-  collectord  http://%s/health/live
-  shipperd    http://%s/health/live
+  collectord  http://%s/health   also /metrics
+  shipperd    http://%s/health   also /metrics
   sink        %s   %s
   data        %s
 
