@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -24,22 +25,65 @@ func (in *Inserter) Checkpoint(ctx context.Context) (CheckpointResult, error) {
 	return checkpoint(ctx, in.db, in.o.Path)
 }
 
+// truncatePatience is how long the pass that shortens the WAL may wait for
+// readers. It holds the write lock meanwhile, so this is what a tick may be held
+// up by.
+const truncatePatience = 50 * time.Millisecond
+
 // checkpoint runs beside the writing connection. The first pass does the bulk of
 // the copying and holds nobody up; a slow card may take seconds for it. The
-// second holds the write lock, for what came in meanwhile only.
-func checkpoint(ctx context.Context, db *sql.DB, path string) (CheckpointResult, error) {
-	r := CheckpointResult{WALBefore: WALSize(path)}
+// second holds the write lock: for what came in meanwhile, and for a moment of
+// patience with readers. A reader that stays costs the room of the WAL, never a
+// tick.
+func checkpoint(ctx context.Context, db *sql.DB, path string) (r CheckpointResult, err error) {
+	r.WALBefore = WALSize(path)
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return r, fmt.Errorf("checkpoint: %w", classify(err))
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
 	start := time.Now()
-	for _, mode := range []string{"PASSIVE", "TRUNCATE"} {
-		var busy, logged, copied int
-		if err := db.QueryRowContext(ctx, "PRAGMA wal_checkpoint("+mode+")").Scan(&busy, &logged, &copied); err != nil {
-			return r, fmt.Errorf("checkpoint: %w", classify(err))
-		}
-		r.Complete = busy == 0
+	if _, err := runCheckpoint(ctx, conn, "PASSIVE"); err != nil {
+		return r, err
+	}
+	if r.Complete, err = withPatience(ctx, conn, truncatePatience, func() (bool, error) {
+		return runCheckpoint(ctx, conn, "TRUNCATE")
+	}); err != nil {
+		return r, err
 	}
 	r.Duration = time.Since(start)
 	r.WALAfter = WALSize(path)
 	return r, nil
+}
+
+func runCheckpoint(ctx context.Context, conn *sql.Conn, mode string) (complete bool, err error) {
+	var busy, logged, copied int
+	err = conn.QueryRowContext(ctx, "PRAGMA wal_checkpoint("+mode+")").Scan(&busy, &logged, &copied)
+	if err = classify(err); errors.Is(err, ErrBusy) {
+		return false, nil // the other daemon writes just now; there is a next time
+	}
+	if err != nil {
+		return false, fmt.Errorf("checkpoint: %w", err)
+	}
+	return busy == 0, nil
+}
+
+// withPatience runs f with another busy timeout of the connection, and puts the
+// old one back before the connection returns to the pool.
+func withPatience(ctx context.Context, conn *sql.Conn, d time.Duration, f func() (bool, error)) (ok bool, err error) {
+	var before int64
+	if err := conn.QueryRowContext(ctx, "PRAGMA busy_timeout").Scan(&before); err != nil {
+		return false, fmt.Errorf("checkpoint: %w", classify(err))
+	}
+	set := func(ctx context.Context, ms int64) error {
+		_, err := conn.ExecContext(ctx, fmt.Sprintf("PRAGMA busy_timeout = %d", ms))
+		return classify(err)
+	}
+	if err := set(ctx, d.Milliseconds()); err != nil {
+		return false, fmt.Errorf("checkpoint: %w", err)
+	}
+	ok, err = f()
+	return ok, errors.Join(err, set(context.WithoutCancel(ctx), before))
 }
 
 // WALSize returns the size of the WAL of the database at path in bytes; 0 when
