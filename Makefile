@@ -2,7 +2,6 @@
 
 GO       ?= go
 ROUNDS   ?= 200
-DURATION ?= 30m
 FUZZTIME ?= 20s
 
 # Without a tag the version is the one in shared/buildinfo.
@@ -23,7 +22,7 @@ cross     = GOOS=$(word 1,$(subst -, ,$(1))) \
 RACE_PKGS ?= $(shell $(GO) list ./... | grep -vE '/(e2e|bench)(/|$$)')
 
 .DEFAULT_GOAL := help
-.PHONY: help build build-all run test test-deps race lint fmt vet-cross bench fuzz crash soak clean
+.PHONY: help build build-all run test test-deps race lint fmt vet-cross bench fuzz crash clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,9 +75,6 @@ fuzz: ## Run every fuzz test for FUZZTIME (20s)
 
 crash: test-deps ## Kill everything at random for ROUNDS (200) rounds and count what is lost
 	$(GO) test ./e2e -run '^TestCrash' -count 1 -timeout 0 -v -crash.rounds=$(ROUNDS)
-
-soak: test-deps ## Run for DURATION (30m) with restarts and cuts and report
-	$(GO) test ./e2e -run '^TestSoak' -count 1 -timeout 0 -v -soak.duration=$(DURATION)
 
 clean: ## Remove what make built (run/ with its data stays)
 	rm -rf bin dist

@@ -12,7 +12,8 @@ import (
 )
 
 // printOnce prints one sample of everything: a table on a terminal, JSON lines
-// elsewhere. It stores nothing, so it may run beside the daemon.
+// elsewhere. It stores nothing, so it may run beside the daemon. A source that
+// failed as a whole makes the exit code 1.
 func printOnce(ctx context.Context, env daemon.Env) error {
 	reg, err := registry(env.Config)
 	if err != nil {
@@ -26,7 +27,15 @@ func printOnce(ctx context.Context, env daemon.Env) error {
 	if err != nil {
 		return err
 	}
-	return once.Write(env.Stdout, env.Stderr, tick, isTerminal(env.Stdout))
+	if err := once.Write(env.Stdout, env.Stderr, tick, isTerminal(env.Stdout)); err != nil {
+		return err
+	}
+	for i := range tick.Results {
+		if tick.Results[i].Err != nil {
+			return daemon.ErrSilent // Write has said which, and why
+		}
+	}
+	return nil
 }
 
 func isTerminal(w io.Writer) bool {

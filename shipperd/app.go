@@ -10,6 +10,7 @@ import (
 	"belabox-metrics/shared/config"
 	"belabox-metrics/shared/daemon"
 	"belabox-metrics/shared/health"
+	"belabox-metrics/shared/logx"
 	"belabox-metrics/shared/run"
 	"belabox-metrics/shared/sdnotify"
 	"belabox-metrics/shared/skew"
@@ -89,6 +90,9 @@ func serve(ctx context.Context, env daemon.Env) (err error) {
 
 // once delivers everything that is pending and proves it.
 func once(ctx context.Context, env daemon.Env) (err error) {
+	if !env.Config.Remote.Enabled {
+		return errors.New("remote.enabled is false: nothing may be shipped, samples stay in the database")
+	}
 	outbox, err := openOutbox(ctx, env)
 	if err != nil {
 		return err
@@ -172,11 +176,15 @@ func clientConfig(c config.RemoteConfig, env daemon.Env) victoria.Config {
 	// What is read from a secret file is known to the log before it is used.
 	secret := func(path string) func() (string, error) {
 		read := victoria.TokenFile(path)
-		return func() (string, error) {
+		checked := func() (string, error) {
 			text, err := read()
 			env.Secrets.Add(text)
 			return text, err
 		}
+		if _, err := checked(); err != nil {
+			env.Log.Warn("credentials cannot be read: uploads fail until they can", logx.Err(err))
+		}
+		return checked
 	}
 	if c.AuthTokenFile != "" {
 		cfg.Token = secret(c.AuthTokenFile)

@@ -82,6 +82,9 @@ func (v *validator) collection() {
 			v.interval(childKey(key, "interval"), own)
 		}
 	}
+	if !slices.ContainsFunc(collectorNames[:], func(name string) bool { on, _ := c.Collector(name); return on }) {
+		v.fault("collection.collectors", "every collector is switched off: nothing would be sampled")
+	}
 }
 
 // interval checks the time between two samples. Timestamps are milliseconds, so

@@ -14,6 +14,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"strconv"
 	"strings"
 
 	"belabox-metrics/shared/buildinfo"
@@ -21,6 +22,7 @@ import (
 	"belabox-metrics/shared/lock"
 	"belabox-metrics/shared/logx"
 	"belabox-metrics/shared/run"
+	"belabox-metrics/shared/store"
 )
 
 // Exit codes of the daemons.
@@ -81,7 +83,10 @@ func (p Program) Main(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stdout, buildinfo.String(p.Name))
 		return ExitOK
 	case opt.printConfig:
-		stdout.Write(config.DefaultYAML()) //nolint:errcheck // a closed pipe is the reader's wish
+		if _, err := stdout.Write(config.DefaultYAML()); err != nil {
+			fmt.Fprintf(stderr, "%s: print the defaults: %v\n", p.Name, err)
+			return ExitFailure
+		}
 		return ExitOK
 	}
 	cfg, err := config.Load(opt.config)
@@ -111,22 +116,22 @@ func (p Program) work(env Env, command *Command) (err error) {
 		env.Log.Info("stopping: what is under way is finished, a second signal kills", "cause", context.Cause(ctx))
 	})()
 	if command == nil || command.Locked {
+		if err := store.MakeFolder(env.Config.Storage.Path); err != nil {
+			return err
+		}
 		held, err := lock.Acquire(env.Config.Storage.Path + "." + p.Name + ".lock")
 		if err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, held.Release()) }()
 	}
-	// The frame is a task too: a panic anywhere in it is logged with its stack,
-	// and the lock is released.
-	var g run.Group
-	g.Add(p.Name, func(ctx context.Context) error {
+	// A panic anywhere in it is logged with its stack, and the lock is released.
+	return run.Protect(ctx, p.Name, func(ctx context.Context) error {
 		if command != nil {
 			return command.Run(ctx, env)
 		}
 		return p.Serve(ctx, env)
 	})
-	return g.Run(ctx)
 }
 
 func (p Program) exitCode(env Env, err error) int {
@@ -167,7 +172,13 @@ func (p Program) parse(args []string, help io.Writer) (options, error) {
 	fs.BoolVar(&opt.version, "version", false, "")
 	for i := range p.Commands {
 		if flagName, isFlag := strings.CutPrefix(p.Commands[i].Name, "-"); isFlag {
-			fs.BoolFunc(flagName, "", func(string) error { opt.command = &p.Commands[i]; return nil })
+			fs.BoolFunc(flagName, "", func(value string) error {
+				on, err := strconv.ParseBool(value)
+				if on {
+					opt.command = &p.Commands[i]
+				}
+				return err
+			})
 		}
 	}
 	if err := fs.Parse(args); err != nil {

@@ -65,6 +65,8 @@ func TestMain_ExitCodes(t *testing.T) {
 		{"unknown command", failing(nil), []string{"frobnicate"}, ExitUsage, "", "frobnicate"},
 		{"version", failing(nil), []string{"-version"}, ExitOK, "testd ", ""},
 		{"help", failing(nil), []string{"-help"}, ExitOK, "-check-config", ""},
+		{"a flag switched off", Program{Name: "testd", Serve: failing(nil).Serve, Commands: []Command{{Name: "-once"}}}, []string{"-config", path, "-once=false"}, ExitOK, "", ""},
+		{"a flag that is none", Program{Name: "testd", Commands: []Command{{Name: "-once"}}}, []string{"-once=maybe"}, ExitUsage, "", "-once"},
 		{"defaults", failing(nil), []string{"-print-config"}, ExitOK, string(config.DefaultYAML()), ""},
 	} {
 		got := c.program.try(c.args...)
@@ -117,6 +119,19 @@ func TestMain_Lock(t *testing.T) {
 	}
 	if got := p.try("-config", path, "look"); got.code != ExitOK || !ran {
 		t.Errorf("a command without the lock: %+v, ran %v", got, ran)
+	}
+}
+
+// The folder of the database is made before the lock is taken in it.
+func TestMain_MakesTheFolder(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "config.yaml")
+	if err := os.WriteFile(path, []byte("storage: {path: "+filepath.Join(dir, "not", "yet", "metrics.db")+"}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := failing(nil).try("-config", path); got.code != ExitOK {
+		t.Errorf("got %+v", got)
 	}
 }
 

@@ -76,6 +76,11 @@ func (t task) call(ctx context.Context) (err error) {
 	return t.run(ctx)
 }
 
+// Protect runs one task and turns its panic into an error: Run for a single task, whose errors come back as they are.
+func Protect(ctx context.Context, name string, run func(ctx context.Context) error) error {
+	return task{name, run}.call(ctx)
+}
+
 // fault returns what err adds to the result of Run. Being cancelled is a fault only while nobody asked for it.
 func (t task) fault(ctx context.Context, err error) error {
 	if err == nil || (ctx.Err() != nil && errors.Is(err, context.Canceled)) {

@@ -25,10 +25,16 @@ func (in *Inserter) Checkpoint(ctx context.Context) (CheckpointResult, error) {
 	return checkpoint(ctx, in.db, in.o.Path)
 }
 
-// truncatePatience is how long the pass that shortens the WAL may wait for
-// readers. It holds the write lock meanwhile, so this is what a tick may be held
-// up by.
-const truncatePatience = 50 * time.Millisecond
+const (
+	// truncatePatience is how long the pass that shortens the WAL may wait for
+	// readers and writers. It holds the write lock while it waits for readers, so
+	// this is what a tick may be held up by.
+	truncatePatience = 50 * time.Millisecond
+	// truncateTries, with a pause between, find the moment at which nobody is in
+	// the way, among transactions of a few milliseconds.
+	truncateTries = 10
+	truncatePause = 20 * time.Millisecond
+)
 
 // checkpoint runs beside the writing connection. The first pass does the bulk of
 // the copying and holds nobody up; a slow card may take seconds for it. The
@@ -46,9 +52,16 @@ func checkpoint(ctx context.Context, db *sql.DB, path string) (r CheckpointResul
 	if _, err := runCheckpoint(ctx, conn, "PASSIVE"); err != nil {
 		return r, err
 	}
-	if r.Complete, err = withPatience(ctx, conn, truncatePatience, func() (bool, error) {
-		return runCheckpoint(ctx, conn, "TRUNCATE")
-	}); err != nil {
+	err = withPatience(ctx, conn, truncatePatience, func() (err error) {
+		for try := 0; try < truncateTries && !r.Complete && err == nil; try++ {
+			if try > 0 {
+				time.Sleep(truncatePause)
+			}
+			r.Complete, err = runCheckpoint(ctx, conn, "TRUNCATE")
+		}
+		return err
+	})
+	if err != nil {
 		return r, err
 	}
 	r.Duration = time.Since(start)
@@ -70,20 +83,19 @@ func runCheckpoint(ctx context.Context, conn *sql.Conn, mode string) (complete b
 
 // withPatience runs f with another busy timeout of the connection, and puts the
 // old one back before the connection returns to the pool.
-func withPatience(ctx context.Context, conn *sql.Conn, d time.Duration, f func() (bool, error)) (ok bool, err error) {
+func withPatience(ctx context.Context, conn *sql.Conn, d time.Duration, f func() error) error {
 	var before int64
 	if err := conn.QueryRowContext(ctx, "PRAGMA busy_timeout").Scan(&before); err != nil {
-		return false, fmt.Errorf("checkpoint: %w", classify(err))
+		return fmt.Errorf("checkpoint: %w", classify(err))
 	}
 	set := func(ctx context.Context, ms int64) error {
 		_, err := conn.ExecContext(ctx, fmt.Sprintf("PRAGMA busy_timeout = %d", ms))
 		return classify(err)
 	}
 	if err := set(ctx, d.Milliseconds()); err != nil {
-		return false, fmt.Errorf("checkpoint: %w", err)
+		return fmt.Errorf("checkpoint: %w", err)
 	}
-	ok, err = f()
-	return ok, errors.Join(err, set(context.WithoutCancel(ctx), before))
+	return errors.Join(f(), set(context.WithoutCancel(ctx), before))
 }
 
 // WALSize returns the size of the WAL of the database at path in bytes; 0 when

@@ -71,7 +71,7 @@ func TestCheckpoint_Reader(t *testing.T) {
 			}
 		}
 	}()
-	for range 5 {
+	for range 2 {
 		r, err := in.Checkpoint(t.Context())
 		if err != nil || r.Complete || r.WALAfter < r.WALBefore {
 			t.Errorf("with a reader: %+v, %v, want an incomplete one", r, err)

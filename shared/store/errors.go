@@ -22,7 +22,7 @@ var (
 	// ErrReadOnly: the file or its file system cannot be written.
 	ErrReadOnly = errors.New("read-only; this user must be able to write the file and its folder")
 	// ErrDamaged: the file is no database or fails its own checks.
-	ErrDamaged = errors.New("database damaged")
+	ErrDamaged = errors.New("the file is damaged, or no SQLite database at all; it is left as it is: stop both daemons, move it and its -wal aside and start again, or set storage.path to another file")
 )
 
 // errTooManySeries: the file holds as many series as its keys can tell apart.

@@ -10,6 +10,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -39,6 +40,11 @@ type Options struct {
 	// MaxPages bounds the database file in pages (SQLite's max_page_count), so
 	// that a test can fill a disk that is not full. 0 = unbounded.
 	MaxPages int
+
+	// BusyTimeout is how long a statement waits for the other daemon's write, 0 =
+	// 10 s. Transactions last milliseconds; only a checkpoint on a slow card or an
+	// upgrade comes near it.
+	BusyTimeout time.Duration
 }
 
 func (o Options) withDefaults() Options {
@@ -56,9 +62,6 @@ const (
 	applicationID = 1113946212
 	firstMarked   = 6
 
-	// busyTimeout is how long a statement waits for the other daemon's write.
-	// Transactions last milliseconds; only a checkpoint on a slow card or an
-	// upgrade comes near it.
 	busyTimeout = 10 * time.Second
 
 	// newPageSize is the page size of files made from now on; a file keeps the
@@ -117,8 +120,8 @@ func open(ctx context.Context, o Options, synchronous string, conns int) (db *sq
 // opens no file that is there: closing it would drop all locks that SQLite holds
 // on it in this process (https://sqlite.org/howtocorrupt.html, 2.2).
 func prepareFile(path string) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
-		return fmt.Errorf("open store %q: %w; make the folder or set storage.path to one this user may write", path, err)
+	if err := MakeFolder(path); err != nil {
+		return err
 	}
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -129,6 +132,15 @@ func prepareFile(path string) error {
 	}
 	if !info.Mode().IsRegular() {
 		return fmt.Errorf("open store %q: it is no regular file; set storage.path to the name of a file", path)
+	}
+	return nil
+}
+
+// MakeFolder makes the folder for the database at path, for the owner and the
+// group, where it is missing.
+func MakeFolder(path string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+		return fmt.Errorf("open store %q: %w; make the folder or set storage.path to one this user may write", path, err)
 	}
 	return nil
 }
@@ -150,7 +162,7 @@ func dsn(o Options, synchronous string) string {
 		"_txlock":      {"immediate"}, // a deferred transaction that turns to writing fails at once with BUSY_SNAPSHOT
 		"_synchronous": {synchronous},
 		"_pragma": {
-			pragma("busy_timeout", busyTimeout.Milliseconds()),
+			pragma("busy_timeout", cmp.Or(o.BusyTimeout, busyTimeout).Milliseconds()),
 			pragma("page_size", newPageSize),
 			pragma("wal_autocheckpoint", 0), // one daemon checkpoints, by its own clock: Checkpointer
 			pragma("cache_size", -1024),     // KiB

@@ -67,6 +67,9 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
+// ErrorType is the class under which logs show the error.
+func (e *Error) ErrorType() string { return string(e.Class) }
+
 // verdict is what a status means.
 type verdict struct {
 	class     Class
