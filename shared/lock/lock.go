@@ -145,14 +145,6 @@ func readPID(path string) int {
 	return pid
 }
 
-func alive(pid int) bool {
-	if pid == 0 {
-		return false
-	}
-	err := syscall.Kill(pid, 0)
-	return err == nil || errors.Is(err, syscall.EPERM)
-}
-
 // command returns the short name of a process, or "" where that is not to be had (no /proc, another container).
 func command(pid int) string {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))

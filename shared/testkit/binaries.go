@@ -9,8 +9,9 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
+
+	"github.com/gofrs/flock"
 )
 
 // Bins are the paths of the project's programs.
@@ -82,14 +83,11 @@ func goBuild(root, dir string, pkgs ...string) error {
 		return err
 	}
 	// One at a time: the test processes of "go test ./..." ask at the same moment.
-	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return err
+	held := flock.New(filepath.Join(dir, "lock"))
+	if err := held.Lock(); err != nil {
+		return fmt.Errorf("lock %q: %w", held.Path(), err)
 	}
-	defer lock.Close()
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
-		return fmt.Errorf("lock %q: %w", lock.Name(), err)
-	}
+	defer held.Unlock() //nolint:errcheck // the process ends soon, and the lock with it
 	args := append([]string{"build", "-trimpath", "-buildvcs=false", "-o", dir + string(filepath.Separator)}, pkgs...)
 	cmd := exec.Command("go", args...)
 	cmd.Dir = root
