@@ -10,8 +10,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-
-	"github.com/gofrs/flock"
 )
 
 // Bins are the paths of the project's programs.
@@ -83,11 +81,11 @@ func goBuild(root, dir string, pkgs ...string) error {
 		return err
 	}
 	// One at a time: the test processes of "go test ./..." ask at the same moment.
-	held := flock.New(filepath.Join(dir, "lock"))
-	if err := held.Lock(); err != nil {
-		return fmt.Errorf("lock %q: %w", held.Path(), err)
+	unlock, err := lockFile(filepath.Join(dir, "lock"))
+	if err != nil {
+		return err
 	}
-	defer held.Unlock() //nolint:errcheck // the process ends soon, and the lock with it
+	defer unlock()
 	args := append([]string{"build", "-trimpath", "-buildvcs=false", "-o", dir + string(filepath.Separator)}, pkgs...)
 	cmd := exec.Command("go", args...)
 	cmd.Dir = root
