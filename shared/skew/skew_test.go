@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,22 +22,25 @@ type answer struct {
 	skew, trip time.Duration
 	header     http.Header
 	err        error
-	asked      int
+	away       atomic.Bool // as err
+	asked      atomic.Int32
 }
 
 func (a *answer) RoundTrip(req *http.Request) (*http.Response, error) {
-	a.asked++
+	a.asked.Add(1)
 	time.Sleep(a.trip / 2)
 	h := http.Header{"Date": {time.Now().Add(-a.skew).UTC().Format(http.TimeFormat)}}
 	for k, v := range a.header {
 		h[k] = v
 	}
 	time.Sleep(a.trip - a.trip/2)
-	if a.err != nil {
-		return nil, a.err
+	if a.err != nil || a.away.Load() {
+		return nil, errors.Join(a.err, errAway)
 	}
 	return &http.Response{StatusCode: 200, Header: h, Body: io.NopCloser(strings.NewReader("")), Request: req}, nil
 }
+
+var errAway = errors.New("no route to host")
 
 func checker(a *answer, log io.Writer) *Checker {
 	return New(Config{
@@ -109,12 +113,12 @@ func TestRun_AtStartAndEachInterval(t *testing.T) {
 		done := make(chan error)
 		go func() { done <- c.Run(ctx) }()
 		synctest.Wait()
-		if m, ok := c.Last(); a.asked != 1 || !ok || m.Checked.IsZero() {
-			t.Errorf("at the start: asked %d times, %+v %v", a.asked, m, ok)
+		if m, ok := c.Last(); a.asked.Load() != 1 || !ok || m.Checked.IsZero() {
+			t.Errorf("at the start: asked %d times, %+v %v", a.asked.Load(), m, ok)
 		}
 		time.Sleep(15*time.Minute + time.Second)
-		if a.asked != 4 {
-			t.Errorf("asked %d times in 15 minutes, want 4", a.asked)
+		if n := a.asked.Load(); n != 4 {
+			t.Errorf("asked %d times in 15 minutes, want 4", n)
 		}
 		cancel()
 		if err := <-done; err != nil {
@@ -160,13 +164,16 @@ func TestRun_Outage(t *testing.T) {
 		done := make(chan error)
 		go func() { done <- c.Run(ctx) }()
 		synctest.Wait()
-		a.err = errors.New("no route to host")
+		a.away.Store(true)
 		time.Sleep(time.Hour)
 		if m, ok := c.Last(); !ok || m.Skew.Round(time.Second) != 5*time.Second {
 			t.Errorf("during the outage: %+v %v", m, ok)
 		}
 		cancel()
 		<-done
+		if n := strings.Count(log.String(), "cannot be compared"); n < 1 || n > 13 {
+			t.Errorf("%d lines in an hour of outage, want one for each try at most", n)
+		}
 	})
 }
 
