@@ -19,6 +19,10 @@ func program() daemon.Program {
 		Serve:   serve,
 		Commands: []daemon.Command{
 			{Name: "-once", Summary: "deliver what is pending, prove it, and exit: 0 only when nothing is left", Locked: true, Run: once},
+			{Name: "status", Summary: "what the daemons do, and what became of all samples (-json)", Run: plainly("status", status)},
+			{Name: "audit", Summary: "compare file and server sample by sample (-since 24h)", Run: plainly("audit", auditCommand)},
+			{Name: "deadletter", Summary: "list what could not be delivered, or retry it", Run: plainly("deadletter", deadletter)},
+			{Name: "doctor", Summary: "look for what keeps samples from being delivered, with the fix", Run: plainly("doctor", doctorCommand)},
 		},
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"belabox-metrics/shipperd/internal/ship"
 )
 
-// progressLine shows how far -once has come: one line that is written over on a
+// progressLine shows how far a long command has come: one line that is written over on a
 // terminal, nothing elsewhere.
 type progressLine struct {
 	w     io.Writer
@@ -30,6 +30,15 @@ func (p *progressLine) show(c ship.Counts) {
 	}
 	p.drawn = true
 	fmt.Fprintf(p.w, "\r\x1b[Kuploaded %d, verified %d, sent again %d, %.1f MB sent", c.Uploaded, c.Verified, c.Requeued, float64(c.BytesSent)/1e6)
+}
+
+// rows shows how far an audit has come.
+func (p *progressLine) rows(done, total int64) {
+	if p.w == nil || total == 0 {
+		return
+	}
+	p.drawn = true
+	fmt.Fprintf(p.w, "\r\x1b[K%d of %d rows compared", done, total)
 }
 
 func (p *progressLine) end() {

@@ -35,7 +35,7 @@ type Probe struct {
 	TLS       string   // version, "" = none
 	CertEnds  time.Time
 	Status    int           // of the answer, 0 = none
-	RoundTrip time.Duration // from the request to the first byte of the answer
+	RoundTrip time.Duration // from the open connection to the first byte of the answer
 	// Date is the clock of the server as it sent the answer, in whole seconds.
 	// Zero where it does not tell, or where the answer comes from a cache.
 	Date time.Time
@@ -75,9 +75,9 @@ type way struct {
 	resolving  bool // begun, or failed
 	dialling   bool
 	connected  bool
-	handshakes bool // begun, or failed
-	got        bool // the connection is there, TLS and all
-	wrote      time.Time
+	handshakes bool      // begun, or failed
+	got        bool      // the connection is there, TLS and all
+	ready      time.Time // when the request could be written
 }
 
 func (w *way) trace() *httptrace.ClientTrace {
@@ -116,15 +116,8 @@ func (w *way) trace() *httptrace.ClientTrace {
 				}
 			})
 		},
-		GotConn:      func(httptrace.GotConnInfo) { note(func() { w.got = true }) },
-		WroteRequest: func(httptrace.WroteRequestInfo) { note(func() { w.wrote = time.Now() }) },
-		GotFirstResponseByte: func() {
-			note(func() {
-				if !w.wrote.IsZero() {
-					w.probe.RoundTrip = time.Since(w.wrote)
-				}
-			})
-		},
+		GotConn:              func(httptrace.GotConnInfo) { note(func() { w.got, w.ready = true, time.Now() }) },
+		GotFirstResponseByte: func() { note(func() { w.probe.RoundTrip = time.Since(w.ready) }) },
 	}
 }
 

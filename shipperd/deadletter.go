@@ -1,0 +1,220 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+
+	"belabox-metrics/shared/daemon"
+	"belabox-metrics/shared/store"
+)
+
+const deadletterUsage = `deadletter list [-reason R] [-limit N] [-json]
+       shipperd [-config FILE] deadletter retry ID...|all
+
+Lists the samples that could not be delivered, or puts them back among those that
+wait: a running shipperd sends them with its next upload, and those that the
+server refuses again come back with a new ID. Both run beside the daemons.
+`
+
+// letterPage is how many dead letters are read at once.
+const letterPage = 500
+
+// deadletter lists dead letters or retries them.
+func deadletter(ctx context.Context, env daemon.Env) error {
+	fs := flag.NewFlagSet("deadletter", flag.ContinueOnError)
+	rest, err := parseFlags(env, fs, env.Args, math.MaxInt, deadletterUsage)
+	if err != nil {
+		return helped(err)
+	}
+	if len(rest) == 0 {
+		return misused("deadletter", errors.New("list or retry?"))
+	}
+	switch rest[0] {
+	case "list":
+		return listLetters(ctx, env, rest[1:])
+	case "retry":
+		return retryLetters(ctx, env, rest[1:])
+	}
+	return misused("deadletter", fmt.Errorf("unknown command %q", rest[0]))
+}
+
+func listLetters(ctx context.Context, env daemon.Env, args []string) (err error) {
+	fs := flag.NewFlagSet("deadletter", flag.ContinueOnError)
+	reason := fs.String("reason", "", "only those with this `reason`")
+	limit := fs.Int("limit", 100, "at most this `number`, 0 = all")
+	asJSON := fs.Bool("json", false, "write a JSON array for programs")
+	if _, err := parseFlags(env, fs, args, 0, deadletterUsage); err != nil {
+		return helped(err)
+	}
+	if *limit < 0 {
+		return misused("deadletter", errors.New("-limit is negative"))
+	}
+	file, err := store.OpenReader(ctx, env.Config.Storage.Path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	out := letterPrinter(&letterTable{w: env.Stdout})
+	if *asJSON {
+		out = &letterArray{w: env.Stdout}
+	}
+	shown, last := 0, int64(0)
+	for {
+		page := letterPage
+		if *limit > 0 {
+			page = min(page, *limit-shown)
+		}
+		letters, err := file.DeadLetters(ctx, last, *reason, page)
+		if err != nil {
+			return err
+		}
+		for _, l := range letters {
+			last = l.ID
+			if err := out.add(l); err != nil {
+				return err
+			}
+		}
+		if shown += len(letters); len(letters) < page || shown == *limit {
+			break
+		}
+	}
+	counts, err := file.LettersByReason(ctx)
+	if err != nil {
+		return err
+	}
+	return out.end(shown, counts, *reason)
+}
+
+func retryLetters(ctx context.Context, env daemon.Env, args []string) (err error) {
+	fs := flag.NewFlagSet("deadletter", flag.ContinueOnError)
+	args, err = parseFlags(env, fs, args, math.MaxInt, deadletterUsage)
+	if err != nil {
+		return helped(err)
+	}
+	ids, err := letterIDs(args)
+	if err != nil {
+		return misused("deadletter", err)
+	}
+	letters, err := store.OpenLetters(ctx, env.Config.Storage.Path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, letters.Close()) }()
+	r := retrier{letters: letters, env: env}
+	if ids == nil {
+		err = r.all(ctx)
+	} else {
+		err = r.some(ctx, ids)
+	}
+	fmt.Fprintf(env.Stdout, "%d of %d samples wait for delivery again\n", r.retried, r.retried+r.kept)
+	if err == nil && ids != nil && r.kept > 0 {
+		return daemon.ErrSilent
+	}
+	return err
+}
+
+// letterIDs reads what is to be retried; nil is all.
+func letterIDs(args []string) ([]int64, error) {
+	if len(args) == 0 {
+		return nil, errors.New("retry which? give IDs, or all")
+	}
+	if slices.Equal(args, []string{"all"}) {
+		return nil, nil
+	}
+	ids := make([]int64, len(args))
+	for i, arg := range args {
+		id, err := strconv.ParseInt(arg, 10, 64)
+		if err != nil || id <= 0 {
+			return nil, fmt.Errorf("%q is not the ID of a dead letter; give IDs, or all alone", arg)
+		}
+		ids[i] = id
+	}
+	return ids, nil
+}
+
+// retrier counts what became of the letters.
+type retrier struct {
+	letters       *store.Letters
+	env           daemon.Env
+	retried, kept int
+}
+
+func (r *retrier) some(ctx context.Context, ids []int64) error {
+	for _, id := range ids {
+		found, err := r.letters.DeadLetters(ctx, id-1, 1)
+		if err != nil {
+			return err
+		}
+		if len(found) == 0 || found[0].ID != id {
+			fmt.Fprintf(r.env.Stdout, "%d: there is no such dead letter\n", id)
+			r.kept++
+			continue
+		}
+		if err := r.retry(ctx, found[0]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// all retries those that are there now, oldest first. What comes back while it
+// works has a greater ID than any of them.
+func (r *retrier) all(ctx context.Context) error {
+	last, err := r.last(ctx)
+	if err != nil {
+		return err
+	}
+	for at := int64(0); at < last; {
+		page, err := r.letters.DeadLetters(ctx, at, letterPage)
+		if err != nil || len(page) == 0 {
+			return err
+		}
+		for _, l := range page {
+			if at = l.ID; at > last {
+				break
+			}
+			if err := r.retry(ctx, l); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// last returns the greatest ID of the moment.
+func (r *retrier) last(ctx context.Context) (id int64, err error) {
+	for {
+		page, err := r.letters.DeadLetters(ctx, id, letterPage)
+		if err != nil || len(page) == 0 {
+			return id, err
+		}
+		id = page[len(page)-1].ID
+	}
+}
+
+// retry puts one letter back, or says why that cannot be.
+func (r *retrier) retry(ctx context.Context, l store.DeadLetter) error {
+	retried, err := r.letters.Retry(ctx, l.ID)
+	switch {
+	case err != nil:
+		return err
+	case retried:
+		r.retried++
+		return nil
+	}
+	r.kept++
+	why := "the file has a sample of the same series and time"
+	switch {
+	case l.Type == store.Text || !l.Value.Valid:
+		why = "it has no number, and only numbers are sent"
+	case l.TimestampMS < 0 || l.TimestampMS > store.MaxTimestampMS:
+		why = "its time is not between 1970 and 2039"
+	}
+	fmt.Fprintf(r.env.Stdout, "%d stays: %s\n", l.ID, why)
+	return nil
+}

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"time"
+
+	"belabox-metrics/shared/buildinfo"
+	"belabox-metrics/shared/daemon"
+	"belabox-metrics/shipperd/internal/doctor"
+	"belabox-metrics/shipperd/internal/victoria"
+)
+
+const doctorUsage = `doctor [-json]
+
+Looks for what keeps samples from being delivered: configuration, database, disk,
+daemons, connection, credentials, clock, and what the server does with what it
+takes; with the fix for each fault. It changes nothing, stores nothing and runs
+beside the daemons. Exit code 1: something fails.
+`
+
+// patience bounds each request of the doctor, which a person waits for.
+const patience = 10 * time.Second
+
+// doctorCommand makes all checks.
+func doctorCommand(ctx context.Context, env daemon.Env) error {
+	fs := flag.NewFlagSet("doctor", flag.ContinueOnError)
+	asJSON := fs.Bool("json", false, "write JSON for programs")
+	if _, err := parseFlags(env, fs, env.Args, 0, doctorUsage); err != nil {
+		return helped(err)
+	}
+	remote := env.Config.Remote
+	cfg := clientConfig(remote, env)
+	cfg.Timeout = min(cfg.Timeout, patience)
+	in := doctor.Input{Config: env.Config, Version: buildinfo.Version, Packaged: packagedConfig}
+	in.Client, in.ClientErr = victoria.New(cfg)
+	for _, path := range []string{remote.AuthTokenFile, remote.BasicAuth.PasswordFile} {
+		if path != "" {
+			in.Secrets = append(in.Secrets, path)
+		}
+	}
+	out := env.Secrets.Writer(env.Stdout)
+	r := doctorReport{Status: doctor.OK, Checks: []doctor.Check{}}
+	doctor.Run(ctx, in, func(c doctor.Check) {
+		r.add(c)
+		if !*asJSON {
+			printCheck(out, c)
+		}
+	})
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if *asJSON {
+		if err := printJSON(out, r); err != nil {
+			return err
+		}
+	} else {
+		r.printEnd(out)
+	}
+	if r.Status == doctor.Fail {
+		return daemon.ErrSilent
+	}
+	return nil
+}
+
+// doctorReport is what "doctor -json" writes.
+type doctorReport struct {
+	Status doctor.Status  `json:"status"` // the worst
+	Checks []doctor.Check `json:"checks"`
+
+	warnings, failures int
+}
+
+func (r *doctorReport) add(c doctor.Check) {
+	r.Checks = append(r.Checks, c)
+	switch c.Status {
+	case doctor.Fail:
+		r.failures++
+		r.Status = doctor.Fail
+	case doctor.Warn:
+		r.warnings++
+		if r.Status == doctor.OK {
+			r.Status = doctor.Warn
+		}
+	}
+}
+
+func printCheck(w io.Writer, c doctor.Check) {
+	text := fmt.Sprintf("%-8s %-14s %s\n", c.Status, c.Name, printable(c.Detail))
+	if c.Fix != "" {
+		text += fmt.Sprintf("%-8s %-14s -> %s\n", "", "", printable(c.Fix))
+	}
+	_, _ = io.WriteString(w, text) // a closed pipe is the reader's wish
+}
+
+func (r *doctorReport) printEnd(w io.Writer) {
+	text := "\nnothing fails\n"
+	if r.failures > 0 {
+		text = fmt.Sprintf("\n%d FAIL: mend these first, from the top\n", r.failures)
+	}
+	if r.warnings > 0 {
+		text += fmt.Sprintf("%d to look at\n", r.warnings)
+	}
+	_, _ = io.WriteString(w, text)
+}

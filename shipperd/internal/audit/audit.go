@@ -1,0 +1,176 @@
+// Package audit compares the file with the server, sample by sample, while both
+// daemons run. It is the independent check of what the delivery loop claims: it
+// shares the naming and the bytes of a chunk with it, but none of its reading
+// back.
+//
+// It promises that every row of the span is accounted for in the Report: there
+// exactly once, not sent yet, under way, too old to be asked for, or a
+// difference; and that a difference was looked at twice, so that one that the
+// running daemons have caused meanwhile is none. It compares series and
+// timestamps, not values: the server keeps 12 to 15 digits of them. Its memory
+// does not grow with the span, only by some 40 bytes for each row whose timestamp
+// was moved.
+//
+// What it cannot judge: samples older than the oldest row, whose rows have been
+// pruned; and stretches longer than Config.Gap without a single row, in which rows
+// may have been pruned before the clock went back.
+package audit
+
+import (
+	"context"
+	"math"
+	"time"
+
+	"belabox-metrics/shared/store"
+	"belabox-metrics/shipperd/internal/victoria"
+)
+
+// Config says what to compare.
+type Config struct {
+	Since time.Duration // only rows that are at most this old; 0 = all
+
+	// MaxPast and MaxFuture are as the chunks were clamped. What is missing at the
+	// server and older than MaxPast may have been dropped there by its age.
+	MaxPast, MaxFuture time.Duration
+
+	Gap        time.Duration    // longest stretch without a row that is asked about, 0 = 10 min
+	WindowRows int              // rows compared at once, 0 = 25,000
+	Now        func() time.Time // nil = time.Now
+}
+
+const (
+	defaultGap = 10 * time.Minute
+	// An answer about so many rows takes some 200 kB: a slow link has it well within
+	// remote.timeout.
+	defaultWindowRows = 25_000
+)
+
+// Export asks the server for samples; victoria.Client.ExportRaw is the one that
+// hides no copy.
+type Export func(ctx context.Context, sel victoria.Selector, startMS, endMS int64, each func(labels []store.Tag, timestamps []int64) error) error
+
+// Run compares. progress, if not nil, is told how many of all rows are done. An
+// error means that the comparison could not be finished and says nothing.
+func Run(ctx context.Context, file *store.Reader, export Export, cfg Config, progress func(done, total int64)) (*Report, error) {
+	if cfg.Gap == 0 {
+		cfg.Gap = defaultGap
+	}
+	if cfg.WindowRows == 0 {
+		cfg.WindowRows = defaultWindowRows
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if progress == nil {
+		progress = func(int64, int64) {}
+	}
+	a := &auditor{
+		cfg: cfg, file: file, export: export, progress: progress, now: cfg.Now(),
+		names: newNames(file), report: &Report{Differences: []*Difference{}},
+	}
+	if err := a.run(ctx); err != nil {
+		return nil, err
+	}
+	var err error
+	a.report.Ledger, err = file.Ledger(ctx)
+	return a.report, err
+}
+
+// auditor is one comparison.
+type auditor struct {
+	cfg      Config
+	file     *store.Reader
+	export   Export
+	progress func(done, total int64)
+	now      time.Time // when it began
+	from     store.Key // the first row that is compared
+	names    *names
+	moved    movedRows
+	report   *Report
+
+	rows   []expected // of the current window, reused
+	strays []stray    // samples that no row of the window explains
+}
+
+func (a *auditor) run(ctx context.Context) error {
+	oldest, newest, ok, err := a.file.Span(ctx)
+	if err != nil || !ok {
+		return err
+	}
+	if err := a.names.load(ctx); err != nil {
+		return err
+	}
+	a.report.Devices = a.names.devices()
+	a.from = oldest
+	if a.cfg.Since > 0 {
+		a.from = max(a.from, store.PackKey(max(0, a.now.Add(-a.cfg.Since).UnixMilli()), 0))
+	}
+	// What comes in from now on is the next audit's.
+	to := store.PackKey(min(max(a.now.UnixMilli(), newest.TimestampMS()), store.MaxTimestampMS), store.MaxSeries)
+	if err := a.loadMoved(ctx); err != nil {
+		return err
+	}
+	total, err := a.file.Count(ctx, a.from, to)
+	if err != nil {
+		return err
+	}
+	if err := a.walk(ctx, to, total); err != nil {
+		return err
+	}
+	return a.walkMoved(ctx)
+}
+
+// walk compares the rows up to key to where they stand, window by window.
+func (a *auditor) walk(ctx context.Context, to store.Key, total int64) error {
+	var done int64
+	w := &window{next: a.from}
+	for !w.last {
+		a.progress(done, total)
+		n, err := a.fill(ctx, w, to)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			break
+		}
+		if err := a.markOpen(ctx); err != nil {
+			return err
+		}
+		a.report.span(w.startMS, w.endMS)
+		if err := a.compare(ctx, w.startMS, w.endMS, true); err != nil {
+			return err
+		}
+		done += int64(n)
+	}
+	a.progress(done, max(done, total))
+	return nil
+}
+
+// compare asks the server for a span of time and holds the answer against
+// a.rows. judgeStrays says that samples without a row count.
+func (a *auditor) compare(ctx context.Context, startMS, endMS int64, judgeStrays bool) error {
+	a.report.Windows++
+	a.names.sortRows(a.rows)
+	for _, sel := range a.names.selectors() {
+		err := a.export(ctx, sel, startMS, endMS, func(labels []store.Tag, timestamps []int64) error {
+			// The series of other senders without a device_id are none of ours.
+			return a.match(ctx, labels, timestamps, judgeStrays && sel.DeviceID != "")
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if err := a.judgeRows(ctx, judgeStrays); err != nil {
+		return err
+	}
+	return a.judgeStrays(ctx)
+}
+
+// oldestStored is the timestamp below which the server may have dropped a sample
+// by its age.
+func (a *auditor) oldestStored() int64 {
+	if a.cfg.MaxPast <= 0 {
+		return math.MinInt64
+	}
+	return a.now.Add(-a.cfg.MaxPast).UnixMilli()
+}

@@ -1,0 +1,311 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"belabox-metrics/shared/config"
+	"belabox-metrics/shared/daemon"
+	"belabox-metrics/shared/lock"
+	"belabox-metrics/shared/store"
+	"belabox-metrics/shipperd/internal/human"
+)
+
+const statusUsage = `status [-json]
+
+Says what the daemons do and what became of all samples. It only looks, and runs
+beside the daemons. Exit code 1: the ledger does not add up, or there is nothing
+to look at.
+`
+
+// status shows the state of both daemons and of the file between them.
+func status(ctx context.Context, env daemon.Env) error {
+	fs := flag.NewFlagSet("status", flag.ContinueOnError)
+	asJSON := fs.Bool("json", false, "write JSON for programs")
+	if _, err := parseFlags(env, fs, env.Args, 0, statusUsage); err != nil {
+		return helped(err)
+	}
+	file, err := store.OpenReader(ctx, env.Config.Storage.Path)
+	if err != nil {
+		return err
+	}
+	r, err := gatherStatus(ctx, env.Config, file, time.Now())
+	if err = errors.Join(err, file.Close()); err != nil {
+		return err
+	}
+	if *asJSON {
+		err = printJSON(env.Stdout, r)
+	} else {
+		r.print(env.Stdout)
+	}
+	if err == nil && r.Ledger.Difference != 0 {
+		return daemon.ErrSilent
+	}
+	return err
+}
+
+// statusReport is what "status -json" writes.
+type statusReport struct {
+	Time     time.Time      `json:"time"`
+	Database string         `json:"database"`
+	Sizes    statusSizes    `json:"sizes"`
+	Daemons  []daemonStatus `json:"daemons"`
+	Pending  struct {
+		Samples int64      `json:"samples"`
+		Oldest  *time.Time `json:"oldest,omitempty"` // the sample's time
+	} `json:"pending"`
+	OpenChunks   []chunkStatus    `json:"open_chunks"`
+	LastAccepted *time.Time       `json:"last_accepted,omitempty"` // as far as chunks of that time are recorded
+	LastVerified *time.Time       `json:"last_verified,omitempty"`
+	Ledger       ledger           `json:"ledger"`
+	DeadLetters  map[string]int64 `json:"dead_letters"` // by reason
+	Stats        []statStatus     `json:"stats"`
+	Next         []string         `json:"next"` // what a person should do
+}
+
+type statusSizes struct {
+	File   int64 `json:"file_bytes"`
+	WAL    int64 `json:"wal_bytes"`
+	Data   int64 `json:"data_bytes"`
+	Budget int64 `json:"budget_bytes"`
+}
+
+type daemonStatus struct {
+	Name    string     `json:"name"`
+	Running bool       `json:"running"`
+	PID     int        `json:"pid,omitempty"`
+	Version string     `json:"version,omitempty"`
+	Since   *time.Time `json:"since,omitempty"`
+	// Last is the run before the present one, or the last one there was.
+	Last *lastRun `json:"last_run,omitempty"`
+}
+
+type lastRun struct {
+	Version string     `json:"version"`
+	Started time.Time  `json:"started"`
+	Ended   *time.Time `json:"ended,omitempty"`
+	Clean   bool       `json:"clean"` // false: it was killed, or the machine was
+}
+
+type chunkStatus struct {
+	State   store.ChunkState `json:"state"`
+	Chunks  int64            `json:"chunks"`
+	Samples int64            `json:"samples"`
+	Bytes   int64            `json:"bytes"`
+}
+
+type statStatus struct {
+	Daemon string  `json:"daemon"`
+	Name   string  `json:"name"`
+	Tags   string  `json:"tags"`
+	Value  float64 `json:"value"`
+}
+
+func gatherStatus(ctx context.Context, cfg config.Config, file *store.Reader, now time.Time) (*statusReport, error) {
+	r := &statusReport{
+		Time: now.UTC().Truncate(time.Millisecond), Database: cfg.Storage.Path,
+		OpenChunks: []chunkStatus{}, Stats: []statStatus{}, Next: []string{},
+	}
+	for _, name := range []string{"collectord", "shipperd"} {
+		d, err := gatherDaemon(ctx, cfg, file, name)
+		if err != nil {
+			return nil, err
+		}
+		r.Daemons = append(r.Daemons, d)
+	}
+	l, err := file.Ledger(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r.Ledger = ledgerOf(l)
+	backlog, err := file.Backlog(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r.Pending.Samples = backlog.Rows
+	if backlog.Rows > 0 {
+		r.Pending.Oldest = moment(time.UnixMilli(backlog.OldestMS))
+	}
+	totals, err := file.ChunkTotals(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r.takeChunks(totals)
+	if r.DeadLetters, err = file.LettersByReason(ctx); err != nil {
+		return nil, err
+	}
+	sizes, err := file.Sizes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r.Sizes = statusSizes{sizes.File, sizes.WAL, sizes.Data, cfg.Storage.MaxSizeMB << 20}
+	stats, err := file.Stats(ctx)
+	for _, s := range stats {
+		r.Stats = append(r.Stats, statStatus{s.Daemon, s.Name, s.Tags, s.Value})
+	}
+	r.advise(cfg)
+	return r, err
+}
+
+func gatherDaemon(ctx context.Context, cfg config.Config, file *store.Reader, name string) (d daemonStatus, err error) {
+	d.Name = name
+	if d.PID, d.Running, err = lock.Holder(cfg.Storage.Path + "." + name + ".lock"); err != nil {
+		return d, err
+	}
+	runs, err := file.Runs(ctx, name, 2)
+	if d.Running && len(runs) > 0 && runs[0].Ended.IsZero() { // else it has just started
+		d.Version, d.Since = runs[0].Version, moment(runs[0].Started)
+		runs = runs[1:]
+	}
+	if len(runs) > 0 {
+		d.Last = &lastRun{runs[0].Version, runs[0].Started, moment(runs[0].Ended), runs[0].Clean}
+	}
+	return d, err
+}
+
+// moment is t for JSON, which leaves out nil but no zero time.
+func moment(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
+}
+
+// takeChunks sorts the open chunks by how far they have come.
+func (r *statusReport) takeChunks(totals []store.ChunkTotal) {
+	var accepted, verified time.Time
+	for _, t := range totals {
+		if t.LastAccepted.After(accepted) {
+			accepted = t.LastAccepted
+		}
+		if t.State == store.Verified {
+			verified = t.LastSettled
+		}
+	}
+	r.LastAccepted, r.LastVerified = moment(accepted), moment(verified)
+	for _, state := range []store.ChunkState{store.Sending, store.Requeued, store.Accepted} {
+		for _, t := range totals {
+			if t.State == state {
+				r.OpenChunks = append(r.OpenChunks, chunkStatus{t.State, t.Chunks, t.Samples, t.Bytes})
+			}
+		}
+	}
+}
+
+// advise says what to do next.
+func (r *statusReport) advise(cfg config.Config) {
+	say := func(when bool, text string, args ...any) {
+		if when {
+			r.Next = append(r.Next, fmt.Sprintf(text, args...))
+		}
+	}
+	running := map[string]bool{}
+	for _, d := range r.Daemons {
+		running[d.Name] = d.Running
+	}
+	var letters int64
+	for _, n := range r.DeadLetters {
+		letters += n
+	}
+	say(r.Ledger.Difference != 0, "the ledger must add up: please report this, with the output of 'shipperd audit'")
+	say(!running["collectord"], "start collectord: nothing is sampled while it does not run")
+	say(!cfg.Remote.Enabled, "remote.enabled is false: nothing is delivered")
+	say(cfg.Remote.Enabled && !running["shipperd"], "start shipperd: nothing is delivered while it does not run")
+	say(cfg.Remote.Enabled && running["shipperd"] && r.waitsLong(cfg), "'shipperd doctor' looks for what holds the delivery up")
+	say(r.Ledger.dropped() > 0, "%d samples were dropped (%s): raise storage.max_size_mb, or see why they were not delivered", r.Ledger.dropped(), reasons(r.Ledger.Dropped, ""))
+	say(letters > 0, "'shipperd deadletter list' shows what could not be delivered, and why")
+}
+
+// waitsLong tells a backlog from what always waits for the next upload.
+func (r *statusReport) waitsLong(cfg config.Config) bool {
+	if r.Pending.Samples == 0 {
+		return false
+	}
+	old := r.Time.Sub(*r.Pending.Oldest) > 10*cfg.Remote.UploadInterval+time.Minute
+	return old || r.Pending.Samples >= cfg.Health.DegradedThreshold
+}
+
+func (r *statusReport) print(w io.Writer) {
+	line := func(name, text string, args ...any) { fmt.Fprintf(w, "%-13s %s\n", name, fmt.Sprintf(text, args...)) }
+	ago := func(t *time.Time) string {
+		if t == nil {
+			return "never"
+		}
+		return human.Duration(r.Time.Sub(*t)) + " ago"
+	}
+	line("database", "%s", r.Database)
+	line("", "%s, WAL %s, of %s", human.Bytes(r.Sizes.File), human.Bytes(r.Sizes.WAL), human.Bytes(r.Sizes.Budget))
+	for _, d := range r.Daemons {
+		line(d.Name, "%s", d.words(r.Time))
+	}
+	if r.Pending.Samples == 0 {
+		line("pending", "nothing")
+	} else {
+		line("pending", "%d samples, the oldest from %s", r.Pending.Samples, ago(r.Pending.Oldest))
+	}
+	if len(r.OpenChunks) == 0 {
+		line("under way", "nothing")
+	}
+	for i, c := range r.OpenChunks {
+		name := "under way"
+		if i > 0 {
+			name = ""
+		}
+		line(name, "%s: %d chunks with %d samples, %s", c.State, c.Chunks, c.Samples, human.Bytes(c.Bytes))
+	}
+	line("accepted", "%s", ago(r.LastAccepted))
+	line("verified", "%s", ago(r.LastVerified))
+	line("dead letters", "%s", reasons(r.DeadLetters, "none"))
+	fmt.Fprintln(w)
+	r.Ledger.print(w)
+	if len(r.Next) > 0 {
+		fmt.Fprintln(w, "\nnext")
+	}
+	for _, text := range r.Next {
+		fmt.Fprintf(w, "  %s\n", text)
+	}
+}
+
+// words describes a daemon in a line.
+func (d daemonStatus) words(now time.Time) string {
+	text := "does not run"
+	switch {
+	case d.Running && d.Since == nil:
+		text = fmt.Sprintf("starts as process %d", d.PID)
+	case d.Running:
+		text = fmt.Sprintf("runs as process %d, version %s, for %s", d.PID, d.Version, human.Duration(now.Sub(*d.Since)))
+	}
+	switch {
+	case d.Last == nil && d.Running:
+		return text + "; it is the first run"
+	case d.Last == nil:
+		return text + ", and never did"
+	case d.Last.Clean && d.Last.Ended != nil:
+		return text + "; the last run ended in order, " + human.Time(*d.Last.Ended)
+	}
+	return text + "; the last run was killed, it had begun " + human.Time(d.Last.Started)
+}
+
+// reasons writes counts by reason, the largest first.
+func reasons(counts map[string]int64, none string) string {
+	if len(counts) == 0 {
+		return none
+	}
+	var parts []string
+	names := slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
+		return cmp.Or(cmp.Compare(counts[b], counts[a]), strings.Compare(a, b))
+	})
+	for _, reason := range names {
+		parts = append(parts, fmt.Sprintf("%s %d", reason, counts[reason]))
+	}
+	return strings.Join(parts, ", ")
+}
