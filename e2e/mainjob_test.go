@@ -39,9 +39,10 @@ func TestMainJob(t *testing.T) {
 		t.Errorf("%d chunks not verified after shipperd -once", n)
 	}
 	d := r.compare(vm.Client)
-	t.Log(d, "in", r.count("SELECT count(DISTINCT timestamp_ms) FROM metric_rows"), "ticks and",
+	t.Log(&d, "in", r.count("SELECT count(DISTINCT timestamp_ms) FROM metric_rows"), "ticks and",
 		r.count("SELECT count(*) FROM upload_checkpoints"), "chunks")
-	if d.rows < 100 || d.missing+d.doubled+d.wrong+d.extra != 0 {
-		t.Error("file and server differ: ", d)
+	if d.rows < 100 || !d.none() {
+		t.Errorf("file and server differ: %v\n%s", &d, d.few())
 	}
+	r.checkFile()
 }

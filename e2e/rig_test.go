@@ -63,11 +63,16 @@ func (r *rig) start(bin string, args ...string) *testkit.Proc {
 	return testkit.StartProc(r.t, testkit.Command{Path: bin, Args: append([]string{"-config", r.config}, args...)})
 }
 
-// row is one sample of the file.
-type row struct {
+// sample is what the server tells samples apart by.
+type sample struct {
 	series string // as the server should name it
 	ts     int64
-	value  float64
+}
+
+// row is one sample of the file.
+type row struct {
+	sample
+	value float64
 }
 
 // query reads the file as a person would, beside the daemons.
@@ -103,33 +108,61 @@ func (r *rig) count(text string) (n int) {
 // The naming is written here once more, not taken from the code under test.
 func (r *rig) rows() (all []row) {
 	r.t.Helper()
+	names := map[[3]string]string{}
 	r.query("SELECT device_id, name, tags, timestamp_ms, value FROM metric_rows WHERE value_type = 0", func(rows *sql.Rows) error {
-		var device, name, tags string
+		var id [3]string // device, name, tags
 		var s row
-		if err := rows.Scan(&device, &name, &tags, &s.ts, &s.value); err != nil {
+		if err := rows.Scan(&id[0], &id[1], &id[2], &s.ts, &s.value); err != nil {
 			return err
 		}
-		labels := map[string]string{}
-		if err := json.Unmarshal([]byte(tags), &labels); err != nil {
-			return err
-		}
-		for k, v := range labels {
-			if v == "" {
-				delete(labels, k) // an empty label is no label in Prometheus' model
+		if names[id] == "" {
+			name, err := serverName(id[0], id[1], id[2])
+			if err != nil {
+				return err
 			}
+			names[id] = name
 		}
-		labels["__name__"], labels["device_id"] = strings.ReplaceAll(name, ".", "_"), device
-		s.series = testkit.SeriesKey(labels)
+		s.series = names[id]
 		all = append(all, s)
 		return nil
 	})
 	return all
 }
 
-// difference compares the file with everything the server has of the device.
-type difference struct{ rows, missing, doubled, wrong, extra int }
+func serverName(device, name, tags string) (string, error) {
+	labels := map[string]string{}
+	if err := json.Unmarshal([]byte(tags), &labels); err != nil {
+		return "", err
+	}
+	for k, v := range labels {
+		if v == "" {
+			delete(labels, k) // an empty label is no label in Prometheus' model
+		}
+	}
+	labels["__name__"], labels["device_id"] = strings.ReplaceAll(name, ".", "_"), device
+	return testkit.SeriesKey(labels), nil
+}
 
-func (d difference) String() string {
+// difference compares the file with everything the server has of the device.
+type difference struct {
+	rows, missing, doubled, wrong, extra int
+
+	faults []string // each of them, in words
+}
+
+func (d *difference) none() bool { return d.missing+d.doubled+d.wrong+d.extra == 0 }
+
+// few are the first of the faults, for a log.
+func (d *difference) few() string {
+	return strings.Join(d.faults[:min(20, len(d.faults))], "\n")
+}
+
+func (d *difference) fault(count *int, what string, key sample) {
+	*count++
+	d.faults = append(d.faults, fmt.Sprintf("%s at %d: %s", key.series, key.ts, what))
+}
+
+func (d *difference) String() string {
 	return fmt.Sprintf("%d rows in the file: %d missing at the server, %d there more than once, %d with another value; %d at the server are not in the file",
 		d.rows, d.missing, d.doubled, d.wrong, d.extra)
 }
@@ -143,33 +176,32 @@ func (r *rig) compare(vm testkit.Client) difference {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	type at struct {
-		series string
-		ts     int64
-	}
-	have := map[at][]float64{}
+	have := map[sample][]float64{}
 	for _, s := range exported {
+		name := s.Key()
 		for i, ts := range s.Timestamps {
-			key := at{s.Key(), ts}
+			key := sample{name, ts}
 			have[key] = append(have[key], s.Values[i])
 		}
 	}
 	var d difference
 	for _, want := range r.rows() {
 		d.rows++
-		key := at{want.series, want.ts}
-		got := have[key]
+		got := have[want.sample]
 		switch {
 		case len(got) == 0:
-			d.missing++
+			d.fault(&d.missing, "missing", want.sample)
 		case len(got) > 1:
-			d.doubled++
+			d.fault(&d.doubled, fmt.Sprintf("values %v instead of %v", got, want.value), want.sample)
 		case math.Abs(got[0]-want.value) > 1e-11*max(1, math.Abs(want.value)): // the server keeps 12 to 15 digits
-			d.wrong++
+			d.fault(&d.wrong, fmt.Sprintf("value %v instead of %v", got[0], want.value), want.sample)
 		}
-		delete(have, key)
+		delete(have, want.sample)
 	}
-	d.extra = len(have)
+	for key, got := range have {
+		d.fault(&d.extra, fmt.Sprintf("values %v, not in the file", got), key)
+	}
+	slices.Sort(d.faults)
 	return d
 }
 

@@ -81,13 +81,16 @@ func AcceptSome(keep Keep) Step { return Step{Keep: keep} }
 // AcceptLines stores the lines for which refuse returns "" and answers 200 with
 // what became of the others.
 func AcceptLines(refuse func(line string) (reason string)) Step {
-	return Step{Refuse: func(line string, _ Sample) string { return refuse(line) }, Status: http.StatusOK}
+	return Step{Refuse: func(line string, _ Sample) string { return refuse(line) }, Status: http.StatusOK, Header: isJSON}
 }
 
 // AcceptSamples is AcceptLines sample by sample.
 func AcceptSamples(refuse func(s Sample) (reason string)) Step {
-	return Step{Refuse: func(_ string, s Sample) string { return refuse(s) }, Status: http.StatusOK}
+	return Step{Refuse: func(_ string, s Sample) string { return refuse(s) }, Status: http.StatusOK, Header: isJSON}
 }
+
+// isJSON is what a client goes by to look for details in an answer.
+var isJSON = http.Header{"Content-Type": {"application/json"}}
 
 // Answer answers with a status after reading the body.
 func Answer(status int, keep Keep) Step {

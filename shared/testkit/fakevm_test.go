@@ -361,18 +361,14 @@ func TestFakeVM_Dedup(t *testing.T) {
 	if err := vm.Import(timesIn(`{"metric":{"__name__":"a"},"values":[1,2,3,4,5],"timestamps":[@,@1,@1000,@1000,@1001]}`, base)); err != nil {
 		t.Fatal(err)
 	}
-	shown, err := vm.post("/api/v1/export", map[string][]string{"match[]": {"a"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	series, err := parseExport(shown)
+	series, err := vm.Export("a")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got, want := show(base, series), "a{} +0=1 +1000=4 +1001=5\n"; got != want {
 		t.Errorf("an export shows %q, want %q", got, want)
 	}
-	raw, err := vm.Export("a")
+	raw, err := vm.ExportRaw("a")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -21,6 +22,10 @@ type Command struct {
 	Args []string // without the program's name
 	Dir  string   // working directory; "" is the test's own
 	Env  []string // added to the test's own environment
+
+	// Output is a file to which both streams are appended, for a child that lives
+	// many lives or talks much. "" keeps them for Lines, WaitLine and the like.
+	Output string
 }
 
 // Proc is a child process with captured output. It is killed when its test ends,
@@ -35,6 +40,7 @@ type Proc struct {
 	stdout *stream
 	stderr *stream
 	done   chan struct{} // closed when the process has ended and its output is complete
+	told   atomic.Bool   // what it wrote is in a message already
 }
 
 // StartProc starts a child. When the test fails, the end of the child's output
@@ -58,6 +64,14 @@ func startProc(t testing.TB, c Command) (*Proc, error) {
 	p.cmd.Dir = c.Dir
 	p.cmd.Env = append(os.Environ(), c.Env...)
 	p.cmd.Stdout, p.cmd.Stderr = p.stdout, p.stderr
+	if c.Output != "" {
+		file, err := os.OpenFile(c.Output, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
+		if err != nil {
+			return nil, fmt.Errorf("start %q: %w", c.Path, err)
+		}
+		defer file.Close()
+		p.cmd.Stdout, p.cmd.Stderr = file, file
+	}
 	p.cmd.SysProcAttr = childAttr()
 	// A grandchild that keeps the pipe open must not hold up the end of its parent.
 	p.cmd.WaitDelay = 2 * time.Second
@@ -72,7 +86,7 @@ func startProc(t testing.TB, c Command) (*Proc, error) {
 	t.Cleanup(func() {
 		p.Kill()
 		<-p.done
-		if t.Failed() {
+		if t.Failed() && len(p.Lines()) > 0 && !p.told.Load() {
 			t.Logf("the end of what %s (pid %d) wrote:\n%s", p.name, p.PID(), p.tail())
 		}
 	})

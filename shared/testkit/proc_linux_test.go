@@ -44,3 +44,29 @@ func TestProc_Usage(t *testing.T) {
 		t.Errorf("usage of a process that has gone: %+v, want an error", u)
 	}
 }
+
+func TestReadCPUTime(t *testing.T) {
+	t.Parallel()
+	before, err := ReadCPUTime(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var own syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &own); err != nil {
+		t.Fatal(err)
+	}
+	after, err := ReadCPUTime(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The kernel tells getrusage the same sum, give or take what it rounds.
+	used := time.Duration(own.Utime.Nano() + own.Stime.Nano())
+	if before <= 0 || used < before-20*time.Millisecond || used > after+20*time.Millisecond {
+		t.Errorf("CPU time %v before and %v after getrusage said %v", before, after, used)
+	}
+	p := StartProc(t, self(t, "stubborn"))
+	p.Kill()
+	if d, err := ReadCPUTime(p.PID()); err == nil {
+		t.Errorf("CPU time of a process that has gone: %v, want an error", d)
+	}
+}

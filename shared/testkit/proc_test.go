@@ -2,6 +2,7 @@ package testkit
 
 import (
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -41,6 +42,26 @@ func TestProc_Output(t *testing.T) {
 	}
 	if p.CPUTime() <= 0 {
 		t.Errorf("CPU time %v, want more than 0", p.CPUTime())
+	}
+}
+
+func TestProc_OutputToFile(t *testing.T) {
+	t.Parallel()
+	c := self(t, "talk")
+	c.Output = filepath.Join(t.TempDir(), "log")
+	for range 2 {
+		p := StartProc(t, c)
+		p.Wait(10 * time.Second)
+		if got := p.Lines(); len(got) > 0 {
+			t.Errorf("lines %q, want none beside the file", got)
+		}
+	}
+	got, err := os.ReadFile(c.Output)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := strings.Repeat("hello from stdout\nhello from stderr\nno newline", 2); string(got) != want {
+		t.Errorf("file %q, want %q", got, want)
 	}
 }
 

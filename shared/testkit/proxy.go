@@ -172,13 +172,14 @@ func (p *Proxy) pump(l *link, to, from net.Conn, count *int64) {
 			return
 		}
 		if n > 0 {
+			// Counted first, so that whoever has the answer finds it counted.
+			p.mu.Lock()
+			*count += int64(n)
+			p.mu.Unlock()
 			if _, err := to.Write(buf[:n]); err != nil {
 				l.reset()
 				return
 			}
-			p.mu.Lock()
-			*count += int64(n)
-			p.mu.Unlock()
 		}
 		switch {
 		case errors.Is(err, io.EOF):

@@ -69,7 +69,7 @@ func TestVM_Flags(t *testing.T) {
 func TestVM_AnotherServerHasThePort(t *testing.T) {
 	t.Parallel()
 	vm := StartVM(t, VMConfig{})
-	other := &VM{t: t, cfg: VMConfig{Dir: t.TempDir()}, addr: vm.addr, Client: vm.Client}
+	other := &server{Client: vm.Client, t: t, program: vm.program, addr: vm.addr, mark: "its own", args: []string{"-storageDataPath=" + t.TempDir()}}
 	if err := other.launch(); err == nil {
 		t.Error("a server on a taken port counts as started")
 	}

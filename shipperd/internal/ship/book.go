@@ -23,8 +23,8 @@ type parcel struct {
 	// What speaks against it, see suspect.go.
 	refused bool      // the last answer spoke against the body itself
 	accused time.Time // when it, or the chunk it was a part of, was refused first
-	strikes int       // times that a single row was refused
-	struck  time.Time // the last of them
+	struck  time.Time // when it was refused last
+	strikes int       // times that a single row was refused by a server that was well
 	breaks  int       // requests with it that broke off, in a row
 	owing   int       // times it was found missing after a 2xx, whatever the reason
 }

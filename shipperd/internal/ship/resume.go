@@ -30,7 +30,9 @@ func (s *Shipper) load(ctx context.Context) error {
 		p.due = now
 		switch c.State {
 		case store.Requeued:
-			p.refused = c.HTTPStatus != 0 // see store.Requeued
+			if p.refused = c.HTTPStatus != 0; p.refused { // see store.Requeued
+				p.accused = now
+			}
 		case store.Accepted:
 			p.pack()
 			fallthrough

@@ -48,6 +48,7 @@ type rig struct {
 	samples []sample
 	stop    func()
 	done    chan error
+	dead    atomic.Bool // a crash point ended a loop
 	beats   atomic.Int64
 	log     safeBuffer
 	all     []Counts // of Shippers that are gone
@@ -63,12 +64,11 @@ type sample struct {
 
 // allowance is what a test's circumstances excuse.
 type allowance struct {
-	doubles bool                 // at-least-once delivery
-	moved   bool                 // clamped timestamps
-	lost    func(s sample) bool  // at the server: thinned, say
-	dropped bool                 // by the size budget
-	letters func(s sample) bool  // may be a dead letter
-	stolen  map[store.Key]string // reserved for rows that a test removes itself
+	doubles bool                // at-least-once delivery
+	moved   bool                // clamped timestamps
+	lost    func(s sample) bool // at the server: thinned, say
+	dropped bool                // by the size budget
+	letters func(s sample) bool // may be a dead letter
 }
 
 // newRig is a device with n series, of two ticks' distance from nothing: no row yet.
@@ -167,6 +167,7 @@ func (r *rig) run() {
 			switch v := recover().(type) {
 			case nil:
 			case killed:
+				r.dead.Store(true)
 				done <- fmt.Errorf("killed at %q", v.point)
 			default:
 				panic(v)

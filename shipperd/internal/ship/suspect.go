@@ -17,20 +17,21 @@ import (
 // against its content, or when connections keep breaking with it. It is halved
 // until the sample is alone that the server minds. But a proxy in front may
 // answer 400 to everything, and then nothing is wrong with any sample. So a
-// sample is condemned only on evidence that the server is well: something else
-// was accepted since the first refusal, and the sample was refused alone, twice,
-// a while apart. While everything is refused, hardly anything is halved either.
+// sample is condemned only if it was refused alone, several times, a while apart,
+// by a server that is well: it has accepted something else since it first refused
+// this. While everything is refused, hardly anything is halved either.
 
 const (
-	// sickAfter is how many refusals in a row, nothing accepted between, speak
-	// against the server rather than the samples. A chunk with one bad sample gets
-	// two: its own and that of the half with the sample.
+	// sickAfter is how many refusals without evidence speak against the server
+	// rather than the samples. A chunk with one bad sample gets two: its own and
+	// that of the half with the sample.
 	sickAfter = 5
 	// sickest bounds the pause between two probes of a server that refuses
 	// everything.
 	sickest = 10 * time.Minute
-	// strikesNeeded is how often a single sample must be refused.
-	strikesNeeded = 2
+	// strikesNeeded is how often a single sample must be refused by a server that is
+	// well.
+	strikesNeeded = 3
 	// breaksNeeded is how many broken connections in a row make a chunk suspect.
 	breaksNeeded = 3
 )
@@ -51,12 +52,15 @@ func (s *Shipper) refused(p *parcel, fault *victoria.Error, log *slog.Logger) (o
 		log.Warn("server takes no request of this size; smaller ones follow", logx.Err(fault), "rows_at_most", s.size.limit)
 		return true
 	}
-	s.sending.refusals++
 	if p.accused.IsZero() {
 		p.accused = now
 	}
-	if p.n == 1 {
-		p.strikes, p.struck = p.strikes+1, now
+	p.struck = now
+	switch evidence := s.sending.lastAccepted.After(p.accused); {
+	case !evidence:
+		s.sending.refusals++
+	case p.n == 1 && s.sending.refusals == 0:
+		p.strikes++
 	}
 	if !s.sending.sick() {
 		log.Warn("server refused a chunk; it is halved to find the sample that it minds", logx.Err(fault), logx.KeyCount, p.n)
@@ -153,12 +157,12 @@ func (s *Shipper) resendWhole(ctx context.Context, p *parcel) (ok bool, err erro
 
 // tryAlone decides about a single sample that the server refused.
 func (s *Shipper) tryAlone(ctx context.Context, p *parcel) (ok bool, err error) {
-	if next := p.struck.Add(s.patience()); p.strikes > 0 && time.Now().Before(next) {
+	if p.strikes >= strikesNeeded {
+		return true, s.giveUp(ctx, p, "rejected", verdict(p))
+	}
+	if next := p.struck.Add(s.patience()); time.Now().Before(next) {
 		p.due = next
 		return true, nil
-	}
-	if p.strikes >= strikesNeeded && s.sending.lastAccepted.After(p.accused) {
-		return true, s.giveUp(ctx, p, "rejected", verdict(p))
 	}
 	return s.resendWhole(ctx, p)
 }

@@ -20,9 +20,9 @@ const stopGrace = 3 * time.Second
 // sending is what is known of the server as a taker of requests.
 type sending struct {
 	failures     int       // cycles that ended with a failure, in a row
-	refusals     int       // answers against a body in a row, see suspect.go
-	probes       int       // cycles while it refused everything
 	lastAccepted time.Time // when it last answered 2xx
+	refusals     int       // answers against bodies since then, see suspect.go
+	probes       int       // cycles while it refused everything
 	lastAway     time.Time // when it last did not answer, or failed
 	log          *logx.Throttle
 }
@@ -130,11 +130,23 @@ func (s *Shipper) away(err error) {
 	s.stalled(s.Log, err)
 }
 
-// stalled notes a cycle that ends because the server takes nothing.
+// stalled notes a cycle that ends because the server takes nothing. The next ones
+// come less often: each of them costs a synced transaction.
 func (s *Shipper) stalled(log *slog.Logger, err error) {
 	s.sending.failures++
+	s.pause(jitter(s.slower(), s.cfg.Retry.JitterPercent, s.Rand))
 	s.fault(err)
 	s.sending.log.Fail(log, slog.LevelWarn, "upload failed, samples stay in the database", err)
+}
+
+// slower is the time to the next cycle after some failed ones: up to four
+// intervals, but not above two minutes for that.
+func (s *Shipper) slower() time.Duration {
+	if s.drain != nil {
+		return 2 * time.Second
+	}
+	interval := s.cfg.UploadInterval
+	return min(interval*time.Duration(min(s.sending.failures, 4)), max(interval, 2*time.Minute))
 }
 
 func (s *Shipper) pause(d time.Duration) { s.notBefore = later(s.notBefore, time.Now().Add(d)) }
@@ -144,7 +156,7 @@ func (s *Shipper) pause(d time.Duration) { s.notBefore = later(s.notBefore, time
 func (s *Shipper) patience() time.Duration {
 	d := time.Minute
 	if s.drain != nil {
-		d = 2 * time.Second
+		d = 5 * time.Second
 	}
 	return jitter(d, s.cfg.Retry.JitterPercent, s.Rand)
 }
