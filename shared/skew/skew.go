@@ -104,8 +104,10 @@ func (c *Checker) note(m Measurement) {
 	c.mu.Lock()
 	c.last, c.known = m, true
 	c.mu.Unlock()
-	args := []any{"skew_ms", m.Skew.Milliseconds(), "uncertainty_ms", m.Uncertainty.Milliseconds(), "cached", m.Cached,
-		"clock_skew_url", c.cfg.URL, "ingest_url", c.cfg.IngestURL}
+	args := []any{
+		"skew_ms", m.Skew.Milliseconds(), "uncertainty_ms", m.Uncertainty.Milliseconds(), "cached", m.Cached,
+		"clock_skew_url", c.cfg.URL, "ingest_url", c.cfg.IngestURL,
+	}
 	if m.Skew.Abs() > c.cfg.Warn {
 		c.deps.Log.Warn("clock is off: samples get wrong times; set it, or let NTP set it", args...)
 		return

@@ -87,7 +87,8 @@ func (s *Stats) verify(n int, at time.Time) {
 }
 
 func (s *Stats) reject(reason string, n int) { s.do(func(c *Counts) { addTo(&c.Rejected, reason, n) }) }
-func (s *Stats) drop(reason string, n int)   { s.do(func(c *Counts) { addTo(&c.Dropped, reason, n) }) }
+
+func (s *Stats) drop(reason string, n int) { s.do(func(c *Counts) { addTo(&c.Dropped, reason, n) }) }
 
 func addTo(m *map[string]int64, key string, n int) {
 	if *m == nil {
