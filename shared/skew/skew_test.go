@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -30,9 +31,7 @@ func (a *answer) RoundTrip(req *http.Request) (*http.Response, error) {
 	a.asked.Add(1)
 	time.Sleep(a.trip / 2)
 	h := http.Header{"Date": {time.Now().Add(-a.skew).UTC().Format(http.TimeFormat)}}
-	for k, v := range a.header {
-		h[k] = v
-	}
+	maps.Copy(h, a.header)
 	time.Sleep(a.trip - a.trip/2)
 	if a.err != nil || a.away.Load() {
 		return nil, errors.Join(a.err, errAway)
