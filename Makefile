@@ -46,7 +46,7 @@ test-deps: ## Install the programs that the tests start (Debian packages)
 	@scripts/test-deps.sh
 
 race: test-deps ## Run the tests under the race detector (needs a C compiler)
-	CGO_ENABLED=1 $(GO) test -race $(RACE_PKGS)
+	CGO_ENABLED=1 $(GO) test -race -timeout 30m $(RACE_PKGS)
 
 lint: ## Check format, vet, modern Go, staticcheck and the module files
 	@bad=$$($(TOOL) gofumpt -l .); if [ -n "$$bad" ]; then \
