@@ -89,6 +89,22 @@ func TestLife_StopLeavesNoWAL(t *testing.T) {
 	r.stopDaemon(shipperd)
 }
 
+// TestLife_StopWhileStarting: whenever the stop comes, it is no failure. Before
+// the daemon hears signals at all, the kernel ends it (-1).
+func TestLife_StopWhileStarting(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, "http://127.0.0.1:1/api/v1/import", nil)
+	for name, bin := range daemons(r) {
+		for delay := range 20 {
+			p := r.start(bin)
+			time.Sleep(time.Duration(delay) * time.Millisecond)
+			if code := p.Stop(10 * time.Second); code != 0 && code != -1 {
+				t.Errorf("%s, stopped %d ms after its start: exit code %d; its log:\n%s", name, delay, code, tail(p.Stderr()))
+			}
+		}
+	}
+}
+
 func TestLife_SecondSignalKills(t *testing.T) {
 	t.Parallel()
 	// A server that takes the connection and never answers: draining lasts.

@@ -130,8 +130,18 @@ func (p Program) work(env Env, command *Command) (err error) {
 		if command != nil {
 			return command.Run(ctx, env)
 		}
-		return p.Serve(ctx, env)
+		return p.stopped(ctx, env, p.Serve(ctx, env))
 	})
+}
+
+// stopped makes nothing of the error of a daemon that was told to stop while it
+// was still starting: that is a stop like any other.
+func (p Program) stopped(ctx context.Context, env Env, err error) error {
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		env.Log.Info(p.Name+" stopped while it was starting", logx.Err(err))
+		return nil
+	}
+	return err
 }
 
 func (p Program) exitCode(env Env, err error) int {

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -75,6 +77,30 @@ func TestMain_ExitCodes(t *testing.T) {
 		}
 		if c.stderr == "" && c.code != ExitFailure && strings.Contains(got.stderr, "ERROR") {
 			t.Errorf("%s: unexpected error in the log: %s", c.what, got.stderr)
+		}
+	}
+}
+
+func TestStopped(t *testing.T) {
+	t.Parallel()
+	told, cancel := context.WithCancel(t.Context())
+	cancel()
+	fire := errors.New("disk on fire")
+	starting := fmt.Errorf("open store: %w", context.Canceled)
+	for _, c := range []struct {
+		what      string
+		ctx       context.Context
+		err, want error
+	}{
+		{"served to the end", told, nil, nil},
+		{"told to stop while starting", told, starting, nil},
+		{"told to stop, and failed", told, fire, fire},
+		{"failed", t.Context(), fire, fire},
+		{"cancelled by nobody", t.Context(), starting, starting},
+	} {
+		env := Env{Log: slog.New(slog.DiscardHandler)}
+		if got := failing(nil).stopped(c.ctx, env, c.err); !errors.Is(got, c.want) || (got == nil) != (c.want == nil) {
+			t.Errorf("%s: got %v, want %v", c.what, got, c.want)
 		}
 	}
 }
