@@ -133,14 +133,19 @@ func insertFor(path, arg string) error {
 	return nil
 }
 
-// checkpointAll wants a checkpoint to reset the WAL: a reader whose transactions
-// are short cannot keep it from that.
+// checkpointAll wants checkpoints to reset the WAL: a reader whose transactions
+// are short cannot keep them from that. One alone may find somebody in the way at
+// each of its tries, on a busy machine; the daemon comes back, and so does this.
 func checkpointAll(in *Inserter) error {
-	r, err := in.Checkpoint(background)
-	if err == nil && !r.Complete {
-		err = fmt.Errorf("checkpoint %+v is incomplete", r)
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		r, err := in.Checkpoint(background)
+		if err != nil || r.Complete {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("checkpoint %+v is incomplete", r)
+		}
 	}
-	return err
 }
 
 // crashTick is how many samples a tick of the crash test has: two statements of
