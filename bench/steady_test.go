@@ -70,7 +70,7 @@ func benchSteady(b *testing.B) {
 	rows := float64(ticks * len(brd.series))
 	agentCPU := cpuTime(b, agent.PID()) - agentBefore
 	db := d.reader()
-	testkit.Eventually(b, 5*time.Minute, "everything to be proven", func() bool {
+	testkit.Eventually(b, 12*time.Minute, "everything to be proven", func() bool {
 		return count(b, db, "SELECT count(*) FROM metrics WHERE uploaded = 0") == 0 &&
 			count(b, db, "SELECT count(*) FROM upload_checkpoints WHERE state <> 'verified'") == 0
 	})

@@ -75,6 +75,7 @@ func serve(ctx context.Context, env daemon.Env) (err error) {
 	var g run.Group
 	g.Add("health", server.Run)
 	g.Add("wal", keeper.Run)
+	g.Add("budget", newBudget(env.Config.Storage, inserter, numbers.dropped.Add, env.Log).run)
 	g.Add("watchdog", func(ctx context.Context) error { return sdnotify.Watchdog(ctx, progress.Alive) })
 	g.Add("collect", func(ctx context.Context) error { return scheduler.Run(ctx, rec.record) })
 	env.Log.Info("collectord started", "version", buildinfo.Version, "session_id", inserter.Session().UUID,

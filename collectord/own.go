@@ -15,6 +15,7 @@ type own struct {
 
 	collected, missed, reclaimed            *metrics.Total
 	source, duplicate, invalid, storageLost *metrics.Total
+	dropped                                 *metrics.Total
 	duration                                *metrics.Distribution
 	lastCheckpoint                          atomic.Int64 // milliseconds; -1 = none yet
 }
@@ -30,6 +31,7 @@ func newOwn(path string) *own {
 	o.duplicate = o.set.Counter(&metrics.CollectFailed, "duplicate")
 	o.invalid = o.set.Counter(&metrics.CollectFailed, "invalid")
 	o.storageLost = o.set.Counter(&metrics.CollectFailed, "storage")
+	o.dropped = o.set.Counter(&metrics.Dropped, "unattended")
 	o.duration = o.set.Histogram(&metrics.CollectionDuration, durationBounds...)
 	o.missed = o.set.Counter(&metrics.TicksMissed)
 	o.set.Func(&metrics.DatabaseSize, func(emit func(float64, ...string)) { emit(float64(store.FileSize(path))) })

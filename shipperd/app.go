@@ -10,6 +10,7 @@ import (
 	"belabox-metrics/shared/config"
 	"belabox-metrics/shared/daemon"
 	"belabox-metrics/shared/health"
+	"belabox-metrics/shared/lock"
 	"belabox-metrics/shared/logx"
 	"belabox-metrics/shared/run"
 	"belabox-metrics/shared/sdnotify"
@@ -66,6 +67,11 @@ func serve(ctx context.Context, env daemon.Env) (err error) {
 			env.Log.Warn("remote.enabled is false: nothing is shipped, samples stay in the database")
 			return idle(ctx, progress)
 		}
+		held, err := takeBudget(ctx, env)
+		if err != nil {
+			return err
+		}
+		defer held.Release() //nolint:errcheck // the process ends; so does the lock
 		shipper, wire, err := newShipper(env, outbox, progress.Beat, numbers.took)
 		if err != nil {
 			return err
@@ -98,6 +104,11 @@ func once(ctx context.Context, env daemon.Env) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeOutbox(ctx, outbox)) }()
+	held, err := takeBudget(ctx, env)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, held.Release()) }()
 	shipper, _, err := newShipper(env, outbox, nil, nil)
 	if err != nil {
 		return err
@@ -105,6 +116,17 @@ func once(ctx context.Context, env daemon.Env) (err error) {
 	progress := newProgressLine(env.Stderr)
 	defer progress.end()
 	return shipper.Drain(ctx, progress.show)
+}
+
+// budgetWait is how long collectord may take to drop rows.
+const budgetWait = 30 * time.Second
+
+// takeBudget takes from collectord the care for storage.max_size_mb: while we
+// ship, nobody else may delete rows.
+func takeBudget(ctx context.Context, env daemon.Env) (*lock.Lock, error) {
+	ctx, cancel := context.WithTimeout(ctx, budgetWait)
+	defer cancel()
+	return lock.AcquireWait(ctx, env.Config.Storage.Path+".budget.lock")
 }
 
 func openOutbox(ctx context.Context, env daemon.Env) (*store.Outbox, error) {
@@ -147,7 +169,7 @@ func newShipper(env daemon.Env, outbox *store.Outbox, beat func(), took func(tim
 		BatchSize:             c.BatchSize,
 		CatchUpBytesPerSecond: c.CatchUpBytesPerSecond,
 		Retention:             storage.Retention,
-		MaxDataBytes:          (storage.MaxSizeMB - storage.WALCheckpointSizeMB) << 20, // the budget covers the WAL
+		MaxDataBytes:          storage.MaxDataBytes(),
 		MaxPast:               c.MaxPast,
 		MaxFuture:             c.MaxFuture,
 		Retry: ship.RetryConfig{

@@ -121,6 +121,10 @@ type StorageConfig struct {
 	Durability time.Duration `yaml:"durability"`
 }
 
+// MaxDataBytes is what the rows may take in the database file: the budget less the
+// WAL.
+func (c StorageConfig) MaxDataBytes() int64 { return (c.MaxSizeMB - c.WALCheckpointSizeMB) << 20 }
+
 // RemoteConfig says where and how shipperd delivers.
 type RemoteConfig struct {
 	// Enabled false keeps everything in the database. Default true.

@@ -89,7 +89,7 @@ var (
 	}
 	Dropped = Metric{
 		Name: "storage.metrics_dropped_total", Kind: Counter, Labels: []string{"reason"},
-		Help: "Samples that were given up before they were delivered, to keep the file within storage.max_size_mb (size).",
+		Help: "Samples that were given up before they were delivered, to keep the file within storage.max_size_mb: by shipperd (size), or by collectord while no shipperd ran (unattended).",
 	}
 	Skew = Metric{
 		Name: "time.skew_ms", Kind: Gauge, Unit: "milliseconds",
@@ -101,7 +101,7 @@ var (
 var (
 	Collectord = []*Metric{
 		&Collected, &CollectFailed, &CollectionDuration, &TicksMissed,
-		&DatabaseSize, &WALSize, &CheckpointDuration, &WALReclaimed, &BytesWritten,
+		&Dropped, &DatabaseSize, &WALSize, &CheckpointDuration, &WALReclaimed, &BytesWritten,
 	}
 	Shipperd = []*Metric{
 		&Uploaded, &UploadFailures, &UploadDuration, &PartialSuccess, &BytesSent, &BytesReceived,

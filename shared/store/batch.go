@@ -112,6 +112,28 @@ func (ob *Outbox) UploadedByDevice(ctx context.Context, fromMS, toMS int64) (map
 	return counts, nil
 }
 
+// UploadedKeys returns the keys of the numbers of the span, both ends inclusive, in
+// milliseconds, that have uploaded = 1, in ascending order.
+func (ob *Outbox) UploadedKeys(ctx context.Context, fromMS, toMS int64) (keys KeySet, err error) {
+	rows, err := ob.db.QueryContext(ctx, "SELECT dedup_key FROM metrics WHERE dedup_key BETWEEN ? AND ? AND uploaded = 1 AND value IS NOT NULL ORDER BY dedup_key",
+		int64(PackKey(fromMS, 0)), int64(PackKey(toMS, MaxSeries)))
+	if err != nil {
+		return nil, fmt.Errorf("list uploaded rows: %w", classify(err))
+	}
+	defer rows.Close() //nolint:errcheck // rows.Err below has it
+	for rows.Next() {
+		var k int64
+		if err := rows.Scan(&k); err != nil {
+			return nil, fmt.Errorf("list uploaded rows: %w", classify(err))
+		}
+		keys = append(keys, Key(k))
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("list uploaded rows: %w", classify(err))
+	}
+	return keys, nil
+}
+
 // devices returns the devices of all series in the file.
 func (ob *Outbox) devices(ctx context.Context) ([]string, error) {
 	ob.mu.Lock()

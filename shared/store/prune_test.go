@@ -126,6 +126,13 @@ func TestUploadedByDevice(t *testing.T) {
 	f(time.Second, 2*time.Second, map[string]int64{"device": 15})
 	d.deliverAll(PackKey(tick0.Add(2*time.Second).UnixMilli(), other.id))
 	f(time.Second, 2*time.Second, map[string]int64{"device": 15, "other": 1})
+
+	for from, want := range map[time.Duration]int{0: 21, time.Second: 16, time.Second + 1e6: 6, time.Hour: 0} {
+		keys, err := d.ob.UploadedKeys(t.Context(), tick0.Add(from).UnixMilli(), tick0.Add(time.Hour).UnixMilli())
+		if err != nil || len(keys) != want || !slices.IsSorted(keys) {
+			t.Errorf("uploaded keys from %v: %d, %v, want %d", from, len(keys), err, want)
+		}
+	}
 }
 
 // TestLastKey is about rows that come in any order.

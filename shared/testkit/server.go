@@ -155,7 +155,7 @@ func (s *server) launch() error {
 	})
 	select {
 	case <-p.Done():
-		p.told.Store(true)
+		p.told.Store(true) // in the error
 		return fmt.Errorf("start %s: %w: exit code %d: %s", s.program, errServerEnded, p.ExitCode(), p.tail())
 	default:
 	}

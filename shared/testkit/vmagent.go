@@ -33,6 +33,10 @@ func StartVMAgent(t testing.TB, cfg VMAgentConfig) *VMAgent {
 // Dir returns where the queue is.
 func (a *VMAgent) Dir() string { return a.dir }
 
+// Start brings a vmagent that was stopped or killed back, once: one that finds its
+// port taken ends, and has lost its queue.
+func (a *VMAgent) Start() error { return a.launch() }
+
 // Queued returns how much it has taken and not delivered: the bytes of the blocks
 // in its queue, and the number of blocks in memory or under way. What came in
 // within the last flush interval (1 s) is not in a block yet and not counted.

@@ -86,7 +86,7 @@ func (d *doctor) files(context.Context) Check {
 	}
 	uid, gid := owner(info)
 	var foreign []string
-	for _, suffix := range []string{"-wal", "-shm", ".collectord.lock", ".shipperd.lock", ".migrate.lock", ".checkpoint.lock"} {
+	for _, suffix := range []string{"-wal", "-shm", ".collectord.lock", ".shipperd.lock", ".migrate.lock", ".checkpoint.lock", ".budget.lock"} {
 		beside, err := os.Stat(path + suffix)
 		if err != nil {
 			continue

@@ -27,6 +27,8 @@ type parcel struct {
 	strikes int       // times that a single row was refused by a server that was well
 	breaks  int       // requests with it that broke off, in a row
 	owing   int       // times it was found missing after a 2xx, whatever the reason
+
+	undecided bool // it may have been thinned out, see thin.go
 }
 
 func newParcel(c *store.Chunk) *parcel {

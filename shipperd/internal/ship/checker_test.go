@@ -15,12 +15,15 @@ func (r *rig) check() {
 	ctx := context.Background()
 	f := r.readFile(ctx)
 	copies := r.copies()
-	dropped := 0
+	dropped, faults := 0, 0
 	for i, s := range r.samples {
 		n := copies[i]
 		pending, letter := f.pending[s.key], f.letters[i]
 		at := func(format string, args ...any) {
 			r.t.Helper()
+			if faults++; faults > 5 {
+				return // a few show as much as all
+			}
 			r.t.Errorf("sample %d (%s at %d): "+format, append([]any{i + 1, s.series, s.key.TimestampMS()}, args...)...)
 		}
 		switch {

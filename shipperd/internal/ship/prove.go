@@ -148,7 +148,7 @@ func (s *Shipper) requeue(ctx context.Context, p *parcel, missing store.KeySet) 
 	accepted, found := p.State == store.Accepted, p.n-len(missing)
 	if accepted {
 		p.owing++
-		if !s.mayHaveForgotten(p) {
+		if !s.mayHaveForgotten(p) && !p.undecided {
 			p.Resends++ // answered 2xx by a server that was well, and thrown away
 		}
 	}

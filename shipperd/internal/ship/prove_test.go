@@ -420,14 +420,14 @@ func TestThinning(t *testing.T) {
 				r.allow.lost = func(s sample) bool { return !kept(s.key.TimestampMS()) }
 				r.allow.doubles = true // the kept one of a chunk that was sent again
 				r.run()
-				r.live(40*time.Minute, time.Second)
+				r.live(max(40*time.Minute, 24*keep), time.Second)
 				r.deliver(time.Hour)
 				r.letters(0, "", "")
 				c := r.counts()
 				if c.Thinned == 0 || c.Requeued > c.Thinned/2 {
 					t.Errorf("%d requeued, %d thinned", c.Requeued, c.Thinned)
 				}
-				r.has("the server keeps one sample of several")
+				r.has(fmt.Sprintf("interval_seconds=%v\n", keep.Seconds()))
 				if !r.shipper.Stats.Snapshot().Thinning {
 					t.Error("nobody is told")
 				}
@@ -459,7 +459,32 @@ func TestThinning_Crash(t *testing.T) {
 	})
 }
 
-// TestDedup_Exact: a server that drops exact repetitions shows the rest in a raw
+// TestThinning_Lossy: a server that never stores one tick, between others that it
+// stores, does not thin. Nothing is lost without a word.
+func TestThinning_Lossy(t *testing.T) {
+	t.Parallel()
+	for _, step := range []time.Duration{10 * time.Second, time.Minute, 4 * time.Minute} {
+		t.Run(fmt.Sprint(step), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, 4)
+				r.run()
+				r.live(time.Hour, step)
+				lost := r.now().Add(step).UnixMilli()
+				r.vm.Otherwise(testkit.AcceptSome(func(_ int, s testkit.Sample) bool { return s.Timestamp != lost }))
+				r.allow.letters = func(s sample) bool { return s.key.TimestampMS() == lost }
+				r.live(6*time.Hour, step)
+				r.deliver(time.Hour)
+				r.letters(4, "not_stored", "")
+				if c := r.counts(); c.Thinned != 0 {
+					t.Errorf("%d thinned", c.Thinned)
+				}
+			})
+		})
+	}
+}
+
+// TestDedup_Raw: a server that drops exact repetitions shows the rest in a raw
 // export, so nothing is missing.
 func TestDedup_Raw(t *testing.T) {
 	t.Parallel()

@@ -28,7 +28,8 @@ type reading struct {
 	told        bool // and the log knows
 
 	uncountable time.Time // it does not count; until then
-	thinning    time.Time // it thins the data, see thin.go; until then
+	thinning    time.Time // it thins the data, see thin.go; until then; zero = it does not
+	interval    int64     // by keeping one sample of so many milliseconds
 	blurred     interval  // where the server may have samples that the file has elsewhere, or once
 	partly      *wanted   // a list of which a part was read
 	log         *logx.Throttle

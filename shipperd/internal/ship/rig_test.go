@@ -108,7 +108,7 @@ func newRig(t testing.TB, n int, change ...func(*rig)) *rig {
 			t.Error(err)
 		}
 		if t.Failed() {
-			t.Logf("the end of the log:\n%s", r.log.tail(60))
+			t.Logf("the end of the log:\n%s", r.log.tail(400))
 		}
 	})
 	r.wire()

@@ -63,8 +63,14 @@ func (s *Shipper) sendPending(ctx context.Context) (more, ok bool, err error) {
 	build := s.Builder.Build
 	if more = len(rows) > limit; more {
 		build = s.Builder.BuildCatchUp
-		if rows, err = s.pending(ctx, s.size.of(s.cfg.CatchUpRows)); err != nil {
-			return false, false, err
+		rows = rows[:limit]
+		// After a failure one batch shows first whether the server is back: what
+		// is recorded for it costs a synced write, and its rows are out of the
+		// budget's reach.
+		if s.sending.failures == 0 {
+			if rows, err = s.pending(ctx, s.size.of(s.cfg.CatchUpRows)); err != nil {
+				return false, false, err
+			}
 		}
 	}
 	created, ok := s.created(ctx, rows[0].Key, rows[len(rows)-1].Key)

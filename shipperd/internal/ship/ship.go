@@ -62,6 +62,7 @@ type VerifyConfig struct {
 // Server is the edge to VictoriaMetrics; *victoria.Client is the real one.
 type Server interface {
 	Import(ctx context.Context, body []byte, id string) (victoria.Reply, error)
+	Export(ctx context.Context, sel victoria.Selector, startMS, endMS int64, each func(labels []store.Tag, timestamps []int64) error) error
 	ExportRaw(ctx context.Context, sel victoria.Selector, startMS, endMS int64, each func(labels []store.Tag, timestamps []int64) error) error
 	Count(ctx context.Context, sel victoria.Selector, fromMS, toMS int64) (int64, error)
 	ServerNow(maxAge time.Duration) (time.Time, bool)
@@ -185,6 +186,9 @@ func (s *Shipper) cycle(ctx context.Context) (more bool, err error) {
 // nextWake is when something can be done again: take pending rows, settle or
 // send again a parked chunk, prune.
 func (s *Shipper) nextWake() time.Time {
+	if !s.loaded {
+		return s.nextBatch // the database is in trouble
+	}
 	next := later(s.nextBatch, s.notBefore)
 	ask := s.reading.notBefore
 	if !s.proving() {

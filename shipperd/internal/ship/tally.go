@@ -56,7 +56,7 @@ const uncountableFor = time.Hour
 // been sent under another timestamp, there or from there, or perhaps twice.
 func (s *Shipper) countable(group []*parcel, fromMS, toMS int64) bool {
 	now := time.Now()
-	if now.Before(s.reading.uncountable) || now.Before(s.reading.thinning) || s.reading.blurred.overlaps(fromMS, toMS) {
+	if now.Before(s.reading.uncountable) || !s.reading.thinning.IsZero() || s.reading.blurred.overlaps(fromMS, toMS) {
 		return false
 	}
 	if len(group) == 1 && group[0].ambiguous() && group[0].n <= askAtOnce {

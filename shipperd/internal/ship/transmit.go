@@ -59,7 +59,11 @@ func (s *Shipper) transmit(ctx context.Context, p *parcel, body *chunk.Body) (ok
 			return s.failed(p, fault, log), nil
 		}
 		s.Stats.retry()
-		log.Info("upload is tried again", logx.KeyBackoffMS, wait.Milliseconds(), logx.Err(failure))
+		level := slog.LevelInfo
+		if s.sending.failures > 0 {
+			level = slog.LevelDebug // the outage has its line a minute
+		}
+		log.Log(ctx, level, "upload is tried again", logx.KeyBackoffMS, wait.Milliseconds(), logx.Err(failure))
 		if !s.wait(ctx, time.Now().Add(wait)) {
 			return false, nil
 		}

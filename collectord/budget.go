@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"belabox-metrics/shared/config"
+	"belabox-metrics/shared/lock"
+	"belabox-metrics/shared/logx"
+	"belabox-metrics/shared/store"
+)
+
+// budgetEvery is how often the size of the data is looked at.
+const budgetEvery = time.Minute
+
+// budget keeps the data within storage.max_size_mb while nobody ships: a device
+// whose shipperd is stopped, or switched off, must not fill its card. While
+// shipperd ships it holds the budget lock and does it itself.
+type budget struct {
+	path     string
+	maxBytes int64
+	enforce  func(ctx context.Context, maxBytes int64) (store.Freed, error)
+	dropped  func(float64)
+	log      *slog.Logger
+	trouble  *logx.Throttle
+}
+
+func newBudget(c config.StorageConfig, inserter *store.Inserter, dropped func(float64), log *slog.Logger) *budget {
+	return &budget{
+		path: c.Path, maxBytes: c.MaxDataBytes(), enforce: inserter.EnforceBudget, dropped: dropped,
+		log: log, trouble: logx.NewThrottle(time.Hour, time.Now),
+	}
+}
+
+// run looks after it until ctx ends.
+func (b *budget) run(ctx context.Context) error {
+	tick := time.NewTicker(budgetEvery)
+	defer tick.Stop()
+	for {
+		b.once(ctx)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+func (b *budget) once(ctx context.Context) {
+	held, err := lock.Acquire(b.path + ".budget.lock")
+	if errors.Is(err, lock.ErrHeld) {
+		return // shipperd does it
+	}
+	if err != nil {
+		b.trouble.Fail(b.log, slog.LevelError, "budget lock cannot be taken", err)
+		return
+	}
+	defer held.Release() //nolint:errcheck // the next look takes it again, and tells
+	freed, err := b.enforce(ctx, b.maxBytes)
+	if freed.Pending > 0 {
+		b.dropped(float64(freed.Pending))
+		b.log.Warn("the database is full and shipperd does not run: the oldest samples were dropped undelivered; start shipperd or raise storage.max_size_mb",
+			"dropped", freed.Pending)
+	}
+	if freed.DeadLetters > 0 {
+		b.log.Warn("the database is full: dead letters were deleted", "deleted", freed.DeadLetters)
+	}
+	switch {
+	case err == nil:
+		b.trouble.Recover(b.log, "the database is kept within its budget again")
+	case ctx.Err() == nil:
+		b.trouble.Fail(b.log, slog.LevelWarn, "the database could not be kept within its budget", err)
+	}
+}

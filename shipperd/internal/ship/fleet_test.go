@@ -1,0 +1,75 @@
+package ship
+
+import (
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"belabox-metrics/shared/testkit"
+)
+
+// TestFleet_FirstPhase: devices that start together do not upload together.
+func TestFleet_FirstPhase(t *testing.T) {
+	t.Parallel()
+	var first []time.Duration
+	for seed := range uint64(60) {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, 1, func(r *rig) { r.rand = rand.New(rand.NewPCG(seed, 7)) })
+			r.tick(r.now())
+			start := time.Now()
+			r.run()
+			r.sleep(31 * time.Second)
+			first = append(first, r.vm.Imports()[0].Time.Sub(start))
+		})
+	}
+	slices.Sort(first)
+	for i, d := range first {
+		if even := 30 * time.Second * time.Duration(i) / 60; d < even-7*time.Second || d > even+7*time.Second {
+			t.Errorf("upload %d of 60 comes after %v, evenly spread it would be %v", i+1, d, even)
+		}
+	}
+}
+
+// TestFleet_Jitter: later uploads keep to the interval, ± the jitter.
+func TestFleet_Jitter(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 1)
+		r.run()
+		r.pass(2*time.Hour, time.Second)
+		imports := r.vm.Imports()
+		var gaps []time.Duration
+		for i := range imports[1:] {
+			gaps = append(gaps, imports[i+1].Time.Sub(imports[i].Time))
+		}
+		slices.Sort(gaps)
+		least, middle, most := gaps[0], gaps[len(gaps)/2], gaps[len(gaps)-1]
+		if least < 24*time.Second || least > 26*time.Second || most < 34*time.Second || most > 37*time.Second || middle < 28*time.Second || middle > 32*time.Second {
+			t.Errorf("%d gaps from %v over %v to %v, want 24 s, 30 s, 36 s", len(gaps), least, middle, most)
+		}
+	})
+}
+
+// TestFleet_RetryAfter: who is told to come back in ten minutes does not come
+// before, and not all come at once.
+func TestFleet_RetryAfter(t *testing.T) {
+	t.Parallel()
+	var waits []time.Duration
+	for seed := range uint64(30) {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, 1, func(r *rig) { r.rand = rand.New(rand.NewPCG(seed, 7)) })
+			r.tick(r.now())
+			r.vm.Then(testkit.RetryAfter(429, "600"))
+			r.run()
+			r.sleep(20 * time.Minute)
+			imports := r.vm.Imports()
+			waits = append(waits, imports[1].Time.Sub(imports[0].Time))
+		})
+	}
+	slices.Sort(waits)
+	if first, last := waits[0], waits[len(waits)-1]; first < 600*time.Second || last > 13*time.Minute || last-first < time.Minute {
+		t.Errorf("they come after %v to %v", first, last)
+	}
+}
