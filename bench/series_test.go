@@ -17,8 +17,8 @@ const deviceID = "bench-device"
 // board makes the samples of an encoder board with eight cores: 100 series named
 // as the collectors name them, with values as the kernel and the collectors give
 // them. Counters are whole and grow; memory comes in pages, load in hundredths,
-// temperatures in the sensor's steps; rates and shares are quotients, with all
-// their digits. How well samples compress depends on just that.
+// temperatures in the sensor's steps; rates and shares are quotients, with six
+// digits. How well samples compress depends on just that.
 type board struct {
 	dice     *rand.Rand
 	interval time.Duration
@@ -102,7 +102,7 @@ func (d *board) share(percent float64) func() float64 {
 	load := d.walk(percent, percent/20)
 	return func() float64 {
 		total := math.Round(d.seconds*100 + d.dice.Float64())
-		return 100 * min(1, math.Round(load()/100*total)/total)
+		return quotient(100 * min(1, math.Round(load()/100*total)/total))
 	}
 }
 
@@ -118,7 +118,16 @@ func (d *board) counter(perSecond, unit float64) (total, rate func() float64) {
 		sum += grown
 		return sum
 	}
-	return total, func() float64 { return grown / d.seconds }
+	return total, func() float64 { return quotient(grown / d.seconds) }
+}
+
+// quotient gives a value the digits that the collectors give it.
+func quotient(v float64) float64 {
+	v, err := strconv.ParseFloat(strconv.FormatFloat(v, 'g', 6, 64), 64)
+	if err != nil {
+		panic(err)
+	}
+	return v
 }
 
 func (d *board) cpu() {
@@ -145,7 +154,7 @@ func (d *board) cpu() {
 	}
 	for _, name := range []string{"cpu_some", "memory_some", "memory_full", "io_some", "io_full"} {
 		stalled, rate := d.counter(map[string]float64{"cpu_some": 4000, "io_some": 900, "io_full": 700}[name], 1)
-		d.add("pressure."+name+"_percent", func() float64 { stalled(); return rate() / 1e4 }) // microseconds a second
+		d.add("pressure."+name+"_percent", func() float64 { stalled(); return quotient(rate() / 1e4) }) // microseconds a second
 	}
 }
 
@@ -200,7 +209,7 @@ func (d *board) disk(name string, bytesPerSecond float64) {
 		{"written_bytes_per_second", writeRate},
 		{"reads_per_second", readOpsRate},
 		{"writes_per_second", writeOpsRate},
-		{"busy_percent", func() float64 { return 100 * math.Round(writeOpsRate()) / 1000 / d.seconds }},
+		{"busy_percent", func() float64 { return quotient(100 * math.Round(writeOpsRate()) / 1000 / d.seconds) }},
 		{"sector_size_bytes", d.constant(512)},
 		{"physical_sector_size_bytes", d.constant(4096)},
 	} {

@@ -160,5 +160,7 @@ func shares(last, now *proc.CPUTimes) (s cpuShares, ok bool) {
 	if total == 0 {
 		return s, false
 	}
-	return cpuShares{usage: 100 * (busy / total), iowait: 100 * (iowait / total), steal: 100 * (steal / total)}, true
+	return cpuShares{
+		usage: quotient(100 * (busy / total)), iowait: quotient(100 * (iowait / total)), steal: quotient(100 * (steal / total)),
+	}, true
 }

@@ -91,5 +91,5 @@ func (s *generatedSeries) value(at time.Time) float64 {
 		middle, swing = 1.8e9, 6e8
 	}
 	const period = 600 // seconds
-	return middle + swing*math.Sin(2*math.Pi*(seconds/period+s.seed))
+	return quotient(middle + swing*math.Sin(2*math.Pi*(seconds/period+s.seed)))
 }

@@ -117,5 +117,5 @@ func stallPercent(last, now uint64, elapsed time.Duration) (percent float64, ok 
 	if now < last || elapsed <= 0 {
 		return 0, false
 	}
-	return min(100, 100*float64(now-last)/(elapsed.Seconds()*1e6)), true
+	return quotient(min(100, 100*float64(now-last)/(elapsed.Seconds()*1e6))), true
 }

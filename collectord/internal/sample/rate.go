@@ -34,5 +34,5 @@ func (g *growth) update(at time.Time, now ...uint64) (seconds float64, ok bool) 
 
 // perSecond returns the rate of counter i over the seconds that update gave.
 func (g *growth) perSecond(i int, seconds float64) float64 {
-	return float64(g.by[i]) / seconds
+	return quotient(float64(g.by[i]) / seconds)
 }
