@@ -1,11 +1,13 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 )
@@ -24,15 +26,20 @@ type Inserter struct {
 	w     *writer
 	stmts insertStatements
 	args  []any     // reused
+	rows  []keyed   // reused
 	fresh []*Series // got their id in the open transaction
 }
 
-// groupRows is how many rows one INSERT statement takes. A statement costs more
-// than a row: 64 rows at once halve the CPU time of a tick.
-const groupRows = 64
+// mostRows is how many rows one INSERT statement takes at most. A statement costs
+// more than a row: 64 rows at once halve the CPU time of a tick.
+const mostRows = 64
+
+// groupRows are the statements that there are, by their rows.
+var groupRows = [...]int{mostRows, 16, 4, 1}
 
 type insertStatements struct {
-	group, row, text, findSeries, addSeries, lowWater *sql.Stmt
+	groups                                [len(groupRows)]*sql.Stmt
+	text, findSeries, addSeries, lowWater *sql.Stmt
 
 	all []*sql.Stmt
 }
@@ -71,25 +78,27 @@ func (in *Inserter) prepare(ctx context.Context) (err error) {
 	if in.through, err = readThrough(ctx, in.db); err != nil {
 		return err
 	}
-	values := strings.TrimSuffix(strings.Repeat("(?,?,?),", groupRows), ",")
-	const insert = "INSERT INTO metrics (dedup_key, value, session) VALUES "
-	for _, p := range []struct {
+	const insert = "INSERT INTO metrics (dedup_key, value, session) VALUES (?,?,?)"
+	type statement struct {
 		stmt **sql.Stmt
 		text string
-	}{
-		{&in.stmts.group, insert + values + " ON CONFLICT DO NOTHING"},
-		{&in.stmts.row, insert + "(?,?,?) ON CONFLICT DO NOTHING"},
+	}
+	statements := []statement{
 		{&in.stmts.text, "INSERT INTO metrics (dedup_key, value_text, session) VALUES (?,?,?) ON CONFLICT DO NOTHING"},
 		{&in.stmts.findSeries, "SELECT id FROM series WHERE dedup_key = ?"},
 		{&in.stmts.addSeries, "INSERT INTO series (dedup_key, name, tags, device_id, value_type) VALUES (?,?,?,?,?) RETURNING id"},
 		{&in.stmts.lowWater, "UPDATE outbox SET low_water = ?1 WHERE low_water > ?1"},
-	} {
+	}
+	for i, n := range groupRows {
+		statements = append(statements, statement{&in.stmts.groups[i], insert + strings.Repeat(",(?,?,?)", n-1) + " ON CONFLICT DO NOTHING"})
+	}
+	for _, p := range statements {
 		if *p.stmt, err = in.w.conn.PrepareContext(ctx, p.text); err != nil {
 			return err
 		}
 		in.stmts.all = append(in.stmts.all, *p.stmt)
 	}
-	in.args = make([]any, 0, 3*groupRows)
+	in.args = make([]any, 0, 3*mostRows)
 	return nil
 }
 
@@ -128,9 +137,63 @@ func (in *Inserter) Insert(ctx context.Context, ts time.Time, samples []Sample) 
 	return r, nil
 }
 
+// insertRows inserts in the order of the keys: then each row goes behind the last
+// one, and a page that is full is written no more. In the order of the collectors
+// half as many pages again would change.
 func (in *Inserter) insertRows(ctx context.Context, ms int64, samples []Sample, r *InsertResult) error {
-	lowest := Key(math.MaxInt64)
+	if err := in.order(ctx, ms, samples, r); err != nil || len(in.rows) == 0 {
+		return err
+	}
 	args := in.args[:0]
+	for _, row := range in.rows {
+		s := &samples[row.sample]
+		if s.Series.Type == Text {
+			if err := r.exec(ctx, in.stmts.text, 1, int64(row.key), s.Text, in.session.ID); err != nil {
+				return err
+			}
+			continue
+		}
+		args = append(args, int64(row.key), s.Value, in.session.ID)
+		if len(args) == cap(args) {
+			if err := in.insertGroups(ctx, args, r); err != nil {
+				return err
+			}
+			args = args[:0]
+		}
+	}
+	if err := in.insertGroups(ctx, args, r); err != nil {
+		return err
+	}
+	if r.Inserted == 0 {
+		return nil
+	}
+	// The clock may have gone back since shipperd last looked: it must look
+	// there again, and must learn that together with the rows.
+	_, err := in.stmts.lowWater.ExecContext(ctx, int64(in.rows[0].key))
+	return err
+}
+
+// insertGroups inserts rows of three arguments each.
+func (in *Inserter) insertGroups(ctx context.Context, args []any, r *InsertResult) error {
+	for i, n := range groupRows {
+		for ; len(args) >= 3*n; args = args[3*n:] {
+			if err := r.exec(ctx, in.stmts.groups[i], n, args[:3*n]...); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// keyed is a sample's place in a tick, by its key.
+type keyed struct {
+	key    Key
+	sample int
+}
+
+// order fills in.rows with the samples that can be stored, by their keys.
+func (in *Inserter) order(ctx context.Context, ms int64, samples []Sample, r *InsertResult) error {
+	in.rows = in.rows[:0]
 	for i := range samples {
 		s := &samples[i]
 		if s.Series.Type == Number && (math.IsNaN(s.Value) || math.IsInf(s.Value, 0)) {
@@ -147,34 +210,10 @@ func (in *Inserter) insertRows(ctx context.Context, ms int64, samples []Sample, 
 				return err
 			}
 		}
-		key := PackKey(ms, s.Series.id)
-		lowest = min(lowest, key)
-		if s.Series.Type == Text {
-			if err := r.exec(ctx, in.stmts.text, 1, int64(key), s.Text, in.session.ID); err != nil {
-				return err
-			}
-			continue
-		}
-		args = append(args, int64(key), s.Value, in.session.ID)
-		if len(args) == 3*groupRows {
-			if err := r.exec(ctx, in.stmts.group, groupRows, args...); err != nil {
-				return err
-			}
-			args = args[:0]
-		}
+		in.rows = append(in.rows, keyed{PackKey(ms, s.Series.id), i})
 	}
-	for ; len(args) > 0; args = args[3:] {
-		if err := r.exec(ctx, in.stmts.row, 1, args[:3]...); err != nil {
-			return err
-		}
-	}
-	if r.Inserted == 0 {
-		return nil
-	}
-	// The clock may have gone back since shipperd last looked: it must look
-	// there again, and must learn that together with the rows.
-	_, err := in.stmts.lowWater.ExecContext(ctx, int64(lowest))
-	return err
+	slices.SortFunc(in.rows, func(a, b keyed) int { return cmp.Compare(a.key, b.key) })
+	return nil
 }
 
 // exec runs an INSERT of n rows and counts which of them were new.

@@ -12,8 +12,8 @@ import (
 
 func TestInsert_RowsComeBack(t *testing.T) {
 	t.Parallel()
-	// Around the sizes at which a statement of groupRows rows begins or ends.
-	for _, n := range []int{0, 1, groupRows - 1, groupRows, groupRows + 1, 2*groupRows - 1, 2 * groupRows, 2*groupRows + 1, 3 * groupRows, 250} {
+	// Around the sizes at which a statement of mostRows rows begins or ends.
+	for _, n := range []int{0, 1, mostRows - 1, mostRows, mostRows + 1, 2*mostRows - 1, 2 * mostRows, 2*mostRows + 1, 3 * mostRows, 250} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			t.Parallel()
 			path := newPath(t)

@@ -150,7 +150,7 @@ func checkpointAll(in *Inserter) error {
 
 // crashTick is how many samples a tick of the crash test has: two statements of
 // a group, some single rows, and a text.
-const crashTick = 2*groupRows + 5 + 1
+const crashTick = 2*mostRows + 5 + 1
 
 // TestCrash kills an inserting process again and again. Every tick that it
 // acknowledged is in the file, and there is no part of a tick.
