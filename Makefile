@@ -22,7 +22,7 @@ cross     = GOOS=$(word 1,$(subst -, ,$(1))) \
 RACE_PKGS ?= $(shell $(GO) list ./... | grep -vE '/(e2e|bench)(/|$$)')
 
 .DEFAULT_GOAL := help
-.PHONY: help build build-all run test test-deps race lint fmt vet-cross bench fuzz crash clean
+.PHONY: help build build-all run test test-deps race lint fmt vet-cross bench fuzz crash powercut clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,6 +75,9 @@ fuzz: ## Run every fuzz test for FUZZTIME (20s)
 
 crash: test-deps ## Kill everything at random for ROUNDS (200) rounds and count what is lost
 	$(GO) test ./e2e -run '^TestCrash' -count 1 -timeout 0 -v -crash.rounds=$(ROUNDS)
+
+powercut: test-deps ## Cut the power at random for ROUNDS (200) rounds on a disk that forgets what was not synced
+	$(GO) test ./e2e -run '^TestPowerCut' -count 1 -timeout 0 -v -powercut.rounds=$(ROUNDS)
 
 clean: ## Remove what make built (run/ with its data stays)
 	rm -rf bin dist

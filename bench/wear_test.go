@@ -14,7 +14,7 @@ import (
 	"belabox-metrics/shared/testkit"
 )
 
-var wearFor = flag.Duration("wear.for", 100*time.Second, "how long BenchmarkWear writes; the longer, the larger the part of the rows that is pruned within it")
+var wearFor = flag.Duration("wear.for", 7*time.Minute, "how long BenchmarkWear writes: long enough that the two starts and the last checkpoint do not count for much, and that rows are pruned")
 
 // The rhythm of BenchmarkWear, in real time: commits, syncs and uploads come as
 // often as on a device, and so do the file system's own commits.

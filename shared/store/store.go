@@ -142,6 +142,7 @@ func MakeFolder(path string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
 		return fmt.Errorf("open store %q: %w; make the folder or set storage.path to one this user may write", path, err)
 	}
+	syncFolders(filepath.Dir(path))
 	return nil
 }
 

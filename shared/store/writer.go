@@ -16,7 +16,7 @@ type writer struct {
 	mu       sync.Mutex // held for a whole transaction
 	conn     *sql.Conn
 	full     bool      // synchronous of conn is FULL now; NORMAL otherwise
-	lastSync time.Time // monotonic; when a synced commit last ended
+	lastSync time.Time // monotonic; when a synced commit last ended, zero before the first
 }
 
 func newWriter(ctx context.Context, db *sql.DB) (*writer, error) {
@@ -27,7 +27,7 @@ func newWriter(ctx context.Context, db *sql.DB) (*writer, error) {
 	if _, err := conn.ExecContext(ctx, "PRAGMA synchronous = NORMAL"); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
-	return &writer{conn: conn, lastSync: time.Now()}, nil
+	return &writer{conn: conn}, nil
 }
 
 // What a power cut may take back, for writer.tx.
@@ -37,9 +37,11 @@ const (
 )
 
 // tx runs fn in one transaction. loses is what a power cut may take back: the
-// commit is synced when this handle's last synced commit is that old. A synced
-// commit takes all earlier ones of both daemons along, because they stand before
-// it in the same WAL. A killed process loses nothing in either case.
+// commit is synced when this handle's last synced commit is that old. So is its
+// first: before it may stand what a killed process has not synced, and that may be
+// as old as loses already. A synced commit takes all earlier ones of both daemons
+// along, because they stand before it in the same WAL. A killed process loses
+// nothing in either case.
 //
 // A begun transaction is not cancelled by ctx: it takes milliseconds, and the
 // driver would start a goroutine for each statement to watch ctx.

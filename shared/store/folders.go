@@ -1,0 +1,28 @@
+package store
+
+import (
+	"os"
+	"path/filepath"
+)
+
+// syncFolders makes the names of dir and of all folders above it survive a power
+// cut. SQLite syncs the folder that the database is in, but nobody syncs those
+// above, and a folder that was just made, by us or by a package, may otherwise be
+// gone with everything in it. It does so at each start: the process that made them
+// may have been killed before it could.
+//
+// A folder that cannot be opened or synced is none that this user made, or on a
+// file system that has no such thing.
+func syncFolders(dir string) {
+	for {
+		above := filepath.Dir(dir)
+		if above == dir {
+			return
+		}
+		if f, err := os.Open(above); err == nil {
+			_ = f.Sync()
+			_ = f.Close()
+		}
+		dir = above
+	}
+}
