@@ -12,8 +12,12 @@ import (
 	"belabox-metrics/shared/store"
 )
 
-// budgetEvery is how often the size of the data is looked at.
-const budgetEvery = time.Minute
+const (
+	// budgetEvery is how often the size of the data is looked at.
+	budgetEvery = time.Minute
+	// budgetPause is between two parts of much work.
+	budgetPause = 200 * time.Millisecond
+)
 
 // budget keeps the data within storage.max_size_mb while nobody ships: a device
 // whose shipperd is stopped, or switched off, must not fill its card. While
@@ -39,7 +43,10 @@ func (b *budget) run(ctx context.Context) error {
 	tick := time.NewTicker(budgetEvery)
 	defer tick.Stop()
 	for {
-		b.once(ctx)
+		for b.once(ctx) && ctx.Err() == nil {
+			// The lock was free for a moment: a shipperd that starts takes it.
+			time.Sleep(budgetPause)
+		}
 		select {
 		case <-ctx.Done():
 			return nil
@@ -48,14 +55,15 @@ func (b *budget) run(ctx context.Context) error {
 	}
 }
 
-func (b *budget) once(ctx context.Context) {
+// once deletes some of what is above the budget; more = there is more to do.
+func (b *budget) once(ctx context.Context) (more bool) {
 	held, err := lock.Acquire(b.path + ".budget.lock")
 	if errors.Is(err, lock.ErrHeld) {
-		return // shipperd does it
+		return false // shipperd does it
 	}
 	if err != nil {
 		b.trouble.Fail(b.log, slog.LevelError, "budget lock cannot be taken", err)
-		return
+		return false
 	}
 	defer held.Release() //nolint:errcheck // the next look takes it again, and tells
 	freed, err := b.enforce(ctx, b.maxBytes)
@@ -73,4 +81,5 @@ func (b *budget) once(ctx context.Context) {
 	case ctx.Err() == nil:
 		b.trouble.Fail(b.log, slog.LevelWarn, "the database could not be kept within its budget", err)
 	}
+	return err == nil && freed.More
 }

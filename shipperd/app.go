@@ -118,15 +118,16 @@ func once(ctx context.Context, env daemon.Env) (err error) {
 	return shipper.Drain(ctx, progress.show)
 }
 
-// budgetWait is how long collectord may take to drop rows.
-const budgetWait = 30 * time.Second
-
 // takeBudget takes from collectord the care for storage.max_size_mb: while we
-// ship, nobody else may delete rows.
+// ship, nobody else may delete rows. collectord gives it back every few seconds.
 func takeBudget(ctx context.Context, env daemon.Env) (*lock.Lock, error) {
-	ctx, cancel := context.WithTimeout(ctx, budgetWait)
-	defer cancel()
-	return lock.AcquireWait(ctx, env.Config.Storage.Path+".budget.lock")
+	path := env.Config.Storage.Path + ".budget.lock"
+	held, err := lock.Acquire(path)
+	if !errors.Is(err, lock.ErrHeld) {
+		return held, err
+	}
+	env.Log.Info("waiting for collectord, which is making room in the database", logx.Err(err))
+	return lock.AcquireWait(ctx, path)
 }
 
 func openOutbox(ctx context.Context, env daemon.Env) (*store.Outbox, error) {

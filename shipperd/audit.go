@@ -16,7 +16,7 @@ import (
 	"belabox-metrics/shipperd/internal/victoria"
 )
 
-const auditUsage = `audit [-since 24h] [-deduplicated] [-json]
+const auditUsage = `audit [-since 24h] [-json]
 
 Compares the file with the server, sample by sample, and prints the ledger. It
 only reads, on both sides, and runs beside the daemons. Series and timestamps are
@@ -28,8 +28,6 @@ rows have been pruned. Exit code 1: they differ, or could not be compared.
 func auditCommand(ctx context.Context, env daemon.Env) (err error) {
 	fs := flag.NewFlagSet("audit", flag.ContinueOnError)
 	since := fs.Duration("since", 0, "compare only samples that are at most this old, such as 24h; 0 = all in the file")
-	deduplicated := fs.Bool("deduplicated", false,
-		"let the server hide copies as it does in its answers to queries: for a cluster\nwith replication, which stores each sample several times on purpose")
 	asJSON := fs.Bool("json", false, "write JSON for programs")
 	if _, err := parseFlags(env, fs, env.Args, 0, auditUsage); err != nil {
 		return helped(err)
@@ -47,12 +45,8 @@ func auditCommand(ctx context.Context, env daemon.Env) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
-	export := client.ExportRaw
-	if *deduplicated {
-		export = client.Export
-	}
 	progress := newProgressLine(env.Stderr)
-	report, err := audit.Run(ctx, file, export, audit.Config{
+	report, err := audit.Run(ctx, file, client.Export, audit.Config{
 		Since: *since, MaxPast: env.Config.Remote.MaxPast, MaxFuture: env.Config.Remote.MaxFuture,
 		Gap: max(10*time.Minute, 3*env.Config.Collection.Interval),
 	}, progress.rows)
@@ -82,7 +76,7 @@ type auditReport struct {
 // kindWords say what a difference is and what to think of.
 var kindWords = map[audit.Kind][2]string{
 	audit.Missing:          {"missing: the file says delivered, and they are not there", "were series deleted at the server? 'shipperd doctor' shows its retention and deduplication"},
-	audit.StoredTwice:      {"further copies of samples", "is there a second sender with this device.id? a cluster with replication wants -deduplicated"},
+	audit.StoredTwice:      {"further copies of samples", "is there a second sender with this device.id? a cluster with replication wants -dedup.minScrapeInterval=1ms at vmselect"},
 	audit.Unknown:          {"unknown: there, and not in the file", "is there a second sender with this device.id? was the database put back from a backup?"},
 	audit.PendingStored:    {"there, and the file says never sent", "they will be stored twice: was the database put back from a backup?"},
 	audit.DeadLetterStored: {"there, and dead letters", "do not retry these: they have arrived"},

@@ -178,7 +178,7 @@ func TestCommands_Usage(t *testing.T) {
 		wantText(t, stderr, "shipperd: "+words[0]+": ", "try 'shipperd "+words[0]+" -help'")
 	}
 	for args, want := range map[string]string{
-		"status -help": "-json", "audit -help": "-since", "audit -h": "-deduplicated", "doctor --help": "-json",
+		"status -help": "-json", "audit -help": "-since", "audit -h": "-json", "doctor --help": "-json",
 		"deadletter -help": "retry ID...|all", "deadletter list -help": "-reason", "deadletter retry -help": "retry ID...|all",
 	} {
 		stdout, stderr := b.run(0, strings.Fields(args)...)

@@ -32,7 +32,7 @@ func deadletter(ctx context.Context, env daemon.Env) error {
 		return helped(err)
 	}
 	if len(rest) == 0 {
-		return misused("deadletter", errors.New("list or retry?"))
+		return misused("deadletter", errors.New("list or retry is missing"))
 	}
 	switch rest[0] {
 	case "list":
@@ -111,6 +111,10 @@ func retryLetters(ctx context.Context, env daemon.Env, args []string) (err error
 	} else {
 		err = r.some(ctx, ids)
 	}
+	if ids == nil && err == nil && r.retried+r.kept == 0 {
+		fmt.Fprintln(env.Stdout, "no dead letters")
+		return nil
+	}
 	fmt.Fprintf(env.Stdout, "%d of %d samples wait for delivery again\n", r.retried, r.retried+r.kept)
 	if err == nil && ids != nil && r.kept > 0 {
 		return daemon.ErrSilent
@@ -121,7 +125,7 @@ func retryLetters(ctx context.Context, env daemon.Env, args []string) (err error
 // letterIDs reads what is to be retried; nil is all.
 func letterIDs(args []string) ([]int64, error) {
 	if len(args) == 0 {
-		return nil, errors.New("retry which? give IDs, or all")
+		return nil, errors.New("which ones? give IDs, or all")
 	}
 	if slices.Equal(args, []string{"all"}) {
 		return nil, nil

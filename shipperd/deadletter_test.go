@@ -84,7 +84,7 @@ func TestDeadletter_Pages(t *testing.T) {
 		t.Errorf("after the retry: %+v, %v", got, err)
 	}
 	stdout, _ = b.run(0, "deadletter", "retry", "all")
-	wantText(t, stdout, "0 of 0")
+	wantText(t, stdout, "no dead letters")
 }
 
 func TestDeadletter_Retry(t *testing.T) {

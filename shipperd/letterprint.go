@@ -33,7 +33,7 @@ func (t *letterTable) add(l store.DeadLetter) error {
 	}
 	when := time.UnixMilli(l.TimestampMS).UTC().Format("2006-01-02 15:04:05.000")
 	_, err := fmt.Fprintf(t.table, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", l.ID, when, printable(l.Device), printable(l.Name),
-		printable(l.Tags), printable(letterValue(l)), printable(l.Reason), printable(shortened(l.Detail)))
+		printable(shortened(l.Tags)), printable(letterValue(l)), printable(l.Reason), printable(shortened(l.Detail)))
 	return err
 }
 
@@ -68,9 +68,10 @@ func letterValue(l store.DeadLetter) string {
 	return "-"
 }
 
-// shortened cuts what a server may say at length.
+// shortened cuts what a server may say at length, and tags that are long; -json has
+// all of it.
 func shortened(text string) string {
-	const most = 200
+	const most = 120
 	if len(text) <= most {
 		return text
 	}

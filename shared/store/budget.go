@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"math"
 )
@@ -12,10 +13,15 @@ type Freed struct {
 	Verified    int // proven rows younger than the retention
 	Pending     int // rows that were never delivered: lost, and counted
 	DeadLetters int
+	More        bool // it was much, and there is more to do: call again
 }
 
-// budgetRows is the size of one delete, as for pruning.
-const budgetRows = 5000
+// budgetRows is the size of one delete, as for pruning. After budgetSteps of them
+// the caller may look after other things.
+const (
+	budgetRows  = 5000
+	budgetSteps = 10
+)
 
 // DataSize returns how many bytes of the database file hold data. The file does
 // not shrink when rows go: its free pages are used again first.
@@ -47,34 +53,46 @@ func (in *Inserter) EnforceBudget(ctx context.Context, maxBytes int64) (Freed, e
 }
 
 func enforceBudget(ctx context.Context, w *writer, db *sql.DB, maxBytes int64, reason string) (freed Freed, err error) {
-	for {
+	for range budgetSteps {
 		size, err := dataSize(ctx, db)
 		if err != nil || size <= maxBytes {
 			return freed, err
 		}
-		var n int
-		var counted *int
-		pending := func(ctx context.Context, tx *sql.Tx) (int, error) { return freePending(ctx, tx, reason) }
-		err = w.tx(ctx, unsynced, func(ctx context.Context, tx *sql.Tx) (err error) {
-			for _, step := range []struct {
-				count *int
-				free  func(context.Context, *sql.Tx) (int, error)
-			}{{&freed.Verified, freeVerified}, {&freed.Pending, pending}, {&freed.DeadLetters, freeLetters}} {
-				counted = step.count
-				if n, err = step.free(ctx, tx); err != nil || n > 0 {
-					return err
-				}
-			}
-			return nil
-		})
+		step, err := freeStep(ctx, w, reason)
 		if err != nil {
 			return freed, fmt.Errorf("keep within storage.max_size_mb: %w", err)
 		}
-		if n == 0 {
+		if step == (Freed{}) {
 			return freed, nil // what is left is under way, or the schema itself
 		}
-		*counted += n
+		freed.Verified += step.Verified
+		freed.Pending += step.Pending
+		freed.DeadLetters += step.DeadLetters
 	}
+	freed.More = true
+	return freed, nil
+}
+
+// freeStep deletes up to budgetRows of what is worth least, in one transaction.
+func freeStep(ctx context.Context, w *writer, reason string) (freed Freed, err error) {
+	err = w.tx(ctx, unsynced, func(ctx context.Context, tx *sql.Tx) (err error) {
+		freed = Freed{}
+		if freed.Verified, err = freeVerified(ctx, tx); err != nil || freed.Verified > 0 {
+			return err
+		}
+		if freed.Verified, err = freeChunk(ctx, tx); err != nil || freed.Verified > 0 {
+			return err
+		}
+		if freed.Pending, err = freePending(ctx, tx, reason); err != nil || freed.Pending > 0 {
+			return err
+		}
+		freed.DeadLetters, err = freeLetters(ctx, tx)
+		return err
+	})
+	if err != nil {
+		return Freed{}, err
+	}
+	return freed, nil
 }
 
 func freeVerified(ctx context.Context, tx *sql.Tx) (int, error) {
@@ -82,7 +100,70 @@ func freeVerified(ctx context.Context, tx *sql.Tx) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return deleteOldest(ctx, tx, int64(safe), budgetRows, accountVerified)
+	return deleteOldest(ctx, tx, int64(safe), budgetRows)
+}
+
+// freeChunk deletes the rows and the record of the oldest verified chunk, where an
+// older chunk that is still open keeps deleteOldest from it.
+func freeChunk(ctx context.Context, tx *sql.Tx) (int, error) {
+	for {
+		var id int64
+		var packed []byte
+		err := tx.QueryRowContext(ctx, "SELECT id, row_keys FROM upload_checkpoints WHERE state = 'verified' ORDER BY first_key LIMIT 1").Scan(&id, &packed)
+		if errors.Is(err, sql.ErrNoRows) {
+			return 0, nil
+		}
+		if err != nil {
+			return 0, err
+		}
+		keys, err := UnpackKeySet(packed)
+		if err != nil {
+			return 0, err
+		}
+		if _, err := tx.ExecContext(ctx, "DELETE FROM upload_checkpoints WHERE id = ?", id); err != nil {
+			return 0, err
+		}
+		if keys, err = deleteDelivered(ctx, tx, keys); err != nil {
+			return 0, err
+		}
+		if len(keys) > 0 {
+			return len(keys), errors.Join(bookUnbooked(ctx, tx, keys), bookPruned(ctx, tx, keys[len(keys)-1], int64(len(keys)), 0))
+		}
+	}
+}
+
+// deleteDelivered deletes those rows that are in the file, and returns their keys.
+func deleteDelivered(ctx context.Context, tx *sql.Tx, keys KeySet) (deleted KeySet, err error) {
+	rows, err := tx.QueryContext(ctx, `DELETE FROM metrics WHERE dedup_key IN (SELECT value FROM json_each(?)) AND uploaded = 1
+		RETURNING dedup_key`, keys.json())
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close() //nolint:errcheck // rows.Err below has it
+	for rows.Next() {
+		var k int64
+		if err := rows.Scan(&k); err != nil {
+			return nil, err
+		}
+		deleted = append(deleted, Key(k))
+	}
+	return deleted.Sorted(), rows.Err()
+}
+
+// bookUnbooked books those keys as inserted that the inserter has not booked yet;
+// their rows are deleted.
+func bookUnbooked(ctx context.Context, tx *sql.Tx, keys KeySet) error {
+	through, err := readThrough(ctx, tx)
+	if err != nil {
+		return err
+	}
+	var unbooked int64
+	for _, k := range keys {
+		if k > through {
+			unbooked++
+		}
+	}
+	return book(ctx, tx, accountInserted, unbooked)
 }
 
 // freePending drops rows that no open chunk spans: those under way are few, and
@@ -108,17 +189,7 @@ func freePending(ctx context.Context, tx *sql.Tx, reason string) (n int, err err
 		return 0, nil
 	}
 	n = len(keys)
-	through, err := readThrough(ctx, tx)
-	if err != nil {
-		return n, err
-	}
-	var unbooked int64
-	for _, k := range keys {
-		if k > through {
-			unbooked++
-		}
-	}
-	if err := book(ctx, tx, accountInserted, unbooked); err != nil {
+	if err := bookUnbooked(ctx, tx, keys); err != nil {
 		return n, err
 	}
 	if err := book(ctx, tx, accountText, text); err != nil {

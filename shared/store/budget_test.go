@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -83,4 +84,61 @@ func TestEnforceBudget_Enough(t *testing.T) {
 	}
 	checkConsistent(t, ob.db)
 	checkLedger(t, ob)
+}
+
+// TestEnforceBudget_Records: the records of chunks go with their rows. Kept, they
+// would fill the budget by themselves, and pending rows would be dropped for them.
+func TestEnforceBudget_Records(t *testing.T) {
+	t.Parallel()
+	path := newPath(t)
+	in, ob := openInserter(t, options(path), time.Hour), openOutbox(t, options(path))
+	series := numberSeries(300)
+	const budget = 400 << 10
+	now := tick0
+	for round := range 120 {
+		for range 9 {
+			mustInsert(t, in, now, samples(series, 1))
+			now = now.Add(10 * time.Second)
+		}
+		rows, err := ob.Pending(t.Context(), 0, 10_000, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := &Chunk{BatchID: "b", Index: round, Contiguous: true, Created: now}
+		for _, r := range rows {
+			c.Keys = append(c.Keys, r.Key)
+		}
+		err = errors.Join(ob.RecordSending(t.Context(), c), ob.MarkUploaded(t.Context(), c, nil, nil), ob.MarkVerified(t.Context(), c))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if freed, err := ob.EnforceBudget(t.Context(), budget); err != nil || freed.Pending > 0 {
+			t.Fatalf("%+v, %v", freed, err)
+		}
+	}
+	if n := queryInt(t, ob.db, "SELECT count(*) FROM upload_checkpoints"); n == 0 || n > 20 {
+		t.Errorf("%d records are left, of %d rows", n, queryInt(t, ob.db, "SELECT count(*) FROM metrics"))
+	}
+	checkConsistent(t, ob.db)
+	checkLedger(t, ob)
+}
+
+// TestEnforceBudget_OldOpenChunk: proven rows go before pending ones also where an
+// older chunk is still open.
+func TestEnforceBudget_OldOpenChunk(t *testing.T) {
+	t.Parallel()
+	d := newDelivery(t)
+	d.record(true, d.all[0:5]...)
+	d.deliverAll(d.all[5:20]...)
+	d.enforce(0, Freed{Verified: 15, Pending: len(d.all) - 20})
+	if got := d.rows(); !slices.Equal(got, d.all[:5]) {
+		t.Errorf("rows %v, want those of the open chunk %v", got, d.all[:5])
+	}
+	if l := checkLedger(t, d.ob); l.Verified != 15 {
+		t.Errorf("ledger %+v", l)
+	}
+	through, err := d.ob.PrunedThrough(t.Context())
+	if err != nil || through != d.all[19] {
+		t.Errorf("pruned through %d, %v, want %d", through, err, d.all[19])
+	}
 }

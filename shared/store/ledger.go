@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Accounts of table ledger. All but the first two are samples whose rows are
+// Accounts of table ledger. All but the first three are samples whose rows are
 // gone; whoever deletes a row books it in the same transaction.
 const (
 	// accountInserted counts every sample ever inserted, up to accountThrough.
@@ -17,6 +17,11 @@ const (
 	// accountInserted. The rows above it are counted when someone asks, so that a
 	// tick need not write the ledger's page.
 	accountThrough = "inserted_through"
+
+	// accountPruned is no count either: it is the greatest key that a delivered row
+	// had when it was deleted. At and below it the server has samples that the file
+	// no longer has.
+	accountPruned = "pruned_through"
 
 	accountVerified = "verified_pruned" // proven, then deleted by age or size
 	accountText     = "text_pruned"     // texts are never shipped

@@ -18,12 +18,7 @@ func (ob *Outbox) Prune(ctx context.Context, before time.Time, limit int) (n int
 		if err != nil {
 			return err
 		}
-		safe := min(end, int64(proven))
-		if n, err = deleteOldest(ctx, tx, safe, limit, accountVerified); err != nil || n == 0 {
-			return err
-		}
-		_, err = tx.ExecContext(ctx, `DELETE FROM upload_checkpoints WHERE state IN ('verified', 'rejected')
-			AND last_key < coalesce((SELECT min(dedup_key) FROM metrics), ?)`, safe)
+		n, err = deleteOldest(ctx, tx, min(end, int64(proven)), limit)
 		return err
 	})
 	if err != nil {
@@ -44,9 +39,9 @@ func provenBelow(ctx context.Context, tx *sql.Tx) (k Key, err error) {
 	return k, err
 }
 
-// deleteOldest deletes up to limit rows below end, oldest first, and books them:
-// texts as texts, numbers to account.
-func deleteOldest(ctx context.Context, tx *sql.Tx, end int64, limit int, account string) (n int, err error) {
+// deleteOldest deletes up to limit delivered rows below end, oldest first, with the
+// chunks' records that only they needed, and books them.
+func deleteOldest(ctx context.Context, tx *sql.Tx, end int64, limit int) (n int, err error) {
 	var text, first, last int64
 	err = tx.QueryRowContext(ctx, `SELECT count(*), count(*) - count(value), coalesce(min(dedup_key), 0), coalesce(max(dedup_key), 0)
 		FROM (SELECT dedup_key, value FROM metrics WHERE dedup_key < ? ORDER BY dedup_key LIMIT ?)`, end, limit).
@@ -60,8 +55,34 @@ func deleteOldest(ctx context.Context, tx *sql.Tx, end int64, limit int, account
 	if _, err := tx.ExecContext(ctx, "DELETE FROM metrics WHERE dedup_key BETWEEN ? AND ?", first, last); err != nil {
 		return n, err
 	}
-	if err := book(ctx, tx, account, int64(n)-text); err != nil {
+	if err := bookPruned(ctx, tx, Key(last), int64(n)-text, text); err != nil {
 		return n, err
 	}
-	return n, book(ctx, tx, accountText, text)
+	_, err = tx.ExecContext(ctx, `DELETE FROM upload_checkpoints WHERE state IN ('verified', 'rejected')
+		AND last_key < coalesce((SELECT min(dedup_key) FROM metrics), ?)`, end)
+	return n, err
+}
+
+// bookPruned books delivered rows that were deleted; last is the greatest key.
+func bookPruned(ctx context.Context, tx *sql.Tx, last Key, numbers, texts int64) error {
+	if err := book(ctx, tx, accountVerified, numbers); err != nil {
+		return err
+	}
+	if err := book(ctx, tx, accountText, texts); err != nil {
+		return err
+	}
+	_, err := tx.ExecContext(ctx, `INSERT INTO ledger (account, samples) VALUES (?, ?)
+		ON CONFLICT (account) DO UPDATE SET samples = max(samples, excluded.samples)`, accountPruned, int64(last))
+	return err
+}
+
+// PrunedThrough returns the greatest key of a delivered row that was deleted; 0 if
+// none was. Counts of the server over a time up to there cannot be compared with
+// the file.
+func (ob *Outbox) PrunedThrough(ctx context.Context) (k Key, err error) {
+	err = ob.db.QueryRowContext(ctx, "SELECT coalesce(max(samples), 0) FROM ledger WHERE account = ?", accountPruned).Scan(&k)
+	if err != nil {
+		return 0, fmt.Errorf("read ledger: %w", classify(err))
+	}
+	return k, nil
 }

@@ -187,9 +187,12 @@ func checkFile(ctx context.Context, db *sql.DB) error {
 	if err := checkSQLiteVersion(version); err != nil {
 		return err
 	}
-	var app, schema, tables int
+	// One statement sees one moment: another process may be upgrading the file.
+	var app, schema, tables, ours int
 	err := db.QueryRowContext(ctx, `SELECT (SELECT application_id FROM pragma_application_id),
-		(SELECT user_version FROM pragma_user_version), (SELECT count(*) FROM sqlite_schema)`).Scan(&app, &schema, &tables)
+		(SELECT user_version FROM pragma_user_version), (SELECT count(*) FROM sqlite_schema),
+		(SELECT count(*) FROM pragma_table_info('metrics')
+			WHERE name IN ('timestamp_ms', 'name', 'value', 'tags', 'device_id'))`).Scan(&app, &schema, &tables, &ours)
 	if err != nil {
 		return err
 	}
@@ -198,13 +201,8 @@ func checkFile(ctx context.Context, db *sql.DB) error {
 		return nil // empty
 	case app == applicationID && schema >= firstMarked:
 		return nil
-	case app == 0 && 0 < schema && schema < firstMarked:
-		var ours int
-		err := db.QueryRowContext(ctx, `SELECT count(*) FROM pragma_table_info('metrics')
-			WHERE name IN ('timestamp_ms', 'name', 'value', 'tags', 'device_id')`).Scan(&ours)
-		if err != nil || ours == 5 {
-			return err
-		}
+	case app == 0 && 0 < schema && schema < firstMarked && ours == 5:
+		return nil
 	}
 	return ErrForeign
 }

@@ -73,7 +73,9 @@ type FakeVM struct {
 	maxBody   int64
 	reject    func(line string) bool
 	keepFirst bool
-	invalid   int // lines
+
+	rejectStatus int
+	invalid      int // lines
 }
 
 // Request is an HTTP request as the server saw it.
@@ -242,7 +244,14 @@ func (f *FakeVM) LimitBody(n int64) {
 func (f *FakeVM) RejectLines(bad func(line string) bool, keepFirst bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.reject, f.keepFirst = bad, keepFirst
+	f.reject, f.keepFirst, f.rejectStatus = bad, keepFirst, http.StatusBadRequest
+}
+
+// FailLines is RejectLines with another status than 400; nothing is stored.
+func (f *FakeVM) FailLines(bad func(line string) bool, status int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.reject, f.keepFirst, f.rejectStatus = bad, false, status
 }
 
 // Requests returns all requests seen so far, with those that still wait for their

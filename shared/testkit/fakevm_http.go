@@ -89,7 +89,7 @@ func (f *FakeVM) readAndStore(seen *Request, r *http.Request, step Step) (status
 			break
 		}
 		if f.reject != nil && wellMeant && f.reject(line) {
-			lines, status, body = lines[:i], http.StatusBadRequest, fmt.Sprintf("bad line %.200q", line)
+			lines, status, body = lines[:i], f.rejectStatus, fmt.Sprintf("bad line %.200q", line)
 			if !f.keepFirst {
 				return status, body
 			}

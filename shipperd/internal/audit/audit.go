@@ -45,8 +45,7 @@ const (
 	defaultWindowRows = 25_000
 )
 
-// Export asks the server for samples; victoria.Client.ExportRaw is the one that
-// hides no copy.
+// Export asks the server for samples; victoria.Client.Export is the one.
 type Export func(ctx context.Context, sel victoria.Selector, startMS, endMS int64, each func(labels []store.Tag, timestamps []int64) error) error
 
 // Run compares. progress, if not nil, is told how many of all rows are done. An

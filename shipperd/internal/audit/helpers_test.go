@@ -165,7 +165,7 @@ func (r *rig) config() Config {
 
 func (r *rig) audit(cfg Config) *Report {
 	r.t.Helper()
-	return r.auditBy(cfg, r.client.ExportRaw)
+	return r.auditBy(cfg, r.client.Export)
 }
 
 func (r *rig) auditBy(cfg Config, export Export) *Report {

@@ -19,7 +19,7 @@ func (r *rig) meanwhile(f func()) Export {
 			done = true
 			f()
 		}
-		return r.client.ExportRaw(ctx, sel, startMS, endMS, each)
+		return r.client.Export(ctx, sel, startMS, endMS, each)
 	}
 }
 

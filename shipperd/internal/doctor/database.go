@@ -132,7 +132,7 @@ func (d *doctor) backlog(ctx context.Context) Check {
 			took := time.Duration(bytes / float64(limit) * float64(time.Second))
 			c.Detail += fmt.Sprintf(" and, at catch_up_bytes_per_second %d, %s", limit, human.Duration(took))
 		} else {
-			took := time.Duration(bytes * 8 / 1e6 * float64(time.Second))
+			took := max(time.Second, time.Duration(bytes*8/1e6*float64(time.Second)))
 			c.Detail += fmt.Sprintf(", %s on a line of 1 Mbit/s", human.Duration(took))
 		}
 	}
@@ -176,7 +176,7 @@ func (d *doctor) deadLetters(ctx context.Context) Check {
 	}
 	if n > 0 {
 		c.Status, c.Detail = Warn, fmt.Sprintf("%d samples could not be delivered", n)
-		c.Fix = "'shipperd deadletter list' says why; 'shipperd deadletter retry all' sends them again"
+		c.Fix = "'shipperd deadletter list' says why; when that is mended, 'shipperd deadletter retry all' sends them again"
 	}
 	return c
 }

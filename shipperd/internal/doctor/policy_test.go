@@ -63,7 +63,7 @@ func TestDoctor_Backlog(t *testing.T) {
 	p := healthy(t, startVM(t).ImportURL())
 	p.cfg.Remote.BatchSize, p.cfg.Health.DegradedThreshold, p.cfg.Health.ErrorThreshold = 100, 100, 100
 	p.insert(time.Now().Add(-time.Hour), 9000)
-	want(t, p.examine(), "backlog", Warn, "9003 samples wait, the oldest for 1h; to send them takes about 22.0 KiB, 0s on a line of 1 Mbit/s")
+	want(t, p.examine(), "backlog", Warn, "9003 samples wait, the oldest for 1h; to send them takes about 22.0 KiB, 1s on a line of 1 Mbit/s")
 	p.cfg.Remote.CatchUpBytesPerSecond = 1024
 	want(t, p.examine(), "backlog", Warn, "catch_up_bytes_per_second 1024, 21s")
 }

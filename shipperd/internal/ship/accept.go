@@ -1,6 +1,7 @@
 package ship
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -28,7 +29,7 @@ func (s *Shipper) accepted(ctx context.Context, p *parcel, body *chunk.Body, rep
 		return nil
 	}
 	p.Accepted = s.Now()
-	p.refused, p.breaks = false, 0
+	p.refused, p.failed, p.breaks, p.doubts = false, false, 0, 0
 	s.sending.lastAccepted, s.sending.refusals = p.tried, 0
 	s.size.accepted(p.n, s.cfg.CatchUpRows, p.tried)
 	log.Debug("chunk uploaded", logx.KeyCount, p.n)
@@ -77,12 +78,12 @@ func (s *Shipper) acceptedInPart(ctx context.Context, p *parcel, rejected []stor
 	s.Crash("marked")
 	log.Warn("server took part of a chunk", "rejected", len(rejected), "again", len(again))
 	s.Stats.partial()
-	byReason := map[string]int{}
+	byReason := map[string][]store.Rejection{}
 	for _, r := range rejected {
-		byReason[r.Reason]++
+		byReason[r.Reason] = append(byReason[r.Reason], r)
 	}
-	for reason, n := range byReason {
-		s.buried(n, reason, rejected[0].Detail)
+	for reason, of := range byReason {
+		s.buried(len(of), reason, of[0].Detail)
 	}
 	p.measure()
 	s.Stats.accept(p.n, p.Accepted)
@@ -137,4 +138,6 @@ func (s *Shipper) giveUp(ctx context.Context, p *parcel, reason, detail string) 
 }
 
 // verdict is what the server said of a sample that it refused.
-func verdict(p *parcel) string { return fmt.Sprintf("HTTP %d: %s", p.HTTPStatus, p.Error) }
+func verdict(p *parcel) string {
+	return fmt.Sprintf("HTTP %d: %s", cmp.Or(p.HTTPStatus, p.answered), p.Error)
+}

@@ -26,9 +26,12 @@ type parcel struct {
 	struck  time.Time // when it was refused last
 	strikes int       // times that a single row was refused by a server that was well
 	breaks  int       // requests with it that broke off, in a row
+	failed  bool      // the last answer was an error of the server itself
+	doubts  int       // times that a server that was well answered so, in a row
 	owing   int       // times it was found missing after a 2xx, whatever the reason
 
-	undecided bool // it may have been thinned out, see thin.go
+	undecided time.Duration // it may have been thinned out, by this interval, see thin.go
+	answered  int           // the HTTP status of the last answer
 }
 
 func newParcel(c *store.Chunk) *parcel {

@@ -133,7 +133,7 @@ func (r *rig) readFile(ctx context.Context) content {
 func (r *rig) checkCounts(f content) {
 	r.t.Helper()
 	c := r.counts()
-	rejected, dropped := int64(0), int64(0)
+	rejected, dropped := -r.allow.retried, int64(0)
 	for _, n := range c.Rejected {
 		rejected += n
 	}

@@ -15,26 +15,47 @@ const giveUpAfter = 3
 
 // drain is what Drain needs beside the loop.
 type drain struct {
-	horizon store.Key // rows beyond it came after the start: collectord may be at work
-	owed    bool      // pending rows are left, as far as the last cycle saw
+	horizon store.Key    // rows beyond it came after the start: collectord may be at work
+	ahead   store.KeySet // but for these, of a clock that was ahead: the horizon is not beyond now
+	owed    bool         // pending rows are left, as far as the last cycle saw
 }
+
+func (s *Shipper) newDrain(ctx context.Context) (*drain, error) {
+	last, err := s.Outbox.LastKey(ctx)
+	if err != nil {
+		return nil, err
+	}
+	d := &drain{horizon: min(last, store.PackKey(s.Now().UnixMilli(), store.MaxSeries))}
+	if last > d.horizon {
+		rows, err := s.Outbox.Pending(ctx, d.horizon+1, aheadMost, nil)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range rows {
+			d.ahead = append(d.ahead, r.Key)
+		}
+	}
+	return d, nil
+}
+
+// aheadMost bounds the list of rows ahead of the clock, 8 bytes each.
+const aheadMost = 1_000_000
 
 // cut leaves out the rows beyond the horizon.
 func (d *drain) cut(rows []store.Row) []store.Row {
-	n, _ := slices.BinarySearchFunc(rows, d.horizon+1, func(r store.Row, k store.Key) int { return int(min(1, max(-1, r.Key-k))) })
-	d.owed = n > 0
-	return rows[:n]
+	rows = slices.DeleteFunc(rows, func(r store.Row) bool { return r.Key > d.horizon && !d.ahead.Contains(r.Key) })
+	d.owed = len(rows) > 0
+	return rows
 }
 
 // Drain delivers everything that is in the file now and proves it. It reports
 // progress after each cycle. The error says what is left: when ctx ends, or when
 // the server takes or proves nothing in several rounds.
 func (s *Shipper) Drain(ctx context.Context, progress func(Counts)) error {
-	horizon, err := s.Outbox.LastKey(ctx)
-	if err != nil {
+	var err error
+	if s.drain, err = s.newDrain(ctx); err != nil {
 		return err
 	}
-	s.drain = &drain{horizon: horizon}
 	for failed := 0; failed < giveUpAfter; {
 		before, faults := s.Stats.Snapshot(), s.faults
 		s.drain.owed = true

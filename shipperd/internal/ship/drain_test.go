@@ -55,6 +55,33 @@ func TestDrain(t *testing.T) {
 	}
 }
 
+// TestDrain_Ahead: rows of a clock that was ahead are delivered, and what is
+// collected meanwhile is not waited for.
+func TestDrain_Ahead(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 4)
+		r.ticks(3, 10*time.Second)
+		r.tick(r.now().Add(24 * time.Hour))
+		done := make(chan error, 1)
+		go func() { done <- r.shipper.Drain(t.Context(), func(Counts) {}) }()
+		for end := time.Now().Add(time.Hour); time.Now().Before(end); {
+			r.sleep(10 * time.Second)
+			r.tick(r.now())
+			select {
+			case err := <-done:
+				if err != nil || len(r.vm.Samples()) < 16 {
+					t.Errorf("%v, %d samples at the server", err, len(r.vm.Samples()))
+				}
+				r.check()
+				return
+			default:
+			}
+		}
+		t.Error("an hour is not enough")
+	})
+}
+
 func TestDrain_Nothing(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -3,15 +3,12 @@ package ship
 import (
 	"context"
 	"slices"
+	"time"
 
 	"belabox-metrics/shared/store"
 	"belabox-metrics/shipperd/internal/chunk"
 	"belabox-metrics/shipperd/internal/victoria"
 )
-
-// historyReach is how far around a chunk the history goes, in milliseconds: as many
-// of the longest intervals as are needed for evidence.
-var historyReach = evidenceNeeded * longestInterval.Milliseconds()
 
 // history is the time around a chunk, as sent and as the server shows it. A lost
 // sample beside one that is there looks like a thinned one; but in the intervals
@@ -19,19 +16,26 @@ var historyReach = evidenceNeeded * longestInterval.Milliseconds()
 // does not shows all.
 type history struct {
 	from  int64              // nothing before is known, in milliseconds
+	to    int64              // nor behind
 	sent  map[string][]int64 // timestamps of rows that were answered 2xx, by the text of their series, sorted
 	shown map[string][]int64
 }
 
-// historyOf reads the history of a chunk. fault is the server's, err the file's.
-func (s *Shipper) historyOf(ctx context.Context, p *parcel) (h *history, fault, err error) {
-	from, to := p.first.TimestampMS()-historyReach, p.last.TimestampMS()+historyReach
-	h = &history{from: from, sent: map[string][]int64{}, shown: map[string][]int64{}}
+// historyMost is how far the history goes each way where that is more than a usual
+// interval needs.
+const historyMost = 30 * time.Minute
+
+// historyOf reads the history of a few metrics around a chunk, as far as evidence
+// for an interval needs. fault is the server's, err the file's.
+func (s *Shipper) historyOf(ctx context.Context, p *parcel, few []victoria.Selector, interval int64) (h *history, fault, err error) {
+	reach := min((oddEvidenceNeeded+1)*interval, max((evidenceNeeded+1)*interval, historyMost.Milliseconds()))
+	from, to := p.first.TimestampMS()-reach, p.last.TimestampMS()+reach
+	h = &history{from: from, to: to, sent: map[string][]int64{}, shown: map[string][]int64{}}
 	keys, err := s.Outbox.UploadedKeys(ctx, from, to)
 	if err != nil {
 		return nil, nil, err
 	}
-	texts, names, devices := map[int64]string{}, map[string]bool{}, map[string]bool{}
+	texts, labelNames := map[int64]string{}, map[string]bool{} // "" = of another metric
 	for _, k := range keys {
 		text, known := texts[k.SeriesID()]
 		if !known {
@@ -39,22 +43,26 @@ func (s *Shipper) historyOf(ctx context.Context, p *parcel) (h *history, fault, 
 			if err != nil {
 				return nil, nil, err
 			}
-			labels := chunk.Labels(info)
-			text = chunk.Text(labels)
-			texts[k.SeriesID()], devices[info.Device] = text, true
-			for _, l := range labels {
-				names[l.Name] = true
+			if asked(few, info) {
+				labels := chunk.Labels(info)
+				text = chunk.Text(labels)
+				for _, l := range labels {
+					labelNames[l.Name] = true
+				}
 			}
+			texts[k.SeriesID()] = text
 		}
-		h.sent[text] = append(h.sent[text], k.TimestampMS())
+		if text != "" {
+			h.sent[text] = append(h.sent[text], k.TimestampMS())
+		}
 	}
 	for _, timestamps := range h.sent {
 		slices.Sort(timestamps) // two series may have one text
 	}
-	for device := range devices {
+	for _, sel := range few {
 		s.Beat()
-		fault := s.Server.Export(ctx, victoria.Selector{DeviceID: device}, from, to, func(labels []store.Tag, timestamps []int64) error {
-			text := chunk.Text(slices.DeleteFunc(slices.Clone(labels), func(l store.Tag) bool { return !names[l.Name] }))
+		fault := s.Server.Export(ctx, sel, from, to, func(labels []store.Tag, timestamps []int64) error {
+			text := chunk.Text(slices.DeleteFunc(slices.Clone(labels), func(l store.Tag) bool { return !labelNames[l.Name] }))
 			h.shown[text] = append(h.shown[text], timestamps...)
 			return nil
 		})
@@ -69,11 +77,19 @@ func (s *Shipper) historyOf(ctx context.Context, p *parcel) (h *history, fault, 
 	return h, nil, nil
 }
 
+func asked(few []victoria.Selector, info *store.SeriesInfo) bool {
+	return slices.ContainsFunc(few, func(sel victoria.Selector) bool {
+		return sel.DeviceID == info.Device && slices.Contains(sel.Names, chunk.MetricName(info.Name))
+	})
+}
+
 // judge holds an interval against the history. fits = nothing contradicts it;
 // evidence is the number of intervals that speak for it. Where unsure says so, the
-// absence of a sample says nothing.
+// absence of a sample contradicts nothing; but there must be far more evidence than
+// places where that is needed, or an interval that is a part of the true one would
+// fit, too.
 func (h *history) judge(length int64, unsure func(from, to int64) bool) (evidence int, fits bool) {
-	seen := map[int64]bool{} // ends of intervals that are evidence
+	seen, excused := map[int64]bool{}, map[int64]bool{} // ends of intervals
 	for text, sent := range h.sent {
 		shown := h.shown[text]
 		for i := 0; i < len(sent); {
@@ -82,7 +98,7 @@ func (h *history) judge(length int64, unsure func(from, to int64) bool) (evidenc
 				i++
 			}
 			from := until - length + 1
-			if from < h.from {
+			if from < h.from || until > h.to {
 				continue
 			}
 			a, _ := slices.BinarySearch(shown, from)
@@ -91,10 +107,13 @@ func (h *history) judge(length int64, unsure func(from, to int64) bool) (evidenc
 			switch {
 			case b-a > 1, !last && !unsure(from, until):
 				return 0, false
-			case last && sent[first] < sent[i-1]:
+			case !last && i == len(sent): // it is not over yet
+			case !last:
+				excused[until] = true
+			case sent[first] < sent[i-1]:
 				seen[until] = true
 			}
 		}
 	}
-	return len(seen), true
+	return len(seen) - 3*len(excused), true
 }

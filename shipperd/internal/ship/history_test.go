@@ -28,15 +28,18 @@ func TestHistory_Judge(t *testing.T) {
 		"the first ones are kept":      {second, each(10_000, 1000, 51_000), never, 0, false},
 		"one kept too many":            {second, append(each(10_000, 10_000, 50_000), 59_000, 60_000), never, 0, false},
 		"an interval is lost":          {second, each(10_000, 10_000, 50_000), never, 0, false},
-		"an interval is on its way":    {second, each(10_000, 10_000, 50_000), always, 5, true},
+		"an interval is on its way":    {second, append(each(10_000, 10_000, 30_000), 50_000, 60_000), always, 2, true},
 		"nothing could be thinned":     {each(10_000, 10_000, 60_000), each(10_000, 10_000, 60_000), never, 0, true},
 		"sparse, one lost":             {each(60_000, 60_000, 600_000), append(each(60_000, 60_000, 180_000), each(60_000, 300_000, 600_000)...), never, 0, false},
+		"cut by the end is void":       {each(1000, 570_000, 605_000), each(10_000, 570_000, 600_000), never, 3, true},
+		"half of the true interval":    {second, each(20_000, 20_000, 60_000), always, -6, true},
+		"the last one is not over":     {second, each(10_000, 10_000, 50_000), always, 5, true},
 		"cut by the beginning is void": {each(1000, -5000, 20_000), each(10_000, 0, 20_000), never, 2, true},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h := &history{from: 0, sent: map[string][]int64{"a": c.sent}, shown: map[string][]int64{"a": c.shown}}
+			h := &history{from: 0, to: 600_000, sent: map[string][]int64{"a": c.sent}, shown: map[string][]int64{"a": c.shown}}
 			if evidence, fits := h.judge(10_000, c.unsure); evidence != c.evidence || fits != c.fits {
 				t.Errorf("%d, %v, want %d, %v", evidence, fits, c.evidence, c.fits)
 			}

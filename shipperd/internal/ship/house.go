@@ -59,15 +59,21 @@ func (s *Shipper) keepBudget(ctx context.Context) error {
 	if s.cfg.MaxDataBytes == 0 {
 		return nil
 	}
-	freed, err := s.Outbox.EnforceBudget(ctx, s.cfg.MaxDataBytes)
-	s.Stats.prune(freed.Verified)
-	if freed.Pending > 0 {
-		s.Stats.drop("size", freed.Pending)
-		s.Log.Warn("the database is full: the oldest samples were dropped undelivered; raise storage.max_size_mb or see why they cannot be delivered",
-			"dropped", freed.Pending)
+	for ctx.Err() == nil {
+		freed, err := s.Outbox.EnforceBudget(ctx, s.cfg.MaxDataBytes)
+		s.Stats.prune(freed.Verified)
+		if freed.Pending > 0 {
+			s.Stats.drop("size", freed.Pending)
+			s.Log.Warn("the database is full: the oldest samples were dropped undelivered; raise storage.max_size_mb or see why they cannot be delivered",
+				"dropped", freed.Pending)
+		}
+		if freed.DeadLetters > 0 {
+			s.Log.Warn("the database is full: dead letters were deleted", "deleted", freed.DeadLetters)
+		}
+		if err != nil || !freed.More {
+			return err
+		}
+		s.Beat()
 	}
-	if freed.DeadLetters > 0 {
-		s.Log.Warn("the database is full: dead letters were deleted", "deleted", freed.DeadLetters)
-	}
-	return err
+	return nil
 }

@@ -83,6 +83,31 @@ func TestPoison(t *testing.T) {
 
 // TestPoison_InDrain has nothing else to send that could show the server to be
 // well, but the other half.
+// TestPoison_ServerError: a sample that breaks the server, or the one behind a proxy,
+// holds up nobody, and ends alone.
+func TestPoison_ServerError(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{500, 502, 503} {
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, 20)
+				r.ticks(3, 10*time.Second)
+				const bad = 17
+				r.vm.FailLines(lineWith(bad), status)
+				r.allow.letters = func(s sample) bool { return s.key == r.samples[bad-1].key && s.series == r.samples[bad-1].series }
+				r.run()
+				r.live(2*time.Hour, 10*time.Second)
+				if l := r.readFile(t.Context()).ledger; l.Pending > 500 {
+					t.Errorf("%d samples wait", l.Pending)
+				}
+				r.deliver(12 * time.Hour)
+				r.letters(1, "rejected", fmt.Sprintf("HTTP %d", status))
+			})
+		})
+	}
+}
+
 func TestPoison_InDrain(t *testing.T) {
 	t.Parallel()
 	for _, numbers := range [][]int{{1}, {17}, {60}, {3, 58}, {1, 2, 3, 10, 20, 30, 40, 50, 60}} {

@@ -148,7 +148,7 @@ func (s *Shipper) requeue(ctx context.Context, p *parcel, missing store.KeySet) 
 	accepted, found := p.State == store.Accepted, p.n-len(missing)
 	if accepted {
 		p.owing++
-		if !s.mayHaveForgotten(p) && !p.undecided {
+		if !s.mayHaveForgotten(p) && p.undecided == 0 {
 			p.Resends++ // answered 2xx by a server that was well, and thrown away
 		}
 	}
@@ -168,18 +168,21 @@ func (s *Shipper) requeue(ctx context.Context, p *parcel, missing store.KeySet) 
 		p.due = time.Now().Add(resendDelay(p.breaks))
 		return nil
 	}
-	p.due = time.Now().Add(resendDelay(p.owing))
+	p.due = time.Now().Add(max(resendDelay(p.owing), p.undecided))
 	s.Log.Warn("server does not have all it accepted; the missing samples are sent again",
 		"missing", len(missing), "found", found, "resends", p.Resends, "server_was_away", p.Resends < p.owing)
 	return nil
 }
 
-// resendDelay grows with the number of times, from at once to ten minutes.
+// resendMost bounds the pause before a resend.
+const resendMost = 10 * time.Minute
+
+// resendDelay grows with the number of times, from at once to resendMost.
 func resendDelay(times int) time.Duration {
 	if times <= 1 {
 		return 0
 	}
-	return min(10*time.Minute, 30*time.Second<<min(times-2, 10))
+	return min(resendMost, 30*time.Second<<min(times-2, 10))
 }
 
 // forgets is how long after its 2xx a killed VictoriaMetrics may forget a sample:

@@ -2,6 +2,7 @@ package ship
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -424,7 +425,7 @@ func TestThinning(t *testing.T) {
 				r.deliver(time.Hour)
 				r.letters(0, "", "")
 				c := r.counts()
-				if c.Thinned == 0 || c.Requeued > c.Thinned/2 {
+				if c.Thinned == 0 || c.Requeued > c.Thinned {
 					t.Errorf("%d requeued, %d thinned", c.Requeued, c.Thinned)
 				}
 				r.has(fmt.Sprintf("interval_seconds=%v\n", keep.Seconds()))
@@ -459,6 +460,70 @@ func TestThinning_Crash(t *testing.T) {
 	})
 }
 
+// TestThinning_Ends: one that no longer thins is believed no longer.
+func TestThinning_Ends(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 4)
+		var ended int64
+		kept := func(ms int64) bool { return ended > 0 || ms%10_000 == 0 }
+		r.vm.Otherwise(testkit.AcceptSome(func(_ int, s testkit.Sample) bool { return kept(s.Timestamp) }))
+		r.allow.doubles = true
+		r.allow.lost = func(s sample) bool { return ended == 0 || s.key.TimestampMS() <= ended }
+		r.run()
+		r.live(20*time.Minute, time.Second)
+		if !r.shipper.Stats.Snapshot().Thinning {
+			t.Error("it was not found out")
+		}
+		ended = r.now().UnixMilli()
+		for range 10 {
+			before := len(r.vm.Imports())
+			for len(r.vm.Imports()) == before {
+				r.pass(time.Second, time.Second)
+			}
+			r.vm.Restart(10 * time.Second)
+			r.live(time.Minute, time.Second)
+		}
+		r.deliver(2 * time.Hour)
+		if r.shipper.Stats.Snapshot().Thinning {
+			t.Error("it is still believed")
+		}
+	})
+}
+
+// TestThinning_SlowLink: where the questions about thinning never get through, the
+// rest goes on.
+func TestThinning_SlowLink(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const gone = 17
+		r := newRig(t, 20)
+		r.vm.Otherwise(testkit.AcceptSome(func(_ int, s testkit.Sample) bool { return s.Value != gone }))
+		r.allow.letters = func(s sample) bool { return s.key == r.samples[gone-1].key && s.series == r.samples[gone-1].series }
+		narrow := &narrowServer{Server: r.shipper.Server}
+		r.shipper.Server = narrow
+		r.run()
+		r.live(3*time.Hour, time.Minute)
+		if l := r.readFile(t.Context()).ledger; l.Accepted > 200 || narrow.wide == 0 || narrow.wide > 100 {
+			t.Errorf("%d wide questions, %d samples accepted and not proven", narrow.wide, l.Accepted)
+		}
+	})
+}
+
+// narrowServer lets no answer through that spans more than ten minutes.
+type narrowServer struct {
+	Server
+	wide int
+}
+
+func (n *narrowServer) Export(ctx context.Context, sel victoria.Selector, startMS, endMS int64, each func([]store.Tag, []int64) error) error {
+	if endMS-startMS > (10 * time.Minute).Milliseconds() {
+		n.wide++
+		return &victoria.Error{Class: victoria.ClassTimeout, Err: errors.New("no answer in time")}
+	}
+	return n.Server.Export(ctx, sel, startMS, endMS, each)
+}
+
 // TestThinning_Lossy: a server that never stores one tick, between others that it
 // stores, does not thin. Nothing is lost without a word.
 func TestThinning_Lossy(t *testing.T) {
@@ -484,22 +549,31 @@ func TestThinning_Lossy(t *testing.T) {
 	}
 }
 
-// TestDedup_Raw: a server that drops exact repetitions shows the rest in a raw
-// export, so nothing is missing.
-func TestDedup_Raw(t *testing.T) {
+// TestDedup: a server that thins hides from all readers what it leaves out, long
+// before it deletes it.
+func TestDedup(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, 4, func(r *rig) {
-			r.vm = testkit.StartFakeVM(t, testkit.FakeConfig{InMemory: true, VisibleAfter: 2 * time.Second, Poison: 11 * time.Second, Dedup: 10 * time.Second})
-			r.client.Dial = r.vm.Dial
+	for keep, step := range map[time.Duration]time.Duration{10 * time.Second: time.Second, 15 * time.Minute: 10 * time.Second} {
+		t.Run(fmt.Sprint(keep), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, 4, func(r *rig) {
+					r.vm = testkit.StartFakeVM(t, testkit.FakeConfig{InMemory: true, VisibleAfter: 2 * time.Second, Poison: 11 * time.Second, Dedup: keep})
+					r.client.Dial = r.vm.Dial
+				})
+				r.allow.doubles = true // which nobody sees
+				r.run()
+				r.live(max(20*time.Minute, 12*keep), step)
+				r.deliver(3 * time.Hour)
+				r.letters(0, "", "")
+				c := r.counts()
+				t.Logf("%d samples, %d requeued, %d thinned", len(r.samples), c.Requeued, c.Thinned)
+				if c.Thinned == 0 || c.Requeued > 4*int64(len(r.samples)) {
+					t.Errorf("%d requeued, %d thinned of %d", c.Requeued, c.Thinned, len(r.samples))
+				}
+			})
 		})
-		r.run()
-		r.live(20*time.Minute, time.Second)
-		r.deliver(time.Hour)
-		if c := r.counts(); c.Requeued != 0 || c.Thinned != 0 {
-			t.Errorf("%d requeued, %d thinned, want none", c.Requeued, c.Thinned)
-		}
-	})
+	}
 }
 
 // TestSameName: two series that become one at the server are both delivered.

@@ -110,7 +110,7 @@ func (w *wanted) readBack(ctx context.Context, server Server, beat func()) error
 	for len(w.pieces) > 0 {
 		for _, sel := range w.selectors {
 			beat()
-			err := server.ExportRaw(ctx, sel, w.pieces[0].from, w.pieces[0].to, func(labels []store.Tag, timestamps []int64) error {
+			err := server.Export(ctx, sel, w.pieces[0].from, w.pieces[0].to, func(labels []store.Tag, timestamps []int64) error {
 				w.strike(w.text(labels), timestamps)
 				return nil
 			})

@@ -30,6 +30,8 @@ type reading struct {
 	uncountable time.Time // it does not count; until then
 	thinning    time.Time // it thins the data, see thin.go; until then; zero = it does not
 	interval    int64     // by keeping one sample of so many milliseconds
+	thinFails   int       // questions about that which failed, in a row
+	thinAgain   time.Time // it is not asked about it before
 	blurred     interval  // where the server may have samples that the file has elsewhere, or once
 	partly      *wanted   // a list of which a part was read
 	log         *logx.Throttle
@@ -92,8 +94,7 @@ func (s *Shipper) hope(now time.Time) {
 		r.unproven, r.fails = false, 0 // one refusal more, and it is back
 	}
 	if !r.thinning.IsZero() && !now.Before(r.thinning) {
-		r.thinning = time.Time{}
-		s.Stats.thinning(false)
+		s.notThinning()
 	}
 }
 

@@ -68,6 +68,7 @@ type allowance struct {
 	moved   bool                // clamped timestamps
 	lost    func(s sample) bool // at the server: thinned, say
 	dropped bool                // by the size budget
+	retried int64               // dead letters
 	letters func(s sample) bool // may be a dead letter
 }
 

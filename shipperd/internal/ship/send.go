@@ -16,9 +16,9 @@ import (
 // chunks.
 const unsentLimit = 10 * time.Minute
 
-// send ships what is owed: chunks that are to go again, then pending rows, and
-// at last the chunks against which something speaks, so that these hold up
-// nobody. more = there is a backlog and the server takes it.
+// send ships what is owed: chunks that are to go again, then pending rows, then the
+// chunks that were answered with an error of the server, and at last those against
+// which something speaks, so that these hold up nobody. more = there is a backlog and the server takes it.
 func (s *Shipper) send(ctx context.Context) (more bool, err error) {
 	batch := s.drain != nil || !time.Now().Before(s.nextBatch)
 	steps := []func() (ok bool, err error){
@@ -30,13 +30,17 @@ func (s *Shipper) send(ctx context.Context) (more bool, err error) {
 			more, ok, err = s.sendPending(ctx)
 			return ok, err
 		},
+		func() (bool, error) { return s.sendAgain(ctx, (*parcel).doubtful) },
 		func() (bool, error) { return s.sendAgain(ctx, (*parcel).suspect) },
+	}
+	if s.doubtsFirst() {
+		steps[1], steps[2] = steps[2], steps[1]
 	}
 	if s.sending.sick() {
 		// The server refuses everything: one request at a time, and each kind gets
 		// its turn to show that it does not.
 		if s.sending.probes++; s.sending.probes%2 == 0 {
-			steps = steps[2:]
+			steps = steps[3:]
 		}
 	}
 	ok := true
@@ -108,7 +112,11 @@ func (s *Shipper) sendPending(ctx context.Context) (more, ok bool, err error) {
 // pending returns the oldest pending rows that no open chunk has.
 func (s *Shipper) pending(ctx context.Context, limit int) ([]store.Row, error) {
 	rows, err := s.Outbox.Pending(ctx, 0, limit, s.book.owner())
-	if s.drain != nil {
+	if s.drain == nil || err != nil {
+		return rows, err
+	}
+	if rows = s.drain.cut(rows); len(rows) == 0 && len(s.drain.ahead) > 0 {
+		rows, err = s.Outbox.Pending(ctx, s.drain.ahead[0], limit, s.book.owner())
 		rows = s.drain.cut(rows)
 	}
 	return rows, err

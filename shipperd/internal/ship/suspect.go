@@ -14,7 +14,9 @@ import (
 )
 
 // A chunk becomes a suspect when the server answers with an error that speaks
-// against its content, or when connections keep breaking with it. It is halved
+// against its content, when connections keep breaking with it, or when it keeps
+// getting 5xx from a server that takes others: a proxy turns a broken backend into a
+// 502. It is halved
 // until the sample is alone that the server minds. But a proxy in front may
 // answer 400 to everything, and then nothing is wrong with any sample. So a
 // sample is condemned only if it was refused alone, several times, a while apart,
@@ -34,15 +36,56 @@ const (
 	strikesNeeded = 3
 	// breaksNeeded is how many broken connections in a row make a chunk suspect.
 	breaksNeeded = 3
+	// doubtsNeeded is the same for 5xx of a server that is well.
+	doubtsNeeded = 3
+	// failedMost is how many chunks with a 5xx may wait while others are tried before
+	// them, to see whether the server or the chunk is at fault.
+	failedMost = 2
 )
 
 func (s *sending) sick() bool { return s.refusals >= sickAfter }
 
 // suspect: owed, and something speaks against it.
-func (p *parcel) suspect() bool { return p.owed() && (p.refused || p.breaks >= breaksNeeded) }
+func (p *parcel) suspect() bool {
+	return p.owed() && (p.refused || p.breaks >= breaksNeeded || p.doubts >= doubtsNeeded)
+}
+
+// doubtful: owed, and the last answer to it was a 5xx.
+func (p *parcel) doubtful() bool { return p.owed() && p.failed && !p.suspect() }
 
 // clean: owed, and nothing speaks against it.
-func (p *parcel) clean() bool { return p.owed() && !p.suspect() }
+func (p *parcel) clean() bool { return p.owed() && !p.suspect() && !p.doubtful() }
+
+// doubt notes a 5xx. It speaks against the chunk if the server has taken another
+// one since the first.
+func (s *Shipper) doubt(p *parcel) {
+	p.failed = true
+	now := time.Now()
+	switch {
+	case p.accused.IsZero():
+		p.accused = now
+	case !s.sending.lastAccepted.After(p.accused):
+	case p.n == 1:
+		p.doubts++
+		p.strikes++
+	default:
+		p.doubts++
+	}
+	p.struck = now
+}
+
+// doubtsFirst decides whether chunks that were answered 5xx go before pending rows.
+// A few of them wait until others were tried; but while everything fails, each
+// batch that is tried becomes one more of them.
+func (s *Shipper) doubtsFirst() bool {
+	n := 0
+	for _, p := range s.book.open {
+		if p.failed && p.State != store.Accepted {
+			n++
+		}
+	}
+	return n > failedMost && s.sending.failures%(2*n) != 0
+}
 
 // refused notes an answer against the body; ok as for transmit.
 func (s *Shipper) refused(p *parcel, fault *victoria.Error, log *slog.Logger) (ok bool) {
@@ -103,7 +146,7 @@ func (s *Shipper) sendUnsent(ctx context.Context, p *parcel) (ok bool, err error
 	switch {
 	case s.tooLarge(p), !p.refused && p.Resends == 0 && time.Since(p.born) > unsentLimit:
 		return true, s.withdraw(ctx, p)
-	case p.refused:
+	case p.suspect():
 		if err := s.Outbox.Requeue(ctx, p.Chunk, p.Keys); err != nil {
 			return false, err
 		}
@@ -125,7 +168,7 @@ func (s *Shipper) resend(ctx context.Context, p *parcel) (ok bool, err error) {
 	case p.Resends > s.cfg.Verify.MaxResends:
 		return true, s.giveUp(ctx, p, "not_stored",
 			fmt.Sprintf("answered as accepted %d times and never found there", p.Resends))
-	case p.refused && p.n == 1:
+	case p.suspect() && p.n == 1 && p.breaks < breaksNeeded:
 		return s.tryAlone(ctx, p)
 	case p.suspect() && p.n > 1:
 		return s.halve(ctx, p)
@@ -198,7 +241,7 @@ func (s *Shipper) halve(ctx context.Context, p *parcel) (ok bool, err error) {
 		return false, err
 	}
 	for _, half := range parcels {
-		half.accused, half.breaks = p.accused, max(0, p.breaks-1)
+		half.accused, half.breaks, half.doubts = p.accused, max(0, p.breaks-1), max(0, p.doubts-1)
 	}
 	for i, half := range parcels {
 		if ok, err := s.transmit(ctx, half, bodies[i]); err != nil || !ok {

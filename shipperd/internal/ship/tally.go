@@ -22,6 +22,12 @@ func (s *Shipper) allThere(ctx context.Context, group []*parcel) (there, ok bool
 	if !s.countable(group, fromMS, toMS) {
 		return false, true, nil
 	}
+	// Of rows that were pruned the server still has the samples. Only rows that came
+	// late lie among them: after a step of the clock, or letters that were retried.
+	pruned, err := s.Outbox.PrunedThrough(ctx)
+	if err != nil || fromMS <= pruned.TimestampMS() {
+		return false, err == nil, err
+	}
 	want, err := s.expected(ctx, group, fromMS, toMS)
 	if err != nil {
 		return false, false, err

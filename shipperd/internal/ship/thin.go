@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"belabox-metrics/shared/logx"
 	"belabox-metrics/shared/store"
 	"belabox-metrics/shipperd/internal/chunk"
 	"belabox-metrics/shipperd/internal/victoria"
@@ -20,26 +21,42 @@ import (
 
 const (
 	// longestInterval is the longest one that is recognised.
-	longestInterval = 5 * time.Minute
-	// sightedFor bounds the time over which all series of a device are looked at.
-	sightedFor = 10 * time.Minute
+	longestInterval = time.Hour
+	// sightedFor bounds the time, and sightedNames the metrics, that are looked at: a
+	// server thins them all alike, and on a slow link an answer must come in time.
+	sightedFor   = 10 * time.Minute
+	sightedNames = 4
 	// evidenceNeeded is how many intervals must show it: of several samples that were
-	// sent the last one alone.
-	evidenceNeeded = 3
-	// undecidedMost is how often a chunk may be undecided. Until then more than an
-	// hour has gone by, and the next intervals have shown it.
+	// sent the last one alone. An interval that nobody would write needs more: among
+	// hundreds of them one may fit by chance.
+	evidenceNeeded    = 5
+	oddEvidenceNeeded = 20
+	// undecidedMost is how often a chunk may be undecided, an interval apart.
 	undecidedMost = 12
+	// thinFailsMost failed questions in a row are enough; the next comes later.
+	thinFailsMost = 3
+	// candidatesMost bounds what is held against the history: of sparse samples hundreds
+	// of intervals would fit.
+	candidatesMost = 30
+	thinPause      = time.Hour
 	// thinningFor is how long a server is believed to go on thinning.
 	thinningFor = time.Hour
 )
 
-// intervals are the lengths that are tried, in milliseconds: first those that
-// people write.
+// usual are the lengths that people write, in milliseconds.
+var usual = []int64{1000, 2000, 5000, 10_000, 15_000, 20_000, 30_000, 60_000, 120_000, 300_000, 600_000, 900_000, 1_800_000, 3_600_000}
+
+// intervals are the lengths that are tried: first the usual ones.
 var intervals = func() []int64 {
-	all := []int64{1000, 2000, 5000, 10_000, 15_000, 20_000, 30_000, 60_000, 120_000, 300_000}
-	for ms := int64(100); ms <= longestInterval.Milliseconds(); ms += 100 {
-		if ms <= 10_000 || ms%1000 == 0 {
-			all = append(all, ms)
+	all := slices.Clone(usual)
+	step := int64(100)
+	for ms := step; ms <= longestInterval.Milliseconds(); ms += step {
+		all = append(all, ms)
+		switch ms {
+		case 10_000:
+			step = 1000
+		case 300_000:
+			step = 60_000
 		}
 	}
 	return all
@@ -51,57 +68,101 @@ var intervals = func() []int64 {
 // chunk is undecided: a resend more does not count against it. ok = the server
 // answers questions.
 func (s *Shipper) thinned(ctx context.Context, p *parcel, w *wanted) (keys store.KeySet, ok bool, err error) {
-	p.undecided = false
-	missing := w.missingSamples()
-	keys, fault := s.covered(ctx, w, missing)
-	if fault == nil && len(keys) < len(missing) && max(p.owing, p.Resends) > 0 && !s.clamps(p) {
-		var candidates []int64
-		if candidates, fault = s.candidates(ctx, w, missing); fault == nil && len(candidates) > 0 {
-			var h *history
-			if h, fault, err = s.historyOf(ctx, p); err != nil {
-				return nil, false, err
-			}
-			if fault == nil && s.learnInterval(h, p, candidates) {
-				keys, fault = s.covered(ctx, w, missing)
-			}
-		}
+	p.undecided = 0
+	r, now := &s.reading, time.Now()
+	if now.Before(r.thinAgain) {
+		return nil, true, nil
 	}
-	if fault != nil {
-		s.readFailed(ctx, fault)
-		return nil, false, nil
+	keys, fault, err := s.explained(ctx, p, w, w.missingSamples())
+	if err != nil || fault == nil {
+		r.thinFails = 0
+		return keys, true, err
 	}
-	return keys, true, nil
+	if r.thinFails++; r.thinFails >= thinFailsMost {
+		r.thinFails, r.thinAgain = 0, now.Add(thinPause)
+		s.Log.Info("whether the server thins the data cannot be found out; what is missing is sent again", logx.Err(fault))
+		return nil, true, nil
+	}
+	s.readFailed(ctx, fault)
+	p.due = later(r.notBefore, now.Add(jitter(time.Minute, s.cfg.Retry.JitterPercent, s.Rand)))
+	return nil, false, nil
+}
+
+// explained is thinned without patience. fault is the server's, err the file's.
+func (s *Shipper) explained(ctx context.Context, p *parcel, w *wanted, missing []missingSample) (keys store.KeySet, fault, err error) {
+	if keys, fault = s.covered(ctx, w, missing); fault != nil || len(keys) == len(missing) || max(p.owing, p.Resends) == 0 || s.clamps(p) {
+		return keys, fault, nil
+	}
+	candidates, fault := s.candidates(ctx, w, missing)
+	if fault != nil || len(candidates) == 0 {
+		return keys, fault, nil
+	}
+	h, fault, err := s.historyOf(ctx, p, w.some(), slices.Max(candidates))
+	if fault != nil || err != nil {
+		return nil, fault, err
+	}
+	if s.learnInterval(h, p, candidates) {
+		keys, fault = s.covered(ctx, w, missing)
+	}
+	return keys, fault, nil
 }
 
 // covered returns the missing samples that the interval explains that the server
-// is known for.
+// is known for. A series with two samples in one of them shows that it no longer
+// thins: then nothing is explained.
 func (s *Shipper) covered(ctx context.Context, w *wanted, missing []missingSample) (store.KeySet, error) {
 	if s.reading.thinning.IsZero() {
 		return nil, nil
 	}
-	v, err := w.view(ctx, s.Server, s.Beat, missing, w.selectors)
+	v, err := w.view(ctx, s.Server, s.Beat, missing, w.selectors, s.reading.interval)
 	if err != nil {
 		return nil, err
+	}
+	if v.contradicts(s.reading.interval) {
+		s.notThinning()
+		s.Log.Warn("the server no longer keeps one sample of each interval; what is missing is sent again")
+		return nil, nil
 	}
 	return v.covered(s.reading.interval), nil
 }
 
-// candidates returns the intervals that explain the first of the missing samples,
-// and contradict no other series of their devices behind them.
-func (s *Shipper) candidates(ctx context.Context, w *wanted, missing []missingSample) (fit []int64, err error) {
-	first := slices.MinFunc(missing, func(a, b missingSample) int { return cmp.Compare(a.ms, b.ms) }).ms
-	sighted := slices.DeleteFunc(slices.Clone(missing), func(m missingSample) bool { return m.ms > first+sightedFor.Milliseconds() })
-	var devices []victoria.Selector
+func (s *Shipper) notThinning() {
+	s.reading.thinning = time.Time{}
+	s.Stats.thinning(false)
+}
+
+// some returns a few metrics of each device.
+func (w *wanted) some() (few []victoria.Selector) {
 	for _, sel := range w.selectors {
-		devices = append(devices, victoria.Selector{DeviceID: sel.DeviceID})
+		few = append(few, victoria.Selector{DeviceID: sel.DeviceID, Names: sel.Names[:min(len(sel.Names), sightedNames)]})
 	}
-	v, err := w.view(ctx, s.Server, s.Beat, sighted, devices)
+	return few
+}
+
+// candidates returns the intervals that explain the first of the missing samples
+// of a few metrics, and that nothing behind them contradicts.
+func (s *Shipper) candidates(ctx context.Context, w *wanted, missing []missingSample) (fit []int64, err error) {
+	few := w.some()
+	sighted := slices.DeleteFunc(slices.Clone(missing), func(m missingSample) bool {
+		return !slices.ContainsFunc(few, func(sel victoria.Selector) bool {
+			return sel.DeviceID == m.device && slices.Contains(sel.Names, m.name)
+		})
+	})
+	if len(sighted) == 0 { // of other metrics
+		few, sighted = w.selectors, slices.Clone(missing)
+	}
+	first := slices.MinFunc(sighted, func(a, b missingSample) int { return cmp.Compare(a.ms, b.ms) }).ms
+	sighted = slices.DeleteFunc(sighted, func(m missingSample) bool { return m.ms > first+sightedFor.Milliseconds() })
+	v, err := w.view(ctx, s.Server, s.Beat, sighted, few, longestInterval.Milliseconds())
 	if err != nil {
 		return nil, err
 	}
 	for _, ms := range intervals {
 		if known := ms == s.reading.interval && !s.reading.thinning.IsZero(); !known && v.thinnedBy(ms) {
 			fit = append(fit, ms)
+		}
+		if len(fit) == candidatesMost {
+			break
 		}
 	}
 	return fit, nil
@@ -112,16 +173,20 @@ func (s *Shipper) candidates(ctx context.Context, w *wanted, missing []missingSa
 func (s *Shipper) learnInterval(h *history, p *parcel, candidates []int64) bool {
 	for _, ms := range candidates {
 		evidence, fits := h.judge(ms, func(from, to int64) bool { return s.openBeside(p, from, to) })
+		needed := evidenceNeeded
+		if !slices.Contains(usual, ms) {
+			needed = oddEvidenceNeeded
+		}
 		switch {
 		case !fits:
-		case evidence >= evidenceNeeded:
+		case evidence >= needed:
 			s.reading.thinning, s.reading.interval = time.Now().Add(thinningFor), ms
 			s.Stats.thinning(true)
 			s.Log.Warn("the server keeps one sample of each interval (-dedup.minScrapeInterval): what it leaves out counts as verified",
 				"interval_seconds", float64(ms)/1000)
 			return true
-		case p.owing < undecidedMost:
-			p.undecided = true
+		case p.owing < undecidedMost && p.undecided == 0:
+			p.undecided = time.Duration(ms) * time.Millisecond
 		}
 	}
 	return false
@@ -141,9 +206,9 @@ type view struct {
 }
 
 type missingSample struct {
-	text string
-	ms   int64
-	key  store.Key
+	text, name, device string
+	ms                 int64
+	key                store.Key
 }
 
 // missingSamples lists what is not struck off.
@@ -151,7 +216,7 @@ func (w *wanted) missingSamples() (missing []missingSample) {
 	for _, l := range w.lines {
 		for i, sample := range l.samples {
 			if !l.found[i] {
-				missing = append(missing, missingSample{l.text, sample.TimestampMS, sample.Key})
+				missing = append(missing, missingSample{l.text, l.name, l.device, sample.TimestampMS, sample.Key})
 			}
 		}
 	}
@@ -159,9 +224,9 @@ func (w *wanted) missingSamples() (missing []missingSample) {
 }
 
 // view asks for what the server shows to people, which is thinned already where
-// its files are not yet: from the first of the missing samples to an interval
+// its files are not yet: from the first of the missing samples to reach milliseconds
 // behind the last.
-func (w *wanted) view(ctx context.Context, server Server, beat func(), missing []missingSample, selectors []victoria.Selector) (*view, error) {
+func (w *wanted) view(ctx context.Context, server Server, beat func(), missing []missingSample, selectors []victoria.Selector, reach int64) (*view, error) {
 	v := &view{missing: missing, shown: map[string][]int64{}, all: map[string][]int64{}}
 	from, to := missing[0].ms, missing[0].ms
 	for _, m := range missing {
@@ -169,7 +234,7 @@ func (w *wanted) view(ctx context.Context, server Server, beat func(), missing [
 	}
 	for _, sel := range selectors {
 		beat()
-		err := server.Export(ctx, sel, from, to+longestInterval.Milliseconds(), func(labels []store.Tag, timestamps []int64) error {
+		err := server.Export(ctx, sel, from, to+reach, func(labels []store.Tag, timestamps []int64) error {
 			ours, whole := w.text(labels), chunk.Text(labels)
 			v.shown[ours] = append(v.shown[ours], timestamps...)
 			v.all[whole] = append(v.all[whole], timestamps...)
@@ -196,14 +261,19 @@ func (v *view) thinnedBy(interval int64) bool {
 			return false
 		}
 	}
+	return !v.contradicts(interval)
+}
+
+// contradicts: some series shows two samples in one interval of that length.
+func (v *view) contradicts(interval int64) bool {
 	for _, timestamps := range v.all {
 		for i := 1; i < len(timestamps); i++ {
 			if end(timestamps[i-1], interval) == end(timestamps[i], interval) {
-				return false
+				return true
 			}
 		}
 	}
-	return true
+	return false
 }
 
 // covered returns the missing samples that intervals of that length explain.

@@ -49,6 +49,7 @@ func (s *Shipper) transmit(ctx context.Context, p *parcel, body *chunk.Body) (ok
 			return true, s.accepted(ctx, p, body, reply, log)
 		}
 		fault := asError(failure)
+		p.answered = fault.Status
 		p.HTTPStatus, p.Error = fault.Status, cmp.Or(fault.Body, fault.Error())
 		again, wait := s.judge(p, fault, attempt)
 		if ctx.Err() != nil {
@@ -86,6 +87,7 @@ func (s *Shipper) importLingering(ctx context.Context, body []byte, id string) (
 func (s *Shipper) judge(p *parcel, fault *victoria.Error, attempt int) (again bool, wait time.Duration) {
 	p.unsent = !fault.Ambiguous
 	p.refused = fault.Class == victoria.ClassRejected || fault.Class == victoria.ClassTooLarge
+	p.failed = false
 	if fault.Ambiguous && s.proving() {
 		return false, 0 // never again before the server was asked
 	}
@@ -116,8 +118,12 @@ func (s *Shipper) failed(p *parcel, fault *victoria.Error, log *slog.Logger) (ok
 		s.pause(s.patience())
 	default:
 		s.sending.lastAway = now
-		if fault.Ambiguous && (fault.Class == victoria.ClassNetwork || fault.Class == victoria.ClassTimeout) {
+		switch {
+		case !fault.Ambiguous:
+		case fault.Class == victoria.ClassNetwork, fault.Class == victoria.ClassTimeout:
 			s.broke(p)
+		case fault.Class == victoria.ClassServer:
+			s.doubt(p)
 		}
 		if fault.RetryAfter > 0 {
 			s.pause(beyond(fault.RetryAfter, s.cfg.Retry.JitterPercent, s.Rand))

@@ -161,7 +161,7 @@ func TestView_ThinnedBy(t *testing.T) {
 				if ms := 1_000_000_000_000 + int64(i)*step; keep(i) {
 					v.shown[text] = append(v.shown[text], ms)
 				} else {
-					v.missing = append(v.missing, missingSample{text, ms, store.Key(len(v.missing) + 1)})
+					v.missing = append(v.missing, missingSample{text: text, ms: ms, key: store.Key(len(v.missing) + 1)})
 				}
 			}
 		}

@@ -29,19 +29,12 @@ const (
 //
 // What each has seen counts only when Export returns nil: it returns an *Error
 // for an answer that was cut off or garbled. A sample stored twice comes twice,
-// unless the server deduplicates. The values are not handed out: the server keeps
+// unless the server deduplicates. It is never asked past its deduplication
+// (reduce_mem_usage=1): VictoriaMetrics 1.79 to 1.150 then puts samples of one
+// series under the name of another, once anybody has made a plain export. The values are not handed out: the server keeps
 // 12 to 15 digits of them, so they prove nothing.
 func (c *Client) Export(ctx context.Context, sel Selector, startMS, endMS int64, each func(labels []store.Tag, timestamps []int64) error) error {
-	return c.export(ctx, sel, startMS, endMS, url.Values{}, each)
-}
-
-// ExportRaw is Export past the server's deduplication: it shows every copy that
-// is stored (reduce_mem_usage=1).
-func (c *Client) ExportRaw(ctx context.Context, sel Selector, startMS, endMS int64, each func(labels []store.Tag, timestamps []int64) error) error {
-	return c.export(ctx, sel, startMS, endMS, url.Values{"reduce_mem_usage": {"1"}}, each)
-}
-
-func (c *Client) export(ctx context.Context, sel Selector, startMS, endMS int64, form url.Values, each func([]store.Tag, []int64) error) error {
+	form := url.Values{}
 	form.Set("start", seconds(startMS))
 	form.Set("end", seconds(endMS))
 	form.Set("max_rows_per_line", strconv.Itoa(rowsPerLine))

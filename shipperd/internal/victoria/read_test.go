@@ -48,14 +48,14 @@ func TestExport_Request(t *testing.T) {
 	if err := c.Export(t.Context(), Selector{DeviceID: "d"}, 1_700_000_000_123, 1_700_000_060_000, nothing); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.ExportRaw(t.Context(), Selector{DeviceID: "d"}, 0, 5, nothing); err != nil {
+	if err := c.Export(t.Context(), Selector{DeviceID: "d"}, 0, 5, nothing); err != nil {
 		t.Fatal(err)
 	}
 	want := url.Values{"match[]": {`{device_id="d"}`}, "start": {"1700000000.123"}, "end": {"1700000060"}, "max_rows_per_line": {"1000"}}
 	if fmt.Sprint(forms[0]) != fmt.Sprint(want) || methods[0] != http.MethodGet {
 		t.Errorf("got %s %v, want %v", methods[0], forms[0], want)
 	}
-	want = url.Values{"match[]": {`{device_id="d"}`}, "start": {"0"}, "end": {"0.005"}, "max_rows_per_line": {"1000"}, "reduce_mem_usage": {"1"}}
+	want = url.Values{"match[]": {`{device_id="d"}`}, "start": {"0"}, "end": {"0.005"}, "max_rows_per_line": {"1000"}}
 	if fmt.Sprint(forms[1]) != fmt.Sprint(want) {
 		t.Errorf("got %v, want %v", forms[1], want)
 	}

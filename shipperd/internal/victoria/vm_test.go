@@ -122,7 +122,7 @@ func TestVM_EverySampleOnce(t *testing.T) {
 
 	got := found{}
 	from, to := now.Add(-721*time.Hour).UnixMilli(), now.Add(48*time.Hour).UnixMilli()
-	if err := c.ExportRaw(t.Context(), victoria.Selector{DeviceID: "d"}, from, to, got.add); err != nil {
+	if err := c.Export(t.Context(), victoria.Selector{DeviceID: "d"}, from, to, got.add); err != nil {
 		t.Fatal(err)
 	}
 	for _, b := range bodies {
@@ -274,7 +274,7 @@ func TestVM_AcceptsAndDrops(t *testing.T) {
 	export := func() {
 		t.Helper()
 		clear(got)
-		err := c.ExportRaw(t.Context(), victoria.Selector{DeviceID: "d"}, now.Add(-90*24*time.Hour).UnixMilli(), now.Add(96*time.Hour).UnixMilli(), got.add)
+		err := c.Export(t.Context(), victoria.Selector{DeviceID: "d"}, now.Add(-90*24*time.Hour).UnixMilli(), now.Add(96*time.Hour).UnixMilli(), got.add)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,0 +1,62 @@
+package ship
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"belabox-metrics/shared/testkit"
+)
+
+// Rows that come late lie among pruned ones, of which the server still has the
+// samples: no count can prove them.
+
+func TestLate_ClockBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 4, func(r *rig) { r.cfg.Retention = 10 * time.Minute })
+		r.run()
+		r.pass(3*time.Hour, 10*time.Second)
+		r.sleep(30 * time.Minute)
+		r.skew.Store(int64(-2*time.Hour + 5*time.Second)) // between the old ticks
+		before, thrown := len(r.samples), 0
+		r.vm.Otherwise(testkit.AcceptSome(func(_ int, s testkit.Sample) bool {
+			if int(s.Value) <= before || int(s.Value)%2 == 1 || thrown == 80 {
+				return true
+			}
+			thrown++
+			return false
+		}))
+		r.pass(10*time.Minute, 10*time.Second)
+		r.deliver(6 * time.Hour)
+		if thrown != 80 || r.counts().Requeued < 80 {
+			t.Errorf("%d thrown away, %d sent again", thrown, r.counts().Requeued)
+		}
+	})
+}
+
+func TestLate_RetriedLetters(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 2, func(r *rig) { r.cfg.Retention = time.Hour; r.cfg.Verify.MaxResends = 1 })
+		bad := named(r.series[1])
+		r.vm.Otherwise(testkit.AcceptSome(func(_ int, s testkit.Sample) bool { return s.Series != bad }))
+		r.allow.letters = func(s sample) bool { return s.series == bad }
+		r.ticks(30, 10*time.Second)
+		r.run()
+		r.deliver(8 * time.Hour)
+		r.sleep(2 * time.Hour) // the others are pruned
+		letters, err := r.watch.DeadLetters(t.Context(), 0, 1000)
+		if err != nil || len(letters) != 30 {
+			t.Fatalf("%d letters, %v", len(letters), err)
+		}
+		for _, d := range letters {
+			if ok, err := r.watch.RetryDeadLetter(t.Context(), d.ID); !ok || err != nil {
+				t.Fatal(ok, err)
+			}
+			r.allow.retried++
+		}
+		r.deliver(8 * time.Hour)
+		r.letters(30, "not_stored", "")
+	})
+}
