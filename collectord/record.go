@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
 	"belabox-metrics/collectord/internal/schedule"
 	"belabox-metrics/shared/logx"
 	"belabox-metrics/shared/store"
+	"belabox-metrics/shared/wal"
 )
 
 // recorder stores ticks. A tick that cannot be stored is counted and let go:
@@ -18,7 +20,10 @@ type recorder struct {
 	state    *vitals
 	log      *slog.Logger
 	beat     func()
+	keeper   *wal.Keeper // makes room in the WAL; nil = nobody does
 	storing  *logx.Throttle
+	refused  *logx.Throttle            // samples, by the file
+	late     *logx.Throttle            // ticks
 	sources  map[string]*logx.Throttle // by collector
 
 	ticks, inserted, lostTicks int64 // of this run, for its last line
@@ -29,6 +34,8 @@ func newRecorder(inserter *store.Inserter, numbers *own, state *vitals, log *slo
 		inserter: inserter, own: numbers, state: state, beat: beat,
 		log:     log.With(logx.KeySessionID, inserter.Session().UUID),
 		storing: logx.NewThrottle(time.Minute, time.Now),
+		refused: logx.NewThrottle(time.Minute, time.Now),
+		late:    logx.NewThrottle(time.Minute, time.Now),
 		sources: map[string]*logx.Throttle{},
 	}
 }
@@ -38,12 +45,21 @@ func newRecorder(inserter *store.Inserter, numbers *own, state *vitals, log *slo
 func (r *recorder) record(ctx context.Context, tick *schedule.Tick) error {
 	r.beat()
 	r.report(tick)
+	if r.keeper != nil {
+		r.keeper.Room(ctx)
+	}
 	result, err := r.inserter.Insert(ctx, tick.Time, tick.Samples)
 	if ctx.Err() != nil {
 		return nil
 	}
 	r.ticks++
 	r.state.stored(tick.Time, err)
+	if errors.Is(err, store.ErrFull) && r.keeper != nil {
+		r.keeper.DiskFull()
+	}
+	if errors.Is(err, store.ErrDamaged) {
+		return err // no matter of waiting: the next start salvages
+	}
 	if err != nil {
 		r.lostTicks++
 		r.own.storageLost.Add(float64(len(tick.Samples)))
@@ -56,8 +72,10 @@ func (r *recorder) record(ctx context.Context, tick *schedule.Tick) error {
 	r.own.duplicate.Add(float64(result.Duplicates))
 	r.own.invalid.Add(float64(result.Invalid))
 	if result.Duplicates > 0 {
-		r.log.Warn("samples refused: their series has one at that millisecond; was the clock set back?",
+		r.refused.Fail(r.log, slog.LevelWarn, "samples refused: their series has one at that millisecond; was the clock set back?", nil,
 			logx.KeyCount, result.Duplicates, "tick", tick.Time.UTC())
+	} else {
+		r.refused.Recover(r.log, "no sample is refused any more")
 	}
 	return nil
 }
@@ -67,7 +85,9 @@ func (r *recorder) report(tick *schedule.Tick) {
 	r.own.collect(tick)
 	r.state.tick(tick)
 	if tick.Missed > 0 {
-		r.log.Warn("ticks missed: the process was held up", logx.KeyCount, tick.Missed)
+		r.late.Fail(r.log, slog.LevelWarn, "ticks missed: the process was held up", nil, logx.KeyCount, tick.Missed)
+	} else {
+		r.late.Recover(r.log, "ticks run in time again")
 	}
 	if tick.ClockJump != 0 {
 		r.log.Warn("wall clock jumped", "jump_seconds", tick.ClockJump.Seconds())
@@ -84,7 +104,11 @@ func (r *recorder) report(tick *schedule.Tick) {
 			err = res.Errors[0]
 		}
 		if err != nil {
-			trouble.Fail(r.log, slog.LevelWarn, "source failed", err, logx.KeyCollector, res.Collector, "failed_sensors", len(res.Errors))
+			args := []any{logx.KeyCollector, res.Collector, "failed_sensors", len(res.Errors)}
+			if stack := r.own.panicked(err); stack != "" {
+				args = append(args, logx.KeyStack, stack)
+			}
+			trouble.Fail(r.log, slog.LevelWarn, "source failed", err, args...)
 			continue
 		}
 		trouble.Recover(r.log, "source works again", logx.KeyCollector, res.Collector)

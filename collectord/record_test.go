@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"belabox-metrics/collectord/internal/schedule"
+	"belabox-metrics/shared/run"
 	"belabox-metrics/shared/store"
 )
 
@@ -144,6 +145,34 @@ func TestRecorder_ReportsMissedTicksAndClockJumps(t *testing.T) {
 	}
 }
 
+// What goes wrong in each tick for a while is a line when it begins and one when
+// it is over: an hour that the clock was set back, a machine that is too slow.
+func TestRecorder_RepeatsAreThrottled(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, 0)
+	const first, ticks = 1_790_000_000, 100
+	for i := range int64(ticks) {
+		b.tick(t, first+i)
+	}
+	for i := range int64(ticks) {
+		tick := &schedule.Tick{Time: time.Unix(first+i, 0), Samples: []store.Sample{{Series: b.load, Value: 1}}, Missed: 1}
+		if err := b.record(t.Context(), tick); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.tick(t, first+ticks)
+	for text, want := range map[string]int{
+		"samples refused": 1, "no sample is refused any more": 1, "ticks missed": 1, "ticks run in time again": 1, `"failures":100`: 2,
+	} {
+		if n := strings.Count(b.log.String(), text); n != want {
+			t.Errorf("got %d lines with %q, want %d: %s", n, text, want, b.log.String())
+		}
+	}
+	if n := b.total(t, "collector.metrics_failed_total", "duplicate"); n != ticks {
+		t.Errorf("%v samples counted as refused, want %d", n, ticks)
+	}
+}
+
 // After the stop nothing is inserted any more, and that is no failure.
 func TestRecorder_Stopped(t *testing.T) {
 	t.Parallel()
@@ -155,5 +184,24 @@ func TestRecorder_Stopped(t *testing.T) {
 	}
 	if b.ticks != 0 || b.lostTicks != 0 {
 		t.Errorf("ticks %d, lost %d after the stop, want 0, 0", b.ticks, b.lostTicks)
+	}
+}
+
+// A collector that panics has its stack in the log, once, and each time counts.
+func TestRecorder_CollectorPanics(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, 0)
+	crash := &run.PanicError{Task: "thermal", Value: "index out of range", Stack: []byte("goroutine 1\nthermal.go:7")}
+	for s := range int64(3) {
+		b.tick(t, 1_790_000_000+s, schedule.Result{Collector: "thermal", Err: crash})
+	}
+	if n := b.total(t, "agent.panics_total", "collectord"); n != 3 {
+		t.Errorf("%v panics, want 3", n)
+	}
+	line := b.log.String()
+	for _, want := range []string{`"error":"panic: index out of range"`, `"error_type":"panic"`, `"stack":"goroutine 1\nthermal.go:7"`} {
+		if strings.Count(line, want) != 1 {
+			t.Errorf("the log has not one %s: %s", want, line)
+		}
 	}
 }

@@ -60,7 +60,7 @@ func scanChunk(rows interface{ Scan(...any) error }) (*Chunk, error) {
 		return nil, classify(err)
 	}
 	if c.Keys, err = decodeKeySet(keys); err != nil {
-		return nil, fmt.Errorf("chunk %d: %w", c.ID, err)
+		return nil, fmt.Errorf("chunk %d: %w: %w", c.ID, ErrDamaged, err)
 	}
 	copy(c.Hash[:], hash)
 	c.Created, c.Attempted, c.Accepted = fromMS(created), fromMS(attempted), fromMS(accepted)

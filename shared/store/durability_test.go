@@ -131,3 +131,43 @@ func TestWriter_UseAfterFailure(t *testing.T) {
 		t.Errorf("%d rows, want 1", got)
 	}
 }
+
+// TestDurability_ShipperSyncs: a chunk record is on the disk before anything is
+// sent, and with it all ticks before. So these need no sync of their own.
+func TestDurability_ShipperSyncs(t *testing.T) {
+	t.Parallel()
+	path := newPath(t)
+	in, ob := openInserter(t, options(path), time.Minute), openOutbox(t, options(path))
+	tick := 0
+	insert := func() {
+		t.Helper()
+		mustInsert(t, in, tick0.Add(time.Duration(tick)*time.Second), samples(numberSeries(3), 1))
+		tick++
+	}
+	insert()
+	long := time.Now().Add(-50 * time.Second)
+	in.w.lastSync = long
+	insert()
+	insert()
+	if in.w.lastSync != long {
+		t.Error("lastSync moved without a chunk")
+	}
+	before := time.Now()
+	rows, err := ob.Pending(t.Context(), 0, 3, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &Chunk{BatchID: "b", Created: tick0, Keys: KeySet{rows[0].Key, rows[1].Key, rows[2].Key}}
+	if err := ob.RecordSending(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	insert() // sees it
+	if !in.w.lastSync.After(long) || in.w.lastSync.After(before) {
+		t.Errorf("lastSync is %v, want the time of the last tick before the record, at most %v", in.w.lastSync, before)
+	}
+	moved := in.w.lastSync
+	insert()
+	if in.w.lastSync != moved || in.w.full {
+		t.Error("a record counts once")
+	}
+}

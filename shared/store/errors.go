@@ -16,13 +16,15 @@ var (
 	// ErrNewer: a newer program has upgraded the file.
 	ErrNewer = errors.New("the file was written by a newer version; install that version again or set storage.path to another file")
 	// ErrFull: the disk is full, or the file has reached its bound.
-	ErrFull = errors.New("disk full")
+	ErrFull = errors.New("disk full; make room on it, or lower storage.max_size_mb")
 	// ErrBusy: another process held the write lock for longer than the busy timeout.
 	ErrBusy = errors.New("database busy")
 	// ErrReadOnly: the file or its file system cannot be written.
 	ErrReadOnly = errors.New("read-only; this user must be able to write the file and its folder")
+	// ErrIO: the disk fails, or its file system became read-only while the file was open.
+	ErrIO = errors.New("the disk fails, or its file system became read-only after an error: see dmesg; then unmount it, run fsck, mount it again, or restart the device")
 	// ErrDamaged: the file is no database or fails its own checks.
-	ErrDamaged = errors.New("the file is damaged, or no SQLite database at all; it is left as it is: stop both daemons, move it and its -wal aside and start again, or set storage.path to another file")
+	ErrDamaged = errors.New("the file is damaged, or no SQLite database at all; the next start of collectord or shipperd sets it aside and salvages what can be read")
 )
 
 // errTooManySeries: the file holds as many series as its keys can tell apart.
@@ -43,6 +45,8 @@ func classify(err error) error {
 		class = ErrBusy
 	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM:
 		class = ErrReadOnly
+	case sqlite3.SQLITE_IOERR:
+		class = ErrIO
 	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
 		class = ErrDamaged
 	default:

@@ -17,10 +17,14 @@ import (
 type Inserter struct {
 	o          Options
 	db         *sql.DB
+	door       *door
 	session    Session
 	durability time.Duration
 	ended      bool
 	through    Key // up to where inserted rows are booked, see ledger.go
+	booked     time.Time
+	record     int64     // the newest chunk record that the last tick saw
+	ticked     time.Time // when the last tick was committed; zero before
 
 	// Used inside the writer's transaction only.
 	w     *writer
@@ -40,6 +44,7 @@ var groupRows = [...]int{mostRows, 16, 4, 1}
 type insertStatements struct {
 	groups                                [len(groupRows)]*sql.Stmt
 	text, findSeries, addSeries, lowWater *sql.Stmt
+	newest                                *sql.Stmt
 
 	all []*sql.Stmt
 }
@@ -57,13 +62,14 @@ type InsertResult struct {
 // tick whatever durability says.
 func OpenInserter(ctx context.Context, o Options, durability time.Duration) (*Inserter, error) {
 	o = o.withDefaults()
-	db, err := open(ctx, o, "NORMAL", 2) // the writing connection, and one for readers
+	db, d, err := open(ctx, o, "NORMAL", 2) // the writing connection, and one for readers
 	if err != nil {
 		return nil, err
 	}
-	in := &Inserter{o: o, db: db, durability: durability}
+	in := &Inserter{o: o, db: db, door: d, durability: durability}
 	if err := in.prepare(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("open store %q: %w", o.Path, classify(err)), in.close())
+		err = fmt.Errorf("open store %q: %w", o.Path, classify(err))
+		return nil, errors.Join(err, RequestSalvage(o.Path, err), in.close())
 	}
 	return in, nil
 }
@@ -87,6 +93,7 @@ func (in *Inserter) prepare(ctx context.Context) (err error) {
 		{&in.stmts.text, "INSERT INTO metrics (dedup_key, value_text, session) VALUES (?,?,?) ON CONFLICT DO NOTHING"},
 		{&in.stmts.findSeries, "SELECT id FROM series WHERE dedup_key = ?"},
 		{&in.stmts.addSeries, "INSERT INTO series (dedup_key, name, tags, device_id, value_type) VALUES (?,?,?,?,?) RETURNING id"},
+		{&in.stmts.newest, "SELECT coalesce(max(id), 0) FROM upload_checkpoints"},
 		{&in.stmts.lowWater, "UPDATE outbox SET low_water = ?1 WHERE low_water > ?1"},
 	}
 	for i, n := range groupRows {
@@ -109,7 +116,7 @@ func (in *Inserter) Session() Session { return in.session }
 // an error, none. A sample whose series already has a row at that millisecond
 // is refused and counted, so inserting a tick again is harmless.
 //
-// Errors wrap ErrFull, ErrBusy, ErrReadOnly or ErrDamaged where they apply; the
+// Errors wrap ErrFull, ErrBusy, ErrReadOnly, ErrIO or ErrDamaged where they apply; the
 // caller may try again with the same samples. Not for use by several goroutines
 // at once.
 func (in *Inserter) Insert(ctx context.Context, ts time.Time, samples []Sample) (r InsertResult, err error) {
@@ -124,17 +131,44 @@ func (in *Inserter) Insert(ctx context.Context, ts time.Time, samples []Sample) 
 		if err := in.insertRows(ctx, ms, samples, &r); err != nil || r.Inserted == 0 {
 			return err
 		}
-		through, err = bookTick(ctx, tx, through, ms, r.Inserted, in.w.full)
-		return err
+		if through, err = bookTick(ctx, tx, through, ms, r.Inserted, in.w.full || time.Since(in.booked) >= bookEvery); err != nil {
+			return err
+		}
+		return in.lookForSync(ctx)
 	})
 	if err != nil {
 		for _, s := range in.fresh {
 			s.id = 0 // the row it points at was rolled back
 		}
-		return InsertResult{}, fmt.Errorf("insert: %w", err)
+		return InsertResult{}, fmt.Errorf("insert: %w", ExplainAccess(in.o.Path, err))
 	}
-	in.through = through
+	if through != in.through {
+		in.through, in.booked = through, time.Now()
+	}
+	in.ticked = time.Now()
 	return r, nil
+}
+
+// bookEvery is how often a tick books what was inserted, if none is synced.
+const bookEvery = 10 * time.Minute
+
+// lookForSync spares a sync: a chunk record that was not there with the last tick
+// was written by a synced commit since, and that took everything up to the last
+// tick along. While shipperd uploads as often as storage.durability asks, no tick
+// has to be synced. The record is seen after its sync: SQLite makes a commit visible
+// when the WAL is on the disk.
+func (in *Inserter) lookForSync(ctx context.Context) error {
+	if in.durability == 0 {
+		return nil
+	}
+	last := in.record
+	if err := in.stmts.newest.QueryRowContext(ctx).Scan(&in.record); err != nil {
+		return err
+	}
+	if in.record > last && !in.ticked.IsZero() && in.ticked.After(in.w.lastSync) && !in.w.full {
+		in.w.lastSync = in.ticked
+	}
+	return nil
 }
 
 // insertRows inserts in the order of the keys: then each row goes behind the last
@@ -278,5 +312,5 @@ func (in *Inserter) close() (err error) {
 	if in.w != nil {
 		err = errors.Join(err, in.w.close())
 	}
-	return errors.Join(err, in.db.Close())
+	return errors.Join(err, in.db.Close(), in.door.leave())
 }

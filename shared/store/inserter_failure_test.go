@@ -77,6 +77,62 @@ func TestInsert_Full(t *testing.T) {
 	checkIntegrity(t, db)
 }
 
+// TestInsert_FullForDays: on a disk that stays full the file goes round: what is
+// proven is pruned, a checkpoint empties the WAL into the pages that are free,
+// ticks are stored again, and chunks recorded. Nothing that is pending goes for it.
+func TestInsert_FullForDays(t *testing.T) {
+	t.Parallel()
+	path := newPath(t)
+	o := options(path)
+	o.MaxPages = 200
+	in, ob := openInserter(t, o, time.Hour), openOutbox(t, o)
+	series := numberSeries(100)
+	tick, stored, pruned := 0, 0, 0
+	insert := func() error {
+		_, err := in.Insert(t.Context(), tick0.Add(time.Duration(tick)*time.Second), samples(series, 1))
+		tick++
+		if err == nil {
+			stored++
+		}
+		return err
+	}
+	for range 20 {
+		if err := insert(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	full, rounds := 0, 0
+	for ; rounds < 20; rounds++ {
+		c := recordPending(t, ob, 1000)
+		if err := errors.Join(ob.MarkUploaded(t.Context(), c, nil, nil), ob.MarkVerified(t.Context(), c)); err != nil {
+			t.Fatal(err)
+		}
+		for err := error(nil); err == nil; { // until the disk is full
+			if err = insert(); err != nil && !errors.Is(err, ErrFull) {
+				t.Fatal(err)
+			}
+		}
+		full++
+		n, err := ob.Prune(t.Context(), time.UnixMilli(MaxTimestampMS), 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pruned += n
+		if r, err := in.Checkpoint(t.Context()); err != nil || !r.Complete {
+			t.Fatalf("a checkpoint on a full disk: %+v, %v", r, err)
+		}
+	}
+	rows := int(queryInt(t, in.db, "SELECT count(*) FROM metrics"))
+	if rows != stored*len(series)-pruned {
+		t.Errorf("%d rows, want %d stored less %d pruned", rows, stored*len(series), pruned)
+	}
+	if full != rounds || pruned < 15_000 {
+		t.Errorf("full in %d of %d rounds, %d rows pruned: it did not go round", full, rounds, pruned)
+	}
+	checkConsistent(t, in.db)
+	checkLedger(t, ob)
+}
+
 // TestInsert_FailedCommit lets the last step of a transaction fail, the writing
 // of the WAL. It takes another process, for it limits the size of all its files.
 func TestInsert_FailedCommit(t *testing.T) {

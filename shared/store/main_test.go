@@ -27,6 +27,8 @@ var jobs = map[string]func(path, arg string) error{
 	"insert-for":       insertFor,
 	"insert-for-ever":  insertForEver,
 	"fail-commit":      failCommit,
+	"crash-in-salvage": crashInSalvage,
+	"open-and-close":   openAndClose,
 }
 
 // background is the context of those processes.

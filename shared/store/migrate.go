@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -23,11 +24,11 @@ func SchemaVersion(ctx context.Context, db rowQuerier) (int, error) {
 // written to. A file from a newer program gives ErrNewer. A failure leaves the
 // last complete version in place.
 func Migrate(ctx context.Context, o Options) error {
-	db, err := open(ctx, o.withDefaults(), "FULL", 1)
+	db, d, err := open(ctx, o.withDefaults(), "FULL", 1)
 	if err != nil {
 		return err
 	}
-	return db.Close()
+	return errors.Join(db.Close(), d.leave())
 }
 
 // migrate runs the steps that the file lacks. takeLock takes the migrate flock:

@@ -15,6 +15,7 @@ import (
 type Outbox struct {
 	o       Options
 	db      *sql.DB
+	door    *door
 	w       *writer
 	session Session
 
@@ -48,16 +49,17 @@ const outboxConns = 3
 // session.
 func OpenOutbox(ctx context.Context, o Options) (*Outbox, error) {
 	o = o.withDefaults()
-	db, err := open(ctx, o, "NORMAL", outboxConns)
+	db, d, err := open(ctx, o, "NORMAL", outboxConns)
 	if err != nil {
 		return nil, err
 	}
-	ob := &Outbox{o: o, db: db, series: map[int64]*SeriesInfo{}}
+	ob := &Outbox{o: o, db: db, door: d, series: map[int64]*SeriesInfo{}}
 	if ob.session, err = beginSession(ctx, db, o); err == nil {
 		ob.w, err = newWriter(ctx, db)
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open store %q: %w", o.Path, classify(err)), db.Close())
+		err = fmt.Errorf("open store %q: %w", o.Path, classify(err))
+		return nil, errors.Join(err, RequestSalvage(o.Path, err), db.Close(), d.leave())
 	}
 	return ob, nil
 }
@@ -186,5 +188,5 @@ func (ob *Outbox) loadSeries(ctx context.Context) error {
 
 // Close ends the session in order and closes the file.
 func (ob *Outbox) Close(ctx context.Context) error {
-	return errors.Join(ob.session.end(ctx, ob.db, ob.o), ob.w.close(), ob.db.Close())
+	return errors.Join(ob.session.end(ctx, ob.db, ob.o), ob.w.close(), ob.db.Close(), ob.door.leave())
 }

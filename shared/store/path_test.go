@@ -121,6 +121,10 @@ func TestOpen_FileInPlaceOfFolder(t *testing.T) {
 // TestOpen_NotAllowed has a user who may not write the folder or the file.
 func TestOpen_NotAllowed(t *testing.T) {
 	t.Parallel()
+	who := "user " + userName(os.Getuid())
+	if os.Getuid() == 0 {
+		who = "user " + userName(nobody)
+	}
 	f := func(name string, fileMode, folderMode os.FileMode, make bool, want ...string) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -152,18 +156,20 @@ func TestOpen_NotAllowed(t *testing.T) {
 			}
 		})
 	}
-	f("no file, read-only folder", 0, 0o555, false, "permission denied", "this user must be able to write the folder")
-	f("read-only file", 0o444, 0o777, true, "ErrReadOnly", "this user must be able to write the file")
-	f("read-only folder", 0o666, 0o555, true, "ErrReadOnly", "this user must be able to write the file and its folder")
-	f("secret file", 0o000, 0o777, true, "ErrReadOnly", "this user must be able to write the file")
-	f("secret folder", 0o666, 0o000, true, "permission denied")
+	f("no file, read-only folder", 0, 0o555, false, "ErrReadOnly", who+" may not write the folder", "mode 0555", "run: chown -R ")
+	f("read-only file", 0o444, 0o777, true, "ErrReadOnly", who+" may not read and write", "owner root, group root, mode 0444", "run: chown -R ")
+	f("read-only folder", 0o666, 0o555, true, "ErrReadOnly", who+" may not write the folder", "mode 0555")
+	f("secret file", 0o000, 0o777, true, "ErrReadOnly", who+" may not read and write", "metrics.db (", "mode 0000")
+	f("secret folder", 0o666, 0o000, true, "permission denied", "ErrReadOnly", who+" may not write the folder", "mode 0000")
 }
+
+// nobody is a user without any rights, on every Linux.
+const nobody = 65534
 
 // openAsStranger opens the file as a user without any rights, for root may write
 // everything.
 func openAsStranger(path, _ string) error {
 	if os.Getuid() == 0 {
-		const nobody = 65534
 		if err := errors.Join(syscall.Setgroups(nil), syscall.Setgid(nobody), syscall.Setuid(nobody)); err != nil {
 			return err
 		}

@@ -1,11 +1,11 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"fmt"
 	"os"
-	"strings"
 
 	"github.com/google/uuid"
 )
@@ -38,12 +38,20 @@ func (s Session) end(ctx context.Context, db *sql.DB, o Options) error {
 	return nil
 }
 
-// bootID tells two boots apart; "" where the kernel has none.
+// bootID tells two boots apart; "" where the kernel has none. The unit of a daemon
+// tells it (%b), because one that may see nothing of /proc but itself cannot look.
 // https://docs.kernel.org/admin-guide/sysctl/kernel.html#random
 func bootID() string {
-	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	text := []byte(os.Getenv("BELABOX_BOOT_ID"))
+	if len(text) == 0 {
+		var err error
+		if text, err = os.ReadFile("/proc/sys/kernel/random/boot_id"); err != nil {
+			return ""
+		}
+	}
+	id, err := uuid.ParseBytes(bytes.TrimSpace(text)) // systemd writes it without dashes
 	if err != nil {
 		return ""
 	}
-	return strings.TrimSpace(string(id))
+	return id.String()
 }

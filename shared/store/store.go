@@ -45,6 +45,8 @@ type Options struct {
 	// 10 s. Transactions last milliseconds; only a checkpoint on a slow card or an
 	// upgrade comes near it.
 	BusyTimeout time.Duration
+
+	crash func(point string) // called at named crash points of a salvage; nil = nothing
 }
 
 func (o Options) withDefaults() Options {
@@ -75,17 +77,75 @@ const (
 // https://sqlite.org/releaselog/3_51_3.html
 var minSQLite = []int{3, 51, 3}
 
-// open opens the file, makes it when it is missing, and brings its schema up to
-// date. Settings stand in the DSN because a PRAGMA sent by Exec reaches one
-// pooled connection only. conns bounds the pool; connections are kept, since
-// opening one costs more than a tick.
-func open(ctx context.Context, o Options, synchronous string, conns int) (db *sql.DB, err error) {
+// open opens the file, makes it when it is missing, brings its schema up to date,
+// and salvages it when it is damaged (docs/decisions/0005). conns bounds the pool;
+// connections are kept, since opening one costs more than a tick. Leave the door
+// after the database was closed.
+func open(ctx context.Context, o Options, synchronous string, conns int) (*sql.DB, *door, error) {
 	if !filepath.IsAbs(o.Path) {
-		return nil, fmt.Errorf("open store %q: the path must be absolute", o.Path)
+		return nil, nil, fmt.Errorf("open store %q: the path must be absolute", o.Path)
 	}
-	if err := prepareFile(o.Path); err != nil {
-		return nil, err
+	if err := prepareFolder(o.Path); err != nil {
+		return nil, nil, err
 	}
+	for salvaged := false; ; salvaged = true {
+		db, d, err := openOnce(ctx, o, synchronous, conns)
+		if err == nil {
+			return db, d, nil
+		}
+		if !errors.Is(err, ErrDamaged) || salvaged {
+			return nil, nil, fmt.Errorf("open store %q: %w", o.Path, ExplainAccess(o.Path, err))
+		}
+		// Whoever is alone with it next salvages: mostly this process.
+	}
+}
+
+func openOnce(ctx context.Context, o Options, synchronous string, conns int) (db *sql.DB, d *door, err error) {
+	if d, err = enter(ctx, o.Path, o.Log); err != nil {
+		return nil, nil, err
+	}
+	defer func(d *door) {
+		if err != nil {
+			err = errors.Join(err, RequestSalvage(o.Path, err), d.leave())
+		}
+	}(d)
+	doubt, unclean := "", false
+	if d.alone {
+		if doubt, err = d.examine(ctx, o); err != nil {
+			return nil, nil, classify(err)
+		}
+		unclean = d.read().open || WALSize(o.Path) > 0
+	}
+	if err = prepareFile(o.Path); err != nil {
+		return nil, nil, err
+	}
+	if db, err = openFile(ctx, o, synchronous, conns); err != nil {
+		return nil, nil, classify(err)
+	}
+	if unclean {
+		err = quickCheck(ctx, db)
+	}
+	if err == nil && doubt != "" {
+		var asked int64
+		if asked, err = askForPending(ctx, db, o.Now()); asked > 0 {
+			o.Log.Warn("the server is asked for pending samples before they are sent: it may have them", "reason", doubt, "samples", asked)
+		}
+	}
+	if err == nil {
+		err = warm(ctx, db, conns)
+	}
+	if err == nil {
+		err = d.settle()
+	}
+	if err != nil {
+		return nil, nil, errors.Join(classify(err), db.Close())
+	}
+	return db, d, nil
+}
+
+// openFile has SQLite open the file. Settings stand in the DSN because a PRAGMA
+// sent by Exec reaches one pooled connection only.
+func openFile(ctx context.Context, o Options, synchronous string, conns int) (db *sql.DB, err error) {
 	var migrateLock *lock.Lock
 	defer func() {
 		if migrateLock != nil {
@@ -99,7 +159,7 @@ func open(ctx context.Context, o Options, synchronous string, conns int) (db *sq
 		return err
 	}
 	if db, err = sql.Open("sqlite", dsn(o, synchronous)); err != nil {
-		return nil, fmt.Errorf("open store %q: %w", o.Path, err)
+		return nil, err
 	}
 	db.SetMaxOpenConns(conns)
 	db.SetMaxIdleConns(conns)
@@ -110,30 +170,79 @@ func open(ctx context.Context, o Options, synchronous string, conns int) (db *sq
 		err = migrate(ctx, db, o, migrations.All(), takeLock)
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open store %q: %w", o.Path, classify(err)), db.Close())
+		return nil, errors.Join(err, db.Close())
 	}
 	return db, nil
 }
 
-// prepareFile makes the folder and, where there is no file yet, an empty one
-// readable by owner and group only; SQLite gives -wal and -shm the same mode. It
-// opens no file that is there: closing it would drop all locks that SQLite holds
-// on it in this process (https://sqlite.org/howtocorrupt.html, 2.2).
-func prepareFile(path string) error {
+// warm opens all connections of the pool now. One that was opened later, after
+// somebody removed the WAL, would make a new WAL beside the one that the others use.
+func warm(ctx context.Context, db *sql.DB, conns int) (err error) {
+	var all []*sql.Conn
+	defer func() {
+		for _, c := range all {
+			err = errors.Join(err, c.Close())
+		}
+	}()
+	for range conns {
+		c, err := db.Conn(ctx)
+		if err != nil {
+			return err
+		}
+		all = append(all, c)
+		var n int
+		if err := c.QueryRowContext(ctx, "SELECT count(*) FROM outbox").Scan(&n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// quickCheckFor bounds the check at the start after a stop that was not in order:
+// a day of a usual device is read in less, 512 MB on a card would take much longer.
+// What it did not come to shows when it is read.
+const quickCheckFor = 2 * time.Second
+
+// quickCheck looks for pages that do not fit together.
+// https://sqlite.org/pragma.html#pragma_quick_check
+func quickCheck(ctx context.Context, db *sql.DB) error {
+	ctx, cancel := context.WithTimeout(ctx, quickCheckFor)
+	defer cancel()
+	var verdict string
+	err := db.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&verdict)
+	switch {
+	case ctx.Err() != nil:
+		return nil
+	case err != nil:
+		return classify(err)
+	case verdict != "ok":
+		return fmt.Errorf("%w: %s", ErrDamaged, verdict)
+	}
+	return nil
+}
+
+// prepareFolder makes the folder, and refuses what is no file.
+func prepareFolder(path string) error {
 	if err := MakeFolder(path); err != nil {
 		return err
 	}
 	info, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return createFile(path)
-	}
-	if err != nil {
-		return fmt.Errorf("open store %q: %w", path, err)
-	}
-	if !info.Mode().IsRegular() {
+	if err == nil && !info.Mode().IsRegular() {
 		return fmt.Errorf("open store %q: it is no regular file; set storage.path to the name of a file", path)
 	}
 	return nil
+}
+
+// prepareFile makes, where there is no file yet, an empty one readable by owner
+// and group only; SQLite gives -wal and -shm the same mode. It opens no file that
+// is there: closing it would drop all locks that SQLite holds on it in this
+// process (https://sqlite.org/howtocorrupt.html, 2.2).
+func prepareFile(path string) error {
+	_, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return createFile(path)
+	}
+	return err
 }
 
 // MakeFolder makes the folder for the database at path, for the owner and the
@@ -152,7 +261,7 @@ func createFile(path string) error {
 		return nil // the other daemon was faster
 	}
 	if err != nil {
-		return fmt.Errorf("open store %q: %w; this user must be able to write the folder", path, err)
+		return err
 	}
 	return f.Close()
 }

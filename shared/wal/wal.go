@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"belabox-metrics/shared/lock"
@@ -20,7 +21,7 @@ import (
 type Config struct {
 	Path     string        // of the database
 	Interval time.Duration // longest time between two checkpoints
-	Size     int64         // bytes; a larger WAL is checkpointed at once
+	Size     int64         // bytes; the WAL stays below, see triggerPart
 	// Owner is true for the daemon that holds the lock as long as it runs, false
 	// for the one that steps in.
 	Owner bool
@@ -34,6 +35,8 @@ type Keeper struct {
 	trouble    *logx.Throttle
 	held       *lock.Lock
 	last       time.Time
+	kick       chan struct{} // somebody waits for room
+	full       atomic.Bool   // because the disk is full
 	// Done is told each checkpoint; nil = nobody.
 	Done func(store.CheckpointResult)
 }
@@ -42,12 +45,56 @@ type Keeper struct {
 func New(cfg Config, checkpoint func(context.Context) (store.CheckpointResult, error), log *slog.Logger) *Keeper {
 	return &Keeper{
 		cfg: cfg, checkpoint: checkpoint, log: log, last: time.Now(),
-		trouble: logx.NewThrottle(time.Minute, time.Now),
+		trouble: logx.NewThrottle(time.Minute, time.Now), kick: make(chan struct{}, 1),
 	}
 }
 
 // look is how often the size is looked at.
 const look = 5 * time.Second
+
+// Of Size, in eighths: from the first on the WAL is checkpointed; from the second on
+// inserts wait for that, because what they add meanwhile has to fit, too.
+const (
+	triggerPart = 6
+	waitPart    = 7
+)
+
+// patience is how long an insert waits: a tick that comes late is better than none,
+// and a WAL that is too large better than a tick lost.
+const patience = 5 * time.Second
+
+func (k *Keeper) above(eighths int64) bool { return store.WALSize(k.cfg.Path) > k.cfg.Size/8*eighths }
+
+// DiskFull is to be called when an insert found no room on the disk: a checkpoint at
+// once gives the WAL's back, as far as the database has free pages for it.
+func (k *Keeper) DiskFull() {
+	k.full.Store(true)
+	select {
+	case k.kick <- struct{}{}:
+	default: // it knows
+	}
+}
+
+// Room is to be called before each insert: it returns at once, unless inserts come
+// so fast that the WAL would outgrow Size before the next checkpoint.
+func (k *Keeper) Room(ctx context.Context) {
+	if !k.above(waitPart) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for k.above(waitPart) {
+		select {
+		case k.kick <- struct{}{}:
+		default: // it knows
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
 
 // Run checkpoints until ctx ends. The owner calls Final after that, when the
 // last insert is done.
@@ -61,10 +108,11 @@ func (k *Keeper) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-k.kick:
 		case <-tick.C:
-			if store.WALSize(k.cfg.Path) > k.cfg.Size || time.Since(k.last) >= k.cfg.Interval {
-				k.once(ctx, false)
-			}
+		}
+		if k.full.Swap(false) || k.above(triggerPart) || time.Since(k.last) >= k.cfg.Interval {
+			k.once(ctx, false)
 		}
 	}
 }

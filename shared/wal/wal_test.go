@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -73,15 +74,78 @@ func TestKeeper_ChecksAtSize(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
 		k := r.keeper(true)
-		r.grow(t, 64<<20)
+		r.grow(t, 48<<20)
 		after(t, time.Minute, k)
 		if r.calls != 0 {
-			t.Errorf("%d checkpoints at 64 MiB exactly, want 0", r.calls)
+			t.Errorf("%d checkpoints at three quarters of 64 MiB exactly, want 0", r.calls)
 		}
-		r.grow(t, 64<<20+1)
+		r.grow(t, 48<<20+1)
 		after(t, 2*look, k)
 		if r.calls == 0 {
-			t.Error("no checkpoint above 64 MiB")
+			t.Error("no checkpoint above three quarters of 64 MiB")
+		}
+	})
+}
+
+// An insert waits for a checkpoint that is needed, and not for ever for one that
+// does not help.
+func TestKeeper_Room(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		k := r.keeper(true)
+		var inTheWay atomic.Bool
+		var calls atomic.Int64
+		k.checkpoint = func(context.Context) (store.CheckpointResult, error) {
+			calls.Add(1)
+			if inTheWay.Load() {
+				return store.CheckpointResult{}, nil
+			}
+			r.grow(t, 0)
+			return store.CheckpointResult{Complete: true}, nil
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- k.Run(ctx) }()
+		wait := func(bytes int64) time.Duration {
+			r.grow(t, bytes)
+			start := time.Now()
+			k.Room(t.Context())
+			return time.Since(start)
+		}
+		if took := wait(56 << 20); took != 0 || calls.Load() != 0 {
+			t.Errorf("seven eighths full: waited %v, %d checkpoints", took, calls.Load())
+		}
+		if took := wait(56<<20 + 1); took > time.Second || calls.Load() != 1 {
+			t.Errorf("above that: waited %v, %d checkpoints, want one at once", took, calls.Load())
+		}
+		inTheWay.Store(true)
+		if took := wait(65 << 20); took != patience {
+			t.Errorf("with a reader in the way: waited %v, want %v", took, patience)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		k.Final(t.Context())
+	})
+}
+
+// A full disk brings a checkpoint at once, whatever the size, and one for each time
+// it is told.
+func TestKeeper_DiskFull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.grow(t, 1000)
+		k := r.keeper(true)
+		k.DiskFull()
+		k.DiskFull()
+		after(t, 4*time.Second, k)
+		if r.calls != 1 {
+			t.Errorf("%d checkpoints, want 1", r.calls)
+		}
+		after(t, time.Minute, k)
+		if r.calls != 1 {
+			t.Errorf("%d checkpoints a minute later, want still 1", r.calls)
 		}
 	})
 }

@@ -1,0 +1,221 @@
+package e2e
+
+import (
+	"errors"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"belabox-metrics/shared/testkit"
+)
+
+// TestStorage_FilesTouched removes and replaces files under both daemons. Both stop
+// within seconds, with a sentence, and what was committed is there after a restart.
+func TestStorage_FilesTouched(t *testing.T) {
+	t.Parallel()
+	remove := func(suffixes ...string) func(*rig) error {
+		return func(r *rig) (err error) {
+			for _, s := range suffixes {
+				err = errors.Join(err, os.Remove(r.db+s))
+			}
+			return err
+		}
+	}
+	for name, c := range map[string]struct {
+		do   func(r *rig) error
+		want string
+		keep bool // the rows are in the database afterwards
+	}{
+		"database removed": {remove(""), "it was removed", true},
+		"database replaced": {func(r *rig) error {
+			return errors.Join(os.WriteFile(r.db+".other", nil, 0o640), os.Rename(r.db+".other", r.db))
+		}, "it was replaced by another file", false},
+		"WAL removed":         {remove("-wal"), "its wal file was removed", true},
+		"all of it removed":   {remove("", "-wal", "-shm"), "it was removed", true},
+		"WAL and shm removed": {remove("-wal", "-shm"), "its wal file was removed", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			vm := testkit.StartVM(t, testkit.VMConfig{})
+			r := newRig(t, vm.ImportURL(), map[string]string{"logging": "level: info"})
+			p := r.startBoth()
+			r.awaitUploads(50)
+			committed := r.count("SELECT count(*) FROM metrics")
+			start := time.Now()
+			if err := c.do(r); err != nil {
+				t.Fatal(err)
+			}
+			p.each(func(name string, proc *testkit.Proc) {
+				if code := proc.Wait(20 * time.Second); code != 1 || !strings.Contains(proc.Stderr(), c.want) {
+					t.Errorf("%s: exit code %d, want 1 and %q: %s", name, code, c.want, tail(proc.Stderr()))
+				}
+			})
+			t.Logf("both stopped %v after it", time.Since(start))
+			p = r.startBoth()
+			r.awaitUploads(50)
+			if now := r.count("SELECT count(*) FROM metrics"); c.keep && now < committed {
+				t.Errorf("%d rows, %d were committed", now, committed)
+			}
+			d := r.settle(vm, p)
+			if c.keep && d.extra > 0 {
+				t.Errorf("%v\n%s", &d, d.few())
+			}
+		})
+	}
+}
+
+// damage overwrites places of a file with noise.
+func damage(t *testing.T, path string, seed uint64, places int) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dice := rand.New(rand.NewPCG(seed, 0))
+	for range places {
+		noise := make([]byte, 1024)
+		for i := range noise {
+			noise[i] = byte(dice.Uint32())
+		}
+		if _, err := f.WriteAt(noise, dice.Int64N(max(1, info.Size()/1024))*1024); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestStorage_Damaged damages the files of daemons that were killed. They start
+// again, whoever is first, and deliver what can be read, once.
+func TestStorage_Damaged(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		orderly bool // they were stopped, so that all stands in the database
+		do      func(t *testing.T, r *rig, seed uint64)
+	}{
+		"header":    {true, func(t *testing.T, r *rig, _ uint64) { overwriteHead(t, r.db) }},
+		"WAL":       {false, func(t *testing.T, r *rig, seed uint64) { damage(t, r.db+"-wal", seed, 3) }},
+		"WAL head":  {false, func(t *testing.T, r *rig, _ uint64) { overwriteHead(t, r.db+"-wal") }},
+		"truncated": {true, func(t *testing.T, r *rig, _ uint64) { cutOff(t, r.db) }},
+		"pages": {true, func(t *testing.T, r *rig, seed uint64) {
+			damage(t, r.db, seed, 5)
+			overwriteHead(t, r.db)
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			vm := testkit.StartVM(t, testkit.VMConfig{})
+			r := newRig(t, vm.ImportURL(), map[string]string{"logging": "level: info"})
+			p := r.startBoth()
+			r.awaitUploads(300)
+			p.each(func(_ string, proc *testkit.Proc) {
+				if c.orderly {
+					r.stopDaemon(proc)
+				} else {
+					proc.Kill()
+				}
+			})
+			seed := rand.Uint64()
+			t.Logf("seed %d", seed)
+			c.do(t, r, seed)
+			p = r.startBoth()
+			for _, address := range []string{p.collector, p.shipper} {
+				message := awaitReason(t, address, "database_damaged")
+				if !strings.Contains(message, r.db+".damaged-") || !strings.Contains(message, "remove ") {
+					t.Errorf("the report says %q", message)
+				}
+			}
+			r.awaitUploads(50)
+			doctor := r.start(r.bins.Shipperd, "doctor")
+			doctor.Wait(30 * time.Second)
+			if !strings.Contains(doctor.Stdout(), r.db+".damaged-") {
+				t.Errorf("the doctor does not name the damaged file:\n%s", doctor.Stdout())
+			}
+			d := r.settle(vm, p)
+			l := r.ledger()
+			t.Logf("%v; ledger %v", &d, l)
+			files, err := filepath.Glob(r.db + ".damaged-*")
+			if err != nil || len(files) < 2 {
+				t.Errorf("kept: %q, %v", files, err)
+			}
+		})
+	}
+}
+
+// cutOff leaves two thirds of a file.
+func cutOff(t *testing.T, path string) {
+	t.Helper()
+	info, err := os.Stat(path)
+	if err == nil {
+		err = os.Truncate(path, info.Size()*2/3)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestStorage_DamagedInUse damages the database under both daemons. Whoever meets
+// it stops, the other one is told, and the next start of both salvages.
+func TestStorage_DamagedInUse(t *testing.T) {
+	t.Parallel()
+	vm := testkit.StartVM(t, testkit.VMConfig{})
+	r := newRig(t, vm.ImportURL(), map[string]string{"logging": "level: info"})
+	p := r.startBoth()
+	r.awaitUploads(100)
+	r.stopDaemon(p.collectord) // brings all into the database
+	damage(t, r.db, 1, 200)    // each of its pages, most likely
+	p.collectord = r.start(r.bins.Collectord)
+	p.each(func(name string, proc *testkit.Proc) {
+		testkit.Eventually(t, 60*time.Second, name+" to stop or to salvage", func() bool {
+			select {
+			case <-proc.Done():
+				return true
+			default:
+				return strings.Contains(proc.Stderr(), "database salvaged")
+			}
+		})
+	})
+	testkit.Eventually(t, 90*time.Second, "both daemons to work, restarted when they stop", func() bool {
+		for _, proc := range []**testkit.Proc{&p.collectord, &p.shipperd} {
+			select {
+			case <-(*proc).Done():
+				if code := (*proc).ExitCode(); code != 1 {
+					t.Fatalf("exit code %d, want 1: %s", code, tail((*proc).Stderr()))
+				}
+				*proc = r.start(filepath.Join(filepath.Dir(r.bins.Collectord), map[bool]string{true: "collectord", false: "shipperd"}[proc == &p.collectord]))
+			default:
+			}
+		}
+		return strings.Contains(p.collectord.Stderr(), "collectord started") && strings.Contains(p.shipperd.Stderr(), "shipperd started") &&
+			len(p.reports(r)) > 0
+	})
+	r.awaitUploads(50)
+	r.settle(vm, p)
+}
+
+// reports are the reports on damaged files.
+func (p pair) reports(r *rig) []string {
+	files, err := filepath.Glob(r.db + ".damaged-*.report")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return files
+}
+
+func overwriteHead(t *testing.T, path string) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err == nil {
+		_, err = f.WriteAt([]byte(strings.Repeat("\xa5", 100)), 0)
+		err = errors.Join(err, f.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,72 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// ExplainAccess adds, to an error that may come from missing rights, which user lacks
+// which right on which file, and the command that gives it.
+func ExplainAccess(path string, err error) error {
+	if !errors.Is(err, ErrReadOnly) {
+		if !errors.Is(err, fs.ErrPermission) && !errors.Is(err, syscall.EROFS) {
+			return err
+		}
+		err = fmt.Errorf("%w: %w", ErrReadOnly, err)
+	}
+	folder := filepath.Dir(path)
+	if errors.Is(err, syscall.EROFS) || errors.Is(unix.Access(folder, unix.W_OK), unix.EROFS) {
+		return fmt.Errorf("%w: the file system of %s is mounted read-only; after an error of the disk it stays so until it is checked: unmount it, run fsck, mount it again, or restart the device",
+			err, folder)
+	}
+	for _, look := range []struct {
+		path string
+		mode uint32
+		what string
+	}{
+		{folder, unix.W_OK | unix.X_OK, "write the folder"},
+		{path, unix.R_OK | unix.W_OK, "read and write"},
+		{path + "-wal", unix.R_OK | unix.W_OK, "read and write"},
+		{path + "-shm", unix.R_OK | unix.W_OK, "read and write"},
+		{path + ".open.lock", unix.R_OK | unix.W_OK, "read and write"},
+		{path + ".migrate.lock", unix.R_OK | unix.W_OK, "read and write"},
+	} {
+		if errors.Is(unix.Access(look.path, look.mode), unix.EACCES) {
+			return fmt.Errorf("%w: user %s may not %s %s (%s); run: chown -R %s %s",
+				err, userName(os.Getuid()), look.what, look.path, ownership(look.path), userName(os.Getuid()), folder)
+		}
+	}
+	return err
+}
+
+// ownership describes owner, group and mode of a file.
+func ownership(path string) string {
+	info, err := os.Stat(path)
+	if err != nil {
+		return "its owner cannot be seen"
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return fmt.Sprintf("mode %04o", info.Mode().Perm())
+	}
+	group := strconv.Itoa(int(st.Gid))
+	if g, err := user.LookupGroupId(group); err == nil {
+		group = g.Name
+	}
+	return fmt.Sprintf("owner %s, group %s, mode %04o", userName(int(st.Uid)), group, info.Mode().Perm())
+}
+
+func userName(uid int) string {
+	if u, err := user.LookupId(strconv.Itoa(uid)); err == nil {
+		return u.Username
+	}
+	return strconv.Itoa(uid)
+}

@@ -1,0 +1,357 @@
+package rawdb
+
+import (
+	"bytes"
+	"database/sql"
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	_ "modernc.org/sqlite"
+)
+
+// made is a database of SQLite's own making, with every kind of value, page and
+// tree, half of it in a WAL.
+type made struct {
+	path string
+	rows map[string]string // by table and key, as SQLite shows them
+}
+
+func sample(t testing.TB, pageSize int) made {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "some.db")
+	db, err := sql.Open("sqlite", fmt.Sprintf("file:%s?_pragma=page_size(%d)&_pragma=synchronous(OFF)&_pragma=wal_autocheckpoint(0)", path, pageSize))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	db.SetMaxOpenConns(1)
+	exec := func(query string, args ...any) {
+		t.Helper()
+		if _, err := db.Exec(query, args...); err != nil {
+			t.Fatalf("%s: %v", query, err)
+		}
+	}
+	exec("PRAGMA journal_mode = WAL")
+	exec("PRAGMA application_id = 77; PRAGMA user_version = 5")
+	exec("CREATE TABLE a (id INTEGER PRIMARY KEY, v, w TEXT UNIQUE)")
+	exec("CREATE TABLE b (k TEXT PRIMARY KEY, v) WITHOUT ROWID")
+	values := []any{
+		nil, 0, 1, -1, 127, 128, -32768, 1 << 20, -(1 << 30), int64(1) << 40, -(int64(1) << 50), int64(math.MinInt64), int64(math.MaxInt64),
+		0.5, -1e300, 3.0, "", "text", strings.Repeat("long ", 3000),
+		[]byte{},
+		[]byte{0, 255},
+		bytes.Repeat([]byte("blob"), 5000),
+	}
+	dice := rand.New(rand.NewPCG(uint64(pageSize), 0))
+	for i := range 300 {
+		v := values[i%len(values)]
+		id := int64(i) - 150
+		if i%5 == 0 {
+			id = dice.Int64() - dice.Int64()
+		}
+		exec("INSERT OR IGNORE INTO a VALUES (?, ?, ?)", id, v, fmt.Sprint("w", i))
+		exec("INSERT INTO b VALUES (?, ?)", fmt.Sprint("key ", dice.Int64()), v)
+		if i == 150 {
+			exec("PRAGMA wal_checkpoint(TRUNCATE)")
+		}
+	}
+	exec("DELETE FROM a WHERE id % 3 = 0") // pages become free
+	m := made{path: filepath.Join(t.TempDir(), "copy.db"), rows: map[string]string{}}
+	for table, key := range map[string]string{"a": "id", "b": "k"} {
+		rows, err := db.Query("SELECT " + key + ", v FROM " + table)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for rows.Next() {
+			var k, v any
+			if err := rows.Scan(&k, &v); err != nil {
+				t.Fatal(err)
+			}
+			m.rows[fmt.Sprint(table, " ", k)] = fmt.Sprintf("%T %v", v, v)
+		}
+		if err := rows.Err(); err != nil {
+			t.Fatal(err)
+		}
+		rows.Close()
+	}
+	for _, s := range []string{"", "-wal"} {
+		write(t, m.path+s, content(t, path+s))
+	}
+	return m
+}
+
+// read returns what trees lead to.
+func read(t testing.TB, path string) (rows map[string]string, damage Damage) {
+	t.Helper()
+	f, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	rows = map[string]string{}
+	damage, err = f.Rows(func(r Row) error {
+		if r.Origin != Reached || r.Table != "a" && r.Table != "b" {
+			return nil
+		}
+		key := r.Values[0]
+		if r.HasID {
+			key = r.RowID
+		}
+		rows[fmt.Sprint(r.Table, " ", key)] = fmt.Sprintf("%T %v", r.Values[1], r.Values[1])
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rows, damage
+}
+
+// TestRows_LikeSQLite: a whole file reads as SQLite reads it, at every page size,
+// from the WAL as from the file.
+func TestRows_LikeSQLite(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int{512, 1024, 4096, 65536} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			t.Parallel()
+			m := sample(t, size)
+			compare := func(what string) {
+				t.Helper()
+				got, damage := read(t, m.path)
+				if damage.Any() || !maps.Equal(got, m.rows) {
+					t.Errorf("%s: %d rows, want %d; damage %+v", what, len(got), len(m.rows), damage)
+					for k, v := range m.rows {
+						if got[k] != v {
+							t.Fatalf("row %s is %.80s, want %.80s", k, got[k], v)
+						}
+					}
+				}
+			}
+			compare("with a WAL")
+			f, err := Open(m.path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if w := f.WAL(); w.Frames == 0 || w.Broken() || !w.Header {
+				t.Errorf("WAL: %+v", w)
+			}
+			if app, version, ok := f.Identity(); app != 77 || version != 5 || !ok {
+				t.Errorf("identity %d, %d, %v", app, version, ok)
+			}
+			f.Close()
+			db, err := sql.Open("sqlite", m.path)
+			if err == nil {
+				_, err = db.Exec("PRAGMA wal_checkpoint(TRUNCATE)")
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			db.Close()
+			compare("without one")
+			if cut, err := CutOff(m.path); cut || err != nil {
+				t.Errorf("cut off: %v, %v", cut, err)
+			}
+			info, err := os.Stat(m.path)
+			if err == nil {
+				err = os.Truncate(m.path, info.Size()-1)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if cut, err := CutOff(m.path); !cut || err != nil {
+				t.Errorf("one byte less: cut off %v, %v", cut, err)
+			}
+		})
+	}
+}
+
+// TestOpen_PageSize: without a header it is found out.
+func TestOpen_PageSize(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int{512, 1024, 2048, 4096, 8192} {
+		m := sample(t, size)
+		wal := content(t, m.path+"-wal")
+		for name, prepare := range map[string]func(){
+			"by the WAL": func() {},
+			"by the frames of a WAL without a header": func() { write(t, m.path+"-wal", append(make([]byte, 32), wal[32:]...)) },
+			"by the pages": func() {
+				write(t, m.path+"-wal", wal)
+				db, err := sql.Open("sqlite", m.path)
+				if err == nil {
+					_, err = db.Exec("PRAGMA wal_checkpoint(TRUNCATE)")
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				db.Close()
+			},
+		} {
+			if name == "by the pages" {
+				prepare()
+				file := content(t, m.path)
+				clear(file[:100])
+				write(t, m.path, file)
+			} else {
+				prepare()
+			}
+			f, err := Open(m.path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if f.pageSize != size {
+				t.Errorf("%s: page size %d, want %d", name, f.pageSize, size)
+			}
+			f.Close()
+		}
+	}
+}
+
+func content(t testing.TB, path string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func write(t testing.TB, path string, content []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestWAL_Faults: what SQLite would leave out shows, and what a power cut leaves
+// is no fault.
+func TestWAL_Faults(t *testing.T) {
+	t.Parallel()
+	m := sample(t, 1024)
+	wal := content(t, m.path+"-wal")
+	const frame = frameHeaderSize + 1024
+	frames := (len(wal) - walHeaderSize) / frame
+	f := func(name string, broken bool, change func(b []byte) []byte) WAL {
+		t.Helper()
+		path := filepath.Join(t.TempDir(), "x-wal")
+		write(t, path, change(slices.Clone(wal)))
+		w, err := InspectWAL(path)
+		if err != nil || w.Broken() != broken {
+			t.Errorf("%s: %+v, %v, want broken %v", name, w, err, broken)
+		}
+		return w
+	}
+	whole := f("whole", false, func(b []byte) []byte { return b })
+	if whole.Frames != frames || whole.Bytes != int64(len(wal)) {
+		t.Errorf("whole: %+v, want %d frames", whole, frames)
+	}
+	f("empty", false, func([]byte) []byte { return nil })
+	f("cut off in a frame", false, func(b []byte) []byte { return b[:len(b)/2] })
+	f("the last frame torn", false, func(b []byte) []byte { b[len(b)-1]++; return b })
+	f("zeros at the end", false, func(b []byte) []byte { return append(b, make([]byte, 5*frame)...) })
+	f("frames of an earlier round at the end", false, func(b []byte) []byte {
+		old := slices.Clone(b[walHeaderSize : walHeaderSize+10*frame])
+		for i := range 10 {
+			old[i*frame+8]++ // another salt
+		}
+		return append(b, old...)
+	})
+	f("no header", true, func(b []byte) []byte { clear(b[:32]); return b })
+	f("not a WAL", true, func([]byte) []byte { return []byte(strings.Repeat("hello ", 1000)) })
+	torn := f("a frame in the middle torn", true, func(b []byte) []byte { b[walHeaderSize+frames/2*frame+100]++; return b })
+	if torn.Frames == 0 || torn.Frames > frames/2 || torn.Behind < frames/2-2 {
+		t.Errorf("torn in the middle: %+v of %d", torn, frames)
+	}
+	f("its checksum torn too", true, func(b []byte) []byte { b[walHeaderSize+frames/2*frame+17]++; return b })
+	f("no file", false, func(b []byte) []byte { return nil })
+	if w, err := InspectWAL(filepath.Join(t.TempDir(), "none")); err != nil || w != (WAL{}) {
+		t.Errorf("no file: %+v, %v", w, err)
+	}
+}
+
+// TestRows_Garbage reads files in which bytes were changed at random, where pages
+// name each other above all: it ends soon, each time.
+func TestRows_Garbage(t *testing.T) {
+	t.Parallel()
+	m := sample(t, 512)
+	main, wal := content(t, m.path), content(t, m.path+"-wal")
+	for range 150 {
+		seed := rand.Uint64()
+		dice := rand.New(rand.NewPCG(seed, 0))
+		a, b := slices.Clone(main), slices.Clone(wal)
+		for range 1 + dice.IntN(300) {
+			page := dice.IntN(len(a) / 512)
+			at := page*512 + dice.IntN(16)
+			if dice.IntN(3) == 0 {
+				at = dice.IntN(len(a))
+			}
+			a[at] = byte(dice.IntN(256))
+			if dice.IntN(2) == 0 {
+				a[at] = byte(dice.IntN(len(a)/512 + 1)) // a page number, as like as not
+			}
+		}
+		for range dice.IntN(3) {
+			b[dice.IntN(len(b))]++
+		}
+		path := filepath.Join(t.TempDir(), "x.db")
+		write(t, path, a)
+		write(t, path+"-wal", b)
+		start := time.Now()
+		rows, _ := read(t, path)
+		if took := time.Since(start); took > 5*time.Second || len(rows) > 10*len(m.rows) {
+			t.Fatalf("seed %d: %d rows after %v", seed, len(rows), took)
+		}
+	}
+}
+
+// FuzzRows: whatever the bytes are, reading ends, and tells no row that does not
+// stand in them.
+func FuzzRows(f *testing.F) {
+	m := sample(f, 512)
+	file := content(f, m.path)
+	f.Add(file[:min(len(file), 512*20)], []byte(nil))
+	f.Add([]byte(magic), []byte("x"))
+	f.Add([]byte{}, content(f, m.path+"-wal")[:32+536*8])
+	loop := slices.Clone(file[:512*2])
+	binary.BigEndian.PutUint32(loop[32:], 2) // a free list that is page 2, of which the next is itself
+	binary.BigEndian.PutUint32(loop[512:], 2)
+	f.Add(loop, []byte(nil))
+	dir := f.TempDir()
+	f.Fuzz(func(t *testing.T, main, wal []byte) {
+		path := filepath.Join(dir, "fuzz.db")
+		write(t, path, main)
+		write(t, path+"-wal", wal)
+		db, err := Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		size := 0
+		if _, err := db.Rows(func(r Row) error {
+			for _, v := range r.Values {
+				switch v := v.(type) {
+				case string:
+					size = max(size, len(v))
+				case []byte:
+					size = max(size, len(v))
+				}
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if size > len(main)+len(wal)+2*maxPageSize {
+			t.Errorf("a value of %d bytes in a file of %d", size, len(main)+len(wal))
+		}
+		if _, err := CutOff(path); err != nil {
+			t.Fatal(err)
+		}
+	})
+}

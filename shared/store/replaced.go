@@ -1,0 +1,129 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+)
+
+var (
+	// ErrReplaced: the files that are open are no longer those under their names.
+	ErrReplaced = errors.New("the database was removed or replaced while it was open")
+	// ErrSalvage: damage was noticed by another process; the next start mends it.
+	ErrSalvage = errors.New("the database was found damaged by another process; the next start sets it aside and salvages it")
+)
+
+// watchEvery is how long samples may go into a file that has lost its name.
+const watchEvery = 2 * time.Second
+
+// Watch looks at the files of the database until ctx ends, or until something was
+// done to them: its error wraps ErrReplaced or ErrSalvage, and the process should
+// stop and open the database anew.
+func (in *Inserter) Watch(ctx context.Context) error { return in.door.watch(ctx) }
+
+// Watch is Inserter.Watch.
+func (ob *Outbox) Watch(ctx context.Context) error { return ob.door.watch(ctx) }
+
+func (d *door) watch(ctx context.Context) error {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			if err := d.inPlace(); err != nil {
+				return fmt.Errorf("database %q: %w", d.path, err)
+			}
+		}
+	}
+}
+
+// inPlace compares the files under their names with those that were opened.
+func (d *door) inPlace() error {
+	for i, s := range suffixes {
+		now, err := os.Stat(d.path + s)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return replaced(i, "removed")
+		case err != nil:
+			continue // the folder cannot be read at the moment, say: nothing is known
+		case !os.SameFile(now, d.ids[i]):
+			return replaced(i, "replaced by another file")
+		}
+	}
+	if _, err := os.Lstat(d.path + planSuffix); err == nil {
+		return ErrSalvage
+	}
+	return nil
+}
+
+// replaced says what happened to one of the files, and what follows.
+func replaced(which int, how string) error {
+	if which == 0 {
+		return fmt.Errorf("%w: it was %s; what was in it is saved, and the next start takes what is there then; stop both daemons before you touch it",
+			ErrReplaced, how)
+	}
+	return fmt.Errorf("%w: its %s file was %s; what was committed is brought into the database now; stop both daemons before you touch it",
+		ErrReplaced, suffixes[which][1:], how)
+}
+
+// Rescue saves what is in a database that has lost its name, through the handle
+// that still has it open. One that was removed is back with the next start; one
+// that was replaced is kept beside the other file. When the database is in place it
+// does nothing. Nobody may insert any more.
+func (in *Inserter) Rescue(ctx context.Context) error {
+	return in.door.rescue(ctx, in.db, in.o)
+}
+
+// Rescue is Inserter.Rescue, for the time while collectord is away.
+func (ob *Outbox) Rescue(ctx context.Context) error { return ob.door.rescue(ctx, ob.db, ob.o) }
+
+func (d *door) rescue(ctx context.Context, db *sql.DB, o Options) error {
+	now, err := os.Stat(d.path)
+	gone := errors.Is(err, fs.ErrNotExist)
+	if err != nil && !gone || err == nil && os.SameFile(now, d.ids[0]) {
+		return err
+	}
+	found := o.Now().UTC()
+	aside, err := asideName(d.path, found)
+	if err != nil {
+		return err
+	}
+	report := Salvaged{Time: found, Aside: aside, Reason: "it was replaced while it was in use: this is the old one"}
+	to := aside
+	if gone {
+		to, report.Reason = d.path+newSuffix, "it was removed while it was in use, and is back"
+		if err := removeFile(to); err != nil {
+			return err
+		}
+	}
+	// https://sqlite.org/lang_vacuum.html#vacuum_with_an_into_clause
+	_, err = db.ExecContext(ctx, "VACUUM INTO ?", to)
+	if err == nil {
+		err = db.QueryRowContext(ctx, "SELECT count(*), count(*) FILTER (WHERE uploaded = 0) FROM metrics").Scan(&report.Rows, &report.Pending)
+	}
+	if err == nil {
+		err = syncLike(to, d.path+".open.lock")
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("save what was in the database: %w", classify(err)), removeFile(to))
+	}
+	report.Bytes = FileSize(to)
+	o.Log.Warn("saved what was in the database", "rows", report.Rows, "file", to)
+	if !gone {
+		// The next start must not apply them to the other file. Behind a dot, nobody
+		// takes them for those of the copy.
+		for _, s := range suffixes[1:] {
+			if err := os.Rename(d.path+s, aside+"."+s[1:]); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
+		return report.write()
+	}
+	return plan{Found: found, Reason: report.Reason, Made: &report, Rescued: true}.write(d.path)
+}

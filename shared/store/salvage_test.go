@@ -1,0 +1,496 @@
+package store
+
+import (
+	"bytes"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// life is what a file of some history holds.
+type life struct {
+	path   string
+	values map[Key]string // every sample, as text
+	marks  map[Key]int64  // uploaded
+	sent   map[Key]bool   // may be at the server
+	ledger Ledger
+}
+
+// lived makes a file in which every state of a row and of a chunk occurs, rows
+// were pruned, and pages are free. Half of it stands in the WAL. No handle has it
+// open afterwards, as after a kill.
+func lived(t testing.TB, ticks int) *life {
+	t.Helper()
+	l := &life{path: newPath(t), sent: map[Key]bool{}}
+	in, ob := openInserter(t, options(l.path), 0), openOutbox(t, options(l.path))
+	series, text := numberSeries(60), NewSeries("device", "text", Text, Tag{"a", "b"})
+	tick := func(n int) {
+		all := append(samples(series, float64(n)+0.25), Sample{Series: text, Text: fmt.Sprint("text ", n)})
+		mustInsert(t, in, tick0.Add(time.Duration(n)*time.Second), all)
+	}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	record := func() *Chunk {
+		t.Helper()
+		rows, err := ob.Pending(t.Context(), 0, 1<<20, nil)
+		must(err)
+		var keys, texts KeySet
+		for _, r := range rows {
+			if r.Null {
+				texts = append(texts, r.Key)
+			} else if len(keys) < 150 && !l.sent[r.Key] {
+				keys = append(keys, r.Key)
+				l.sent[r.Key] = true
+			}
+		}
+		must(ob.MarkUnsendable(t.Context(), texts))
+		c := newChunk(keys, false)
+		must(ob.RecordSending(t.Context(), c))
+		return c
+	}
+	for n := range ticks / 2 {
+		tick(n)
+	}
+	for range ticks / 10 {
+		c := record()
+		must(ob.MarkUploaded(t.Context(), c, nil, nil))
+		must(ob.MarkVerified(t.Context(), c))
+	}
+	_, err := ob.Prune(t.Context(), tick0.Add(time.Duration(ticks/20)*time.Second), 1<<20)
+	must(err)
+	must(ob.SaveStats(t.Context(), []Stat{{Name: "n", Tags: "{}", Kind: "counter", Value: 7}}))
+	_, err = in.Checkpoint(t.Context())
+	must(err)
+	for n := ticks / 2; n < ticks; n++ {
+		tick(n)
+	}
+	c := record()
+	must(ob.MarkUploaded(t.Context(), c, []Rejection{{c.Keys[0], "rejected", "no"}, {c.Keys[9], "rejected", "no"}}, KeySet{c.Keys[3]}))
+	delete(l.sent, c.Keys[0])
+	c = record()
+	must(ob.MarkUploaded(t.Context(), c, nil, nil))
+	c = record()
+	must(ob.Requeue(t.Context(), c, c.Keys[10:20]))
+	record()
+	l.ledger = checkLedger(t, ob)
+	l.values, l.marks = contents(t, ob.db)
+	// A copy made now is what a kill leaves: closing in order would empty the WAL.
+	return l.copyTo(t, newPath(t))
+}
+
+// contents are the rows of a file.
+func contents(t tester, db *sql.DB) (values map[Key]string, marks map[Key]int64) {
+	t.Helper()
+	values, marks = map[Key]string{}, map[Key]int64{}
+	rows, err := db.Query(`SELECT m.dedup_key, m.uploaded, s.device_id || s.name || s.tags || coalesce(m.value, 'none') || coalesce(m.value_text, 'none')
+		FROM metrics m JOIN series s ON s.id = m.dedup_key & 4194303`)
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var k Key
+		var mark int64
+		var text string
+		if err := rows.Scan(&k, &mark, &text); err != nil {
+			t.Fatalf("%v", err)
+		}
+		values[k], marks[k] = text, mark
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatalf("%v", err)
+	}
+	return values, marks
+}
+
+// copyTo puts the files of a database into another folder.
+func (l *life) copyTo(t testing.TB, path string) *life {
+	t.Helper()
+	for _, s := range []string{"", "-wal", "-shm"} {
+		content, err := os.ReadFile(l.path + s)
+		if err != nil {
+			continue // none
+		}
+		if err := os.WriteFile(path+s, content, 0o640); err != nil {
+			t.Fatal(err)
+		}
+	}
+	other := *l
+	other.path = path
+	return &other
+}
+
+// patch overwrites bytes of a file.
+func patch(t tester, path string, at int64, content []byte) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err == nil {
+		_, err = f.WriteAt(content, at)
+		err = errors.Join(err, f.Close())
+	}
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+}
+
+func noise(seed uint64, n int) []byte {
+	b := make([]byte, n)
+	r := rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8), byte(seed >> 16), 1})
+	_, _ = io.ReadFull(r, b)
+	return b
+}
+
+// check opens the file and wants it whole and in order: nothing that was not
+// there before, nothing at the server that would be sent again unasked, and the
+// accounts in balance.
+func (l *life) check(t tester, o Options) (lost int, ledger Ledger) {
+	t.Helper()
+	ob, err := OpenOutbox(background, o)
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	defer abandon(ob)
+	checkIntegrity(t, ob.db)
+	checkConsistent(t, ob.db)
+	ledger = checkLedger(t, ob)
+	values, marks := contents(t, ob.db)
+	for k, v := range values {
+		if want, known := l.values[k]; known && v != want {
+			t.Errorf("row %d is %q, was %q", k, v, want)
+		}
+	}
+	owned := map[Key]bool{}
+	chunks, err := ob.OpenChunks(background)
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	for _, c := range chunks {
+		for _, k := range c.Keys {
+			owned[k] = true
+		}
+	}
+	for k := range l.sent {
+		if _, there := values[k]; there && marks[k] == 0 && !owned[k] {
+			t.Errorf("row %d may be at the server and would be sent again unasked", k)
+		}
+	}
+	for k := range l.values {
+		if _, there := values[k]; !there {
+			lost++
+		}
+	}
+	return lost, ledger
+}
+
+func (l *life) options() Options { return options(l.path) }
+
+// damagedFiles are the names of those set aside.
+func (l *life) damagedFiles(t testing.TB) []string {
+	t.Helper()
+	var names []string
+	for _, name := range listFolder(t, filepath.Dir(l.path)) {
+		if strings.Contains(name, asideSuffix) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// TestSalvage_EveryPage damages one page after the other. The rows of other pages
+// are all there again, and so is what only leads to rows.
+func TestSalvage_EveryPage(t *testing.T) {
+	t.Parallel()
+	whole := lived(t, 40)
+	mergeWAL(t, whole)
+	pages := FileSize(whole.path) / newPageSize
+	rowsOn := rowsByPage(t, whole.path)
+	noticed, lostAll := 0, 0
+	for page := int64(1); page <= pages; page++ {
+		l := whole.copyTo(t, filepath.Join(t.TempDir(), "metrics.db"))
+		before, err := os.ReadFile(l.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		patch(t, l.path, (page-1)*newPageSize, noise(uint64(page), newPageSize))
+		if err := RequestSalvage(l.path, ErrDamaged); err != nil { // as when it was met by a statement
+			t.Fatal(err)
+		}
+		lost, ledger := l.check(t, l.options())
+		if lost > rowsOn[page] {
+			t.Errorf("page %d had %d rows, %d are lost", page, rowsOn[page], lost)
+		}
+		reports, err := DamagedFiles(l.path)
+		if err != nil || len(reports) != 1 {
+			t.Fatalf("page %d: reports %+v, %v", page, reports, err)
+		}
+		r := reports[0]
+		if got := int(r.Lost + r.LostProven); got != lost && !r.LedgerLost && rowsOn[page] > 0 {
+			t.Errorf("page %d: %d rows are lost, the report says %+v", page, lost, r)
+		}
+		if ledger.Inserted != l.ledger.Inserted && !r.LedgerLost {
+			t.Errorf("page %d: the ledger has %d inserted, had %d", page, ledger.Inserted, l.ledger.Inserted)
+		}
+		if r.BadPages > 0 {
+			noticed++
+		}
+		lostAll += lost
+		kept, err := os.ReadFile(r.Aside)
+		patched := slices.Clone(before)
+		copy(patched[(page-1)*newPageSize:], noise(uint64(page), newPageSize))
+		if err != nil || !bytes.Equal(kept, patched) {
+			t.Fatalf("page %d: the damaged file is not kept as it was: %v", page, err)
+		}
+	}
+	t.Logf("%d pages, %d of them missed by a tree, %d of %d rows lost in all", pages, noticed, lostAll, int64(len(whole.values))*pages)
+	if noticed < int(pages)/2 || lostAll == 0 {
+		t.Error("hardly any damage had an effect: the test proves nothing")
+	}
+}
+
+// mergeWAL brings everything into the database file.
+func mergeWAL(t testing.TB, l *life) {
+	t.Helper()
+	in := openInserter(t, l.options(), 0)
+	if _, err := in.Checkpoint(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := in.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// rowsByPage counts the rows of metrics on each page, with SQLite's own words; a
+// page of series stands for all rows, as they are lost with their series.
+func rowsByPage(t testing.TB, path string) map[int64]int {
+	t.Helper()
+	db := rawDB(t, path)
+	defer db.Close()
+	counts := map[int64]int{}
+	all := int(queryInt(t, db, "SELECT count(*) FROM metrics"))
+	rows, err := db.Query("SELECT name, pageno, ncell FROM dbstat WHERE name IN ('metrics', 'series') AND pagetype = 'leaf'")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var name string
+		var page int64
+		var n int
+		if err := rows.Scan(&name, &page, &n); err != nil {
+			t.Fatal(err)
+		}
+		counts[page] = n
+		if name == "series" {
+			counts[page] = all
+		}
+	}
+	return counts
+}
+
+// TestSalvage_Random damages database and WAL in all ways at once.
+func TestSalvage_Random(t *testing.T) {
+	t.Parallel()
+	whole := lived(t, 20)
+	for round := range 40 {
+		seed := rand.Uint64()
+		dice := rand.New(rand.NewPCG(seed, 0))
+		l := whole.copyTo(t, filepath.Join(t.TempDir(), "metrics.db"))
+		l.values = nil // a single byte of a value changes and nobody can see it
+		var blows []string
+		for range 1 + dice.IntN(4) {
+			blow, sees := l.strike(t, dice)
+			blows = append(blows, blow)
+			if !sees {
+				l.sent = nil
+			}
+		}
+		// The damage shows sooner or later.
+		if err := RequestSalvage(l.path, ErrDamaged); err != nil {
+			t.Fatal(err)
+		}
+		l.check(t, l.options())
+		if t.Failed() {
+			t.Fatalf("round %d, seed %d: %q", round, seed, blows)
+		}
+	}
+}
+
+// strike damages something. sees is false when nobody can see what was lost: a WAL
+// that is cut off or gone has never been longer.
+func (l *life) strike(t *testing.T, dice *rand.Rand) (blow string, sees bool) {
+	t.Helper()
+	file, size := l.path, FileSize(l.path)
+	if dice.IntN(2) == 0 {
+		file, size = l.path+"-wal", WALSize(l.path)
+	}
+	if size == 0 {
+		return "nothing left", true
+	}
+	at := dice.Int64N(size)
+	blow = fmt.Sprintf("%s at %d", filepath.Ext(file), at)
+	switch dice.IntN(6) {
+	case 0, 1, 2:
+		n := 1 + dice.IntN(5000)
+		patch(t, file, at, noise(dice.Uint64(), n))
+		return fmt.Sprintf("%s: %d bytes of noise", blow, n), true
+	case 3:
+		patch(t, file, at/newPageSize*newPageSize, make([]byte, newPageSize))
+		return blow + ": a page of zeros", true
+	case 4:
+		if err := os.Truncate(file, at); err != nil {
+			t.Fatal(err)
+		}
+		return blow + ": cut off", file == l.path
+	default:
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+		return blow + ": removed", file == l.path
+	}
+}
+
+// TestSalvage_Noticed: what a start notices by itself, and that a second start has
+// nothing to do.
+func TestSalvage_Noticed(t *testing.T) {
+	t.Parallel()
+	whole := lived(t, 60)
+	merged := whole.copyTo(t, newPath(t))
+	mergeWAL(t, merged)
+	root := func(t *testing.T, l *life, table string) int64 {
+		db := rawDB(t, l.path)
+		defer db.Close()
+		return queryInt(t, db, "SELECT rootpage FROM sqlite_schema WHERE name = ?", table)
+	}
+	garbage := func(t *testing.T, l *life, page int64) {
+		patch(t, l.path, (page-1)*newPageSize, noise(1, newPageSize))
+	}
+	unclean := func(t *testing.T, l *life) { // as after a kill
+		imprinted(t, l.path, imprint{open: true, db: identityOf(t, l.path), wal: "none"})
+	}
+	for name, c := range map[string]struct {
+		of     *life
+		damage func(t *testing.T, l *life)
+		all    bool // every row is there again
+		some   bool // at least half of them are
+	}{
+		"a word":        {merged, func(t *testing.T, l *life) { overwrite(t, l.path, "hello") }, false, false},
+		"a text":        {merged, func(t *testing.T, l *life) { overwrite(t, l.path, strings.Repeat("no database\n", 999)) }, false, false},
+		"zeros":         {merged, func(t *testing.T, l *life) { overwrite(t, l.path, string(make([]byte, 8192))) }, false, false},
+		"a magic alone": {merged, func(t *testing.T, l *life) { overwrite(t, l.path, "SQLite format 3\x00") }, false, false},
+		"a header of nonsense": {merged, func(t *testing.T, l *life) {
+			patch(t, l.path, 16, []byte(strings.Repeat("\xa5", 84)))
+		}, true, false},
+		"no magic":      {merged, func(t *testing.T, l *life) { patch(t, l.path, 0, make([]byte, 16)) }, true, false},
+		"no first page": {merged, func(t *testing.T, l *life) { garbage(t, l, 1) }, true, false},
+		"no first page, and a WAL": {whole, func(t *testing.T, l *life) {
+			garbage(t, l, 1)
+			patch(t, l.path+"-wal", 32+24, noise(3, 500)) // its copy in the WAL, perhaps
+		}, false, true},
+		"a third of the file": {merged, func(t *testing.T, l *life) {
+			if err := os.Truncate(l.path, FileSize(l.path)*2/3); err != nil {
+				t.Fatal(err)
+			}
+		}, false, true},
+		"half of a page cut off": {merged, func(t *testing.T, l *life) {
+			if err := os.Truncate(l.path, FileSize(l.path)-newPageSize/2); err != nil {
+				t.Fatal(err)
+			}
+		}, false, true},
+		"the root of metrics, after a kill": {merged, func(t *testing.T, l *life) {
+			unclean(t, l)
+			garbage(t, l, root(t, l, "metrics"))
+		}, true, false},
+		"an empty file beside a WAL": {whole, func(t *testing.T, l *life) { overwrite(t, l.path, "") }, false, false},
+		"no file beside a WAL":       {whole, func(t *testing.T, l *life) { _ = os.Remove(l.path) }, false, false},
+		"a WAL torn in its middle": {whole, func(t *testing.T, l *life) {
+			frame := int64(frameBytes)
+			patch(t, l.path+"-wal", 32+WALSize(l.path)/2/frame*frame+100, noise(5, 300))
+		}, false, true},
+		"a WAL without a header": {whole, func(t *testing.T, l *life) { patch(t, l.path+"-wal", 0, noise(6, 32)) }, false, false},
+		"no root of the chunks":  {merged, func(t *testing.T, l *life) { unclean(t, l); garbage(t, l, root(t, l, "upload_checkpoints")) }, true, false},
+		"no ledger":              {merged, func(t *testing.T, l *life) { unclean(t, l); garbage(t, l, root(t, l, "ledger")) }, true, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := c.of.copyTo(t, newPath(t))
+			c.damage(t, l)
+			lost, ledger := l.check(t, l.options())
+			if c.all && lost > 0 || c.some && lost > len(l.values)/2 {
+				t.Errorf("%d of %d rows are lost", lost, len(l.values))
+			}
+			reports, err := DamagedFiles(l.path)
+			if err != nil || len(reports) != 1 {
+				t.Fatalf("reports %+v, %v, want one", reports, err)
+			}
+			t.Logf("%d of %d rows lost; %+v", lost, len(l.values), reports[0])
+			files := l.damagedFiles(t)
+			notice := DamageNotice(l.path)
+			for _, want := range []string{reports[0].Aside, reports[0].Reason, fmt.Sprint(reports[0].Rows, " samples were salvaged"), "remove "} {
+				if !strings.Contains(notice, want) {
+					t.Errorf("the notice %q lacks %q", notice, want)
+				}
+			}
+			if _, again := l.check(t, l.options()); again.Inserted != ledger.Inserted || !slices.Equal(files, l.damagedFiles(t)) {
+				t.Errorf("a second start changed something: %+v to %+v, %q", ledger, again, l.damagedFiles(t))
+			}
+			if _, err := os.Lstat(l.path + planSuffix); err == nil {
+				t.Error("the request is still there")
+			}
+		})
+	}
+}
+
+// frameBytes is a frame of the WAL of a new file.
+const frameBytes = 24 + newPageSize
+
+func overwrite(t *testing.T, path, content string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(content), 0o640); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestSalvage_NeverOver: each damaged file keeps a name of its own.
+func TestSalvage_NeverOver(t *testing.T) {
+	t.Parallel()
+	l := lived(t, 20)
+	o := l.options()
+	for n := 1; n <= salvagesPerHour; n++ {
+		if err := RequestSalvage(l.path, ErrDamaged); err != nil {
+			t.Fatal(err)
+		}
+		l.check(t, o)
+		reports, err := DamagedFiles(l.path)
+		if err != nil || len(reports) != n {
+			t.Fatalf("%d reports, %v, want %d", len(reports), err, n)
+		}
+	}
+	if notice := DamageNotice(l.path); !strings.Contains(notice, "number 10: if nobody touched the files, the disk or card is failing") {
+		t.Errorf("the notice: %s", notice)
+	}
+	// That is enough for an hour.
+	if err := RequestSalvage(l.path, ErrDamaged); err != nil {
+		t.Fatal(err)
+	}
+	before := l.damagedFiles(t)
+	if err := Migrate(t.Context(), o); !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "replace the disk") {
+		t.Errorf("got %v, want ErrDamaged and what to do", err)
+	}
+	if after := l.damagedFiles(t); !slices.Equal(after, before) {
+		t.Errorf("from %q to %q", before, after)
+	}
+	o.Now = func() time.Time { return time.Now().Add(2 * time.Hour) }
+	l.check(t, o)
+}

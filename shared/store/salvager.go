@@ -1,0 +1,164 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+
+	"belabox-metrics/migrations"
+	"belabox-metrics/shared/store/internal/rawdb"
+)
+
+// salvager fills the new file.
+type salvager struct {
+	o       Options
+	from    *rawdb.File
+	version int // of the damaged file
+	report  Salvaged
+
+	db      *sql.DB
+	tx      *sql.Tx
+	insert  map[string]*sql.Stmt // by table and number of values
+	columns map[string][]string
+	// sure: no record of a chunk can have been lost.
+	sure bool
+}
+
+func (s *salvager) run(ctx context.Context) (err error) {
+	path := s.o.Path + newSuffix
+	if err := createFile(path); err != nil {
+		return err
+	}
+	// Nobody else has it, and a crash throws it away: no journal, no syncs.
+	q := url.Values{"_pragma": {
+		fmt.Sprintf("page_size(%d)", newPageSize), "journal_mode(OFF)", "synchronous(OFF)",
+		"cache_size(-8192)", "temp_store(MEMORY)", "foreign_keys(1)", "trusted_schema(0)",
+	}}
+	if s.o.MaxPages > 0 {
+		q.Add("_pragma", fmt.Sprintf("max_page_count(%d)", s.o.MaxPages))
+	}
+	if s.db, err = sql.Open("sqlite", (&url.URL{Scheme: "file", Path: path, RawQuery: q.Encode()}).String()); err != nil {
+		return err
+	}
+	s.db.SetMaxOpenConns(1)
+	err = s.fill(ctx)
+	if err = errors.Join(err, s.db.Close()); err != nil {
+		return err
+	}
+	return syncLike(path, s.o.Path)
+}
+
+// syncLike brings a file to the disk, with mode and owner of another one where
+// that is there.
+func syncLike(path, like string) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	if info, err := os.Stat(like); err == nil {
+		_ = f.Chmod(info.Mode().Perm())
+		chownLike(f, info) // root may have been the one to start a command
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// fill copies, upgrades, and puts in order.
+func (s *salvager) fill(ctx context.Context) error {
+	steps := migrations.All()
+	for _, step := range steps[:s.version] {
+		if err := runStep(ctx, s.db, step); err != nil {
+			return err
+		}
+	}
+	if err := s.inTx(ctx, s.copyRows); err != nil {
+		return err
+	}
+	for _, step := range steps[s.version:] {
+		if err := runStep(ctx, s.db, step); err != nil {
+			return fmt.Errorf("upgrade by %s: %w", step.Name, err)
+		}
+	}
+	return s.inTx(ctx, s.repair)
+}
+
+func (s *salvager) inTx(ctx context.Context, f func(context.Context) error) (err error) {
+	if s.tx, err = s.db.BeginTx(context.WithoutCancel(ctx), nil); err != nil {
+		return err
+	}
+	if err := f(ctx); err != nil {
+		return errors.Join(err, s.tx.Rollback())
+	}
+	return s.tx.Commit()
+}
+
+// copyRows takes over every row that fits the table it belongs to.
+func (s *salvager) copyRows(ctx context.Context) error {
+	s.insert, s.columns = map[string]*sql.Stmt{}, map[string][]string{}
+	if s.version >= firstMarked { // an empty file has rows in these
+		if _, err := s.tx.ExecContext(ctx, "DELETE FROM ledger; DELETE FROM outbox"); err != nil {
+			return err
+		}
+	}
+	loose, n := false, 0
+	damage, err := s.from.Rows(func(r rawdb.Row) error {
+		if n++; n%1000 == 0 {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+		}
+		table := tableOf(r, s.version)
+		if r.Origin != rawdb.Reached && table == "upload_checkpoints" {
+			loose = true
+		}
+		return s.add(table, r)
+	})
+	s.report.BadPages = damage.Pages
+	s.sure = s.version >= firstMarked && !loose && !s.from.WAL().Broken() &&
+		damage.Tables[""]+damage.Tables["upload_checkpoints"] == 0
+	return err
+}
+
+// add inserts a row; one that the table refuses is not one.
+func (s *salvager) add(table string, r rawdb.Row) error {
+	columns, err := s.columnsOf(table)
+	if err != nil || len(columns) == 0 || len(r.Values) > len(columns) || len(r.Values) == 0 {
+		return err
+	}
+	values := r.Values
+	if r.HasID && values[0] == nil {
+		values[0] = r.RowID
+	}
+	stmt, err := s.insertInto(table, columns[:len(values)])
+	if err != nil {
+		return err
+	}
+	_, err = stmt.Exec(values...)
+	if isRefusal(err) {
+		return nil
+	}
+	return err
+}
+
+func (s *salvager) columnsOf(table string) ([]string, error) {
+	if columns, known := s.columns[table]; known || table == "" {
+		return columns, nil
+	}
+	s.columns[table] = nil // of the schema itself, or no table of ours
+	rows, err := s.tx.Query(`SELECT i.name FROM sqlite_schema t, pragma_table_info(t.name) i
+		WHERE t.type = 'table' AND t.name = ? AND t.name NOT LIKE 'sqlite%' ORDER BY i.cid`, table)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close() //nolint:errcheck // rows.Err below has it
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			return nil, err
+		}
+		s.columns[table] = append(s.columns[table], name)
+	}
+	return s.columns[table], rows.Err()
+}

@@ -1,0 +1,127 @@
+package store
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"belabox-metrics/shared/store/internal/rawdb"
+)
+
+// tableOf says which table a row of a damaged file belongs to; "" = none that can
+// be told. A row that no tree led to is known by its shape, in files of the
+// compact layout; of the free pages only series count, because they never change
+// and carry their own proof.
+func tableOf(r rawdb.Row, version int) string {
+	if r.Origin == rawdb.Reached {
+		if version >= firstMarked && r.Table == "outbox" {
+			return "" // is made anew
+		}
+		return r.Table
+	}
+	if version < firstMarked {
+		return ""
+	}
+	shape := shapeOf(r.Values)
+	switch {
+	case r.HasID && shape == "NBSSSI" && provenSeries(r):
+		return "series"
+	case r.Origin == rawdb.Stale:
+		return ""
+	case r.HasID && (shape == "NFNIN" || shape == "NFNII" || shape == "NNSIN" || shape == "NNSII" || shape == "NNNIN" || shape == "NNNII") &&
+		r.RowID > MaxSeries:
+		return "metrics"
+	case r.HasID && len(shape) == 19 && strings.HasPrefix(shape, "NSISIIBIIBII"):
+		return "upload_checkpoints"
+	case r.HasID && len(shape) == 11 && strings.HasPrefix(shape, "NSISS") && strings.HasSuffix(shape, "ISSI"):
+		return "dead_letters"
+	case r.HasID && (shape == "NSSSSINI" || shape == "NSSSSIII"):
+		return "sessions"
+	case !r.HasID && (shape == "SSSSFI"):
+		return "daemon_stats"
+	case !r.HasID && shape == "SI" && isAccount(r.Values[0]):
+		return "ledger"
+	}
+	return ""
+}
+
+// shapeOf writes a row as one letter for each value: Null, Integer, Float,
+// String, Blob. A float that is a whole number is stored as an integer, so the
+// places where floats stand show as F for both.
+func shapeOf(values []any) string {
+	b := make([]byte, len(values))
+	for i, v := range values {
+		switch v.(type) {
+		case nil:
+			b[i] = 'N'
+		case int64:
+			b[i] = 'I'
+		case float64:
+			b[i] = 'F'
+		case string:
+			b[i] = 'S'
+		case []byte:
+			b[i] = 'B'
+		}
+	}
+	if len(b) == 5 && b[1] == 'I' { // metrics.value
+		b[1] = 'F'
+	}
+	if len(b) == 6 && b[4] == 'I' { // daemon_stats.value
+		b[4] = 'F'
+	}
+	return string(b)
+}
+
+// provenSeries checks a series against its own key.
+func provenSeries(r rawdb.Row) bool {
+	key, _ := r.Values[1].([]byte)
+	name, _ := r.Values[2].(string)
+	tags, _ := r.Values[3].(string)
+	device, _ := r.Values[4].(string)
+	typ, _ := r.Values[5].(int64)
+	want := SeriesKey(device, name, tags, ValueType(typ))
+	return slices.Equal(key, want[:])
+}
+
+func isAccount(v any) bool {
+	name, _ := v.(string)
+	return slices.Contains([]string{accountInserted, accountThrough, accountVerified, accountText, accountRejected}, name) ||
+		strings.HasPrefix(name, accountDropped)
+}
+
+// insertInto prepares the statement for rows with these columns.
+func (s *salvager) insertInto(table string, columns []string) (*sql.Stmt, error) {
+	key := fmt.Sprint(table, len(columns))
+	if stmt := s.insert[key]; stmt != nil {
+		return stmt, nil
+	}
+	stmt, err := s.tx.Prepare(fmt.Sprintf("INSERT OR IGNORE INTO %s (%s) VALUES (%s)", table, strings.Join(columns, ", "),
+		strings.TrimSuffix(strings.Repeat("?,", len(columns)), ",")))
+	s.insert[key] = stmt
+	return stmt, err
+}
+
+// isRefusal reports whether a table did not take a row because of what is in it.
+func isRefusal(err error) bool {
+	var coded *sqlite.Error
+	if !errors.As(err, &coded) {
+		return false
+	}
+	code := coded.Code() & 0xff
+	return code == sqlite3.SQLITE_CONSTRAINT || code == sqlite3.SQLITE_MISMATCH || code == sqlite3.SQLITE_TOOBIG
+}
+
+// chownLike gives a file the owner of another one, if this user may.
+func chownLike(f *os.File, info os.FileInfo) {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		_ = f.Chown(int(st.Uid), int(st.Gid))
+	}
+}

@@ -1,0 +1,164 @@
+package wal
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"belabox-metrics/shared/store"
+	"belabox-metrics/shared/testkit"
+)
+
+var loadMB = flag.Int64("wal.mb", 120, "megabytes that TestLoad brings through the WAL")
+
+const jobVar = "BELABOX_WAL_TEST_READ"
+
+func TestMain(m *testing.M) {
+	if path := os.Getenv(jobVar); path != "" {
+		if err := readSlowly(path); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// readSlowly is a shipperd on a slow link: it takes pending rows, thinks about them
+// for a while as a request does, and marks them. It ends with its standard input.
+func readSlowly(path string) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		cancel()
+	}()
+	ob, err := store.OpenOutbox(ctx, store.Options{Path: path, Daemon: "shipperd"})
+	if err != nil {
+		return err
+	}
+	fmt.Println("reading")
+	for n := 0; ctx.Err() == nil; n++ {
+		rows, err := ob.Pending(ctx, 0, 100_000, nil)
+		if err != nil {
+			return err
+		}
+		keys := make(store.KeySet, len(rows))
+		for i, r := range rows {
+			keys[i] = r.Key
+		}
+		select { // the request
+		case <-ctx.Done():
+		case <-time.After(300 * time.Millisecond):
+		}
+		if len(keys) == 0 {
+			continue
+		}
+		c := &store.Chunk{BatchID: "slow", Index: n, Keys: keys, Contiguous: true, Created: time.Now()}
+		if err := ob.RecordSending(context.Background(), c); err != nil {
+			return err
+		}
+		if err := ob.MarkAllUploaded(context.Background(), c); err != nil {
+			return err
+		}
+		if err := ob.MarkVerified(context.Background(), c); err != nil {
+			return err
+		}
+		fmt.Println("shipped", len(keys))
+	}
+	return ob.Close(context.Background())
+}
+
+// TestLoad inserts as fast as it can, with the keeper of collectord beside it and a
+// slow reader in another process. The WAL stays below 64 MB all the time, ends
+// empty, and what the checkpoints took off it is told.
+func TestLoad(t *testing.T) {
+	t.Parallel()
+	bound, total := int64(64<<20), *loadMB<<20 // what the WAL must stay below under any load
+	if raceDetector {
+		bound, total = bound/16, total/16 // it makes all of it so many times slower
+	}
+	path := filepath.Join(t.TempDir(), "metrics.db")
+	in, err := store.OpenInserter(t.Context(), store.Options{Path: path, Daemon: "collectord"}, 10*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reader := startReader(t, path)
+	k := New(Config{Path: path, Interval: time.Hour, Size: bound, Owner: true}, in.Checkpoint, slog.New(slog.DiscardHandler))
+	var reclaimed, checkpoints, through atomic.Int64
+	k.Done = func(r store.CheckpointResult) {
+		reclaimed.Add(r.WALBefore - r.WALAfter)
+		checkpoints.Add(1)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	running := make(chan error, 1)
+	go func() { running <- k.Run(ctx) }()
+
+	series := make([]*store.Series, 500)
+	for i := range series {
+		series[i] = store.NewSeries("device", "m", store.Number, store.Tag{Name: "i", Value: fmt.Sprint(i)})
+	}
+	samples := make([]store.Sample, len(series))
+	var largest, last int64
+	rows, start := 0, time.Now()
+	for tick := int64(0); through.Load() < total; tick++ {
+		for i := range samples {
+			samples[i] = store.Sample{Series: series[i], Value: float64(tick) + float64(i)/7}
+		}
+		k.Room(t.Context())
+		r, err := in.Insert(t.Context(), time.UnixMilli(1_700_000_000_000+tick), samples)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows += r.Inserted
+		size := store.WALSize(path)
+		if size < last {
+			last = 0
+		}
+		through.Add(size - last)
+		last = size
+		if largest = max(largest, size); largest >= bound {
+			t.Fatalf("the WAL grew to %d MB after %d MB", largest>>20, through.Load()>>20)
+		}
+	}
+	took := time.Since(start)
+	reader.Signal(os.Interrupt)
+	cancel()
+	if err := <-running; err != nil {
+		t.Fatal(err)
+	}
+	reader.Kill()
+	if err := in.EndSession(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	k.Final(t.Context())
+	if size := store.WALSize(path); size != 0 {
+		t.Errorf("the WAL after the last checkpoint: %d bytes", size)
+	}
+	t.Logf("%d rows, %d MB through the WAL in %v, at most %d MB in it, %d checkpoints reclaimed %d MB",
+		rows, through.Load()>>20, took.Round(time.Millisecond), largest>>20, checkpoints.Load(), reclaimed.Load()>>20)
+	if reclaimed.Load() == 0 || checkpoints.Load() < 2 {
+		t.Error("hardly any checkpoint: the test proves nothing")
+	}
+	if err := errors.Join(in.Close(t.Context())); err != nil {
+		t.Error(err)
+	}
+}
+
+func startReader(t *testing.T, path string) *testkit.Proc {
+	t.Helper()
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := testkit.StartProc(t, testkit.Command{Path: "sh", Args: []string{"-c", "sleep 600 | " + program}, Env: []string{jobVar + "=" + path}})
+	p.WaitLine(30*time.Second, "reading")
+	return p
+}
