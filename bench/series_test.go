@@ -17,7 +17,7 @@ const deviceID = "bench-device"
 // board makes the samples of an encoder board with eight cores: 100 series named
 // as the collectors name them, with values as the kernel and the collectors give
 // them. Counters are whole and grow; memory comes in pages, load in hundredths,
-// temperatures in the sensor's steps; rates and shares are quotients, with six
+// temperatures in the sensor's steps; rates and shares are quotients, with five
 // digits. How well samples compress depends on just that.
 type board struct {
 	dice     *rand.Rand
@@ -123,7 +123,7 @@ func (d *board) counter(perSecond, unit float64) (total, rate func() float64) {
 
 // quotient gives a value the digits that the collectors give it.
 func quotient(v float64) float64 {
-	v, err := strconv.ParseFloat(strconv.FormatFloat(v, 'g', 6, 64), 64)
+	v, err := strconv.ParseFloat(strconv.FormatFloat(v, 'g', 5, 64), 64)
 	if err != nil {
 		panic(err)
 	}

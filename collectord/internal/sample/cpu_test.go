@@ -129,7 +129,7 @@ func TestShares_WithinBounds(t *testing.T) {
 			return
 		}
 		for name, v := range map[string]float64{"usage": s.usage, "iowait": s.iowait, "steal": s.steal, "usage+iowait": s.usage + s.iowait} {
-			if !(v >= 0 && v <= 100.0001) || name != "usage+iowait" && v > 100 {
+			if !(v >= 0 && v <= 100.001) || name != "usage+iowait" && v > 100 {
 				t.Fatalf("%s = %v", name, v)
 			}
 		}

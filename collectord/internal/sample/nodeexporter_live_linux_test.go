@@ -33,8 +33,8 @@ func (c *comparison) value(key string) float64 {
 	return v
 }
 
-// rounding is what a quotient of six digits may be off, relatively.
-const rounding = 5.0001e-6
+// rounding is what a quotient of five digits may be off, relatively.
+const rounding = 5.0001e-5
 
 func (c *comparison) within(key string, v, low, high float64) {
 	low, high = low-rounding*math.Abs(low), high+rounding*math.Abs(high)

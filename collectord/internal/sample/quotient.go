@@ -3,9 +3,9 @@ package sample
 import "math"
 
 // digits is how many significant digits a rate or share is given. The time between
-// two readings is known to some 50 µs of some seconds, and at the server to a
+// two readings is known to some 50 µs of a second or more, and at the server to a
 // millisecond: further digits are noise, and each costs bytes on the link.
-const digits = 6
+const digits = 5
 
 // quotient rounds a quotient of two readings to its significant digits. 0, NaN
 // and infinities stay as they are.

@@ -27,7 +27,7 @@ func TestGrowth(t *testing.T) {
 		{2 * time.Second, [2]uint64{510, 10}, true, [2]float64{10, 1}, ""},
 		{3 * time.Second, [2]uint64{4, 1000}, false, [2]float64{}, "one counter was reset, the other seems to have grown"},
 		{4 * time.Second, [2]uint64{5, 1002}, true, [2]float64{1, 2}, ""},
-		{5 * time.Second, [2]uint64{math.MaxUint64, 1002}, true, [2]float64{1.84467e19, 0}, ""},
+		{5 * time.Second, [2]uint64{math.MaxUint64, 1002}, true, [2]float64{1.8447e19, 0}, ""},
 		{6 * time.Second, [2]uint64{3, 1003}, false, [2]float64{}, "64 bits wrapped"},
 	} {
 		seconds, ok := g.update(start.Add(step.after), step.now[:]...)

@@ -41,6 +41,9 @@ func (d *doctor) schema(ctx context.Context) Check {
 		c.Fix = "this must not happen: please report it with the output of 'shipperd status' and 'shipperd audit'"
 	default:
 		c.Detail = fmt.Sprintf("the schema is the one this version knows; the ledger of %d samples adds up", ledger.Inserted)
+		if notice := store.DamageNotice(d.Config.Storage.Path); notice != "" {
+			c.Status, c.Fix = Warn, notice
+		}
 	}
 	return c
 }

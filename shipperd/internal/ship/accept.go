@@ -32,6 +32,7 @@ func (s *Shipper) accepted(ctx context.Context, p *parcel, body *chunk.Body, rep
 	p.refused, p.failed, p.breaks, p.doubts = false, false, 0, 0
 	s.sending.lastAccepted, s.sending.refusals = p.tried, 0
 	s.size.accepted(p.n, s.cfg.CatchUpRows, p.tried)
+	log = log.With(logx.KeyBackoffMS, 0)
 	log.Debug("chunk uploaded", logx.KeyCount, p.n)
 	if s.sending.failures > 0 {
 		s.sending.log.Recover(s.Log, "uploads work again")

@@ -94,10 +94,14 @@ func (c *chaos) live() {
 		}
 	}
 	c.heal()
-	// The device lives on, which shows the server to be well.
-	for range 30 {
-		c.tick(c.now())
-		c.sleep(time.Minute)
+	// The device lives on, which shows the server to be well: without that no sample
+	// is condemned.
+	for round := 0; round < 8 && !c.settled(); round++ {
+		for range 30 {
+			c.tick(c.now())
+			c.sleep(time.Minute)
+		}
+		c.sleep(time.Hour)
 	}
 	c.deliver(6 * time.Hour)
 }

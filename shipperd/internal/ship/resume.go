@@ -60,6 +60,7 @@ func (s *Shipper) storeTrouble(ctx context.Context, err error) error {
 	}
 	s.storeLog.Fail(s.Log, slog.LevelError, "database cannot be used, delivery waits", err)
 	s.Stats.failure(err)
+	s.Stats.store(err, s.Now())
 	s.fault(err)
 	// What the book says may be ahead of the file: it is read again.
 	s.book, s.unmarked, s.loaded = book{}, nil, false

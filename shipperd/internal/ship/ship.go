@@ -179,6 +179,7 @@ func (s *Shipper) cycle(ctx context.Context) (more bool, err error) {
 		return false, s.storeTrouble(ctx, err)
 	}
 	s.storeLog.Recover(s.Log, "database works again")
+	s.Stats.store(nil, time.Time{})
 	return more, nil
 }
 

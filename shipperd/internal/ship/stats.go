@@ -34,6 +34,8 @@ type Counts struct {
 	LastAccepted  time.Time // wall clock
 	LastVerified  time.Time
 	LastError     string        // of the last failure; "" after a success
+	StoreError    string        // why the database cannot be used; "" = it can
+	StoreFailing  time.Time     // since when, wall clock
 	Duration      time.Duration // of all requests together
 	Unproven      bool          // the server cannot be read: delivery is at least once
 	Thinning      bool          // the server keeps one sample of several
@@ -95,6 +97,21 @@ func addTo(m *map[string]int64, key string, n int) {
 		*m = map[string]int64{}
 	}
 	(*m)[key] += int64(n)
+}
+
+// store notes whether the database can be used; nil = it can.
+func (s *Stats) store(err error, at time.Time) {
+	s.do(func(c *Counts) {
+		switch {
+		case err == nil:
+			c.StoreError, c.StoreFailing = "", time.Time{}
+		case c.StoreError == "":
+			c.StoreFailing = at
+			fallthrough
+		default:
+			c.StoreError = err.Error()
+		}
+	})
 }
 
 func (s *Stats) unproven(yes bool) { s.do(func(c *Counts) { c.Unproven = yes }) }

@@ -168,7 +168,7 @@ func (s *Shipper) resend(ctx context.Context, p *parcel) (ok bool, err error) {
 	case p.Resends > s.cfg.Verify.MaxResends:
 		return true, s.giveUp(ctx, p, "not_stored",
 			fmt.Sprintf("answered as accepted %d times and never found there", p.Resends))
-	case p.suspect() && p.n == 1 && p.breaks < breaksNeeded:
+	case p.n == 1 && (p.refused || p.doubts >= doubtsNeeded):
 		return s.tryAlone(ctx, p)
 	case p.suspect() && p.n > 1:
 		return s.halve(ctx, p)

@@ -146,7 +146,8 @@ func (s *Shipper) stalled(log *slog.Logger, err error) {
 	s.sending.failures++
 	s.pause(jitter(s.slower(), s.cfg.Retry.JitterPercent, s.Rand))
 	s.fault(err)
-	s.sending.log.Fail(log, slog.LevelWarn, "upload failed, samples stay in the database", err)
+	s.sending.log.Fail(log, slog.LevelWarn, "upload failed, samples stay in the database", err,
+		logx.KeyBackoffMS, time.Until(s.notBefore).Milliseconds())
 }
 
 // slower is the time to the next cycle after some failed ones: up to four

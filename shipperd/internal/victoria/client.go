@@ -21,6 +21,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -70,6 +71,7 @@ type Client struct {
 	queryURL  *url.URL
 	deriveErr error
 	wire      wire
+	ignoresID atomic.Bool // the server that answered the last import is VictoriaMetrics itself
 
 	mu        sync.Mutex
 	transport *http.Transport

@@ -21,11 +21,14 @@ type Reply struct {
 // Import posts a body of gzip'd JSON lines under an id that stays the same when
 // the body is sent again ("<batch>/<index>", in the header X-Chunk-Id). Failures
 // are of type *Error; the Reply is filled in with them, too.
+//
+// A request has some hundred samples, so each header counts. There is no
+// Content-Type, which the server does not look at, and no id where
+// VictoriaMetrics itself answers, which makes nothing of it.
 func (c *Client) Import(ctx context.Context, body []byte, id string) (Reply, error) {
-	header := http.Header{
-		"Content-Type":     {"application/json"},
-		"Content-Encoding": {"gzip"},
-		"X-Chunk-Id":       {id},
+	header := http.Header{"Content-Encoding": {"gzip"}}
+	if !c.ignoresID.Load() {
+		header.Set("X-Chunk-Id", id)
 	}
 	x, err := c.begin(ctx, "import to", http.MethodPost, c.importURL, header, body, true)
 	defer x.end()
@@ -36,6 +39,7 @@ func (c *Client) Import(ctx context.Context, body []byte, id string) (Reply, err
 	r := Reply{Details: details, Duration: time.Since(x.started)}
 	if x.resp != nil {
 		r.Status = x.resp.StatusCode
+		c.ignoresID.Store(x.resp.Header.Get("X-Server-Hostname") != "")
 	}
 	r.BytesSent, r.BytesReceived = x.wire()
 	return r, err

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -37,15 +38,40 @@ func TestImport_Request(t *testing.T) {
 		t.Errorf("request %s %s %s with %d bytes", got.Method, got.RequestURI, got.Proto, len(gotBody))
 	}
 	for name, want := range map[string]string{
-		"Content-Encoding": "gzip", "Content-Type": "application/json", "X-Chunk-Id": "b9d1/3", "Content-Length": fmt.Sprint(len(body)),
+		"Content-Encoding": "gzip", "Content-Type": "", "X-Chunk-Id": "b9d1/3", "Content-Length": fmt.Sprint(len(body)),
 		"User-Agent": "belabox-metrics/1.2.3", "Authorization": "Bearer s3cret", "X-Tenant": "7", "Accept-Encoding": "", "Expect": "",
 	} {
 		if v := got.Header.Get(name); v != want {
 			t.Errorf("header %s is %q, want %q", name, v, want)
 		}
 	}
-	if r.BytesSent < int64(len(body))+200 || r.BytesSent > int64(len(body))+600 || r.BytesReceived < 50 || r.BytesReceived > 200 {
+	if r.BytesSent < int64(len(body))+150 || r.BytesSent > int64(len(body))+600 || r.BytesReceived < 50 || r.BytesReceived > 200 {
 		t.Errorf("%d bytes sent, %d received", r.BytesSent, r.BytesReceived)
+	}
+}
+
+// TestImport_ID: the id goes with every request, but not where VictoriaMetrics has
+// answered, which says its host name.
+func TestImport_ID(t *testing.T) {
+	t.Parallel()
+	var ids []string
+	names := []string{"", "vm", "vm", "", ""}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if name := names[len(ids)]; name != "" {
+			w.Header().Set("X-Server-Hostname", name)
+		}
+		ids = append(ids, r.Header.Get("X-Chunk-Id"))
+		w.WriteHeader(http.StatusNoContent)
+	}))
+	t.Cleanup(s.Close)
+	c := newClient(t, Config{URL: s.URL + "/api/v1/import"})
+	for i := range names {
+		if _, err := c.Import(t.Context(), []byte("body"), fmt.Sprint(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want := []string{"0", "1", "", "", "4"}; !slices.Equal(ids, want) {
+		t.Errorf("got %q, want %q", ids, want)
 	}
 }
 

@@ -1,0 +1,340 @@
+package ship
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"belabox-metrics/shared/store"
+	"belabox-metrics/shipperd/internal/victoria"
+)
+
+// What a fleet does to a server that comes back. The devices are models: a number of rows that wait, and requests whose
+// sizes are those measured in docs/victoriametrics-setup.md. When they come, how long they wait after which failure, how
+// much they take at once and what they do about an answer that did not come is decided by the Shipper's own code: judge,
+// failed, wait, afterInterval, pace.
+
+// fleetPlan is one run.
+type fleetPlan struct {
+	name    string
+	devices int
+	outage  time.Duration
+	spread  bool // jitter, and the first upload at a random moment of the interval
+	refuses int  // requests under way from which on the server answers 429; 0 = they queue
+	vary    bool // it says 1 to 30 s at random in Retry-After, not 1 s to all
+
+	interval time.Duration // remote.upload_interval; 0 = 30 s
+}
+
+var fleetDevices = flag.Int("fleet.devices", 300, "devices of TestFleet_Outage; the server's power is scaled with them")
+
+const (
+	fleetSeries  = 100
+	fleetRows    = fleetSeries / 10.0 // a second: 100 metrics each 10 s
+	fleetWorkers = 8                  // requests at a time: 4 CPUs
+	// The model's cost of a request on one of the workers: handling it, and 0.36 µs of CPU for each sample, two workers
+	// to a CPU. It is the cost for a fleet of fleetFull; for a smaller one it is as many times larger.
+	fleetFull    = 10_000
+	fleetRequest = time.Millisecond
+	fleetSample  = 720 * time.Nanosecond
+	// fleetCatchUp is how many rows fit in a request while catching up, and fleetBytes what a row takes in it.
+	fleetCatchUp = 50_000
+	fleetBytes   = 2.4
+)
+
+// cost is how long requests with so many samples in all take one worker.
+func (p fleetPlan) cost(requests, samples int) time.Duration {
+	return (time.Duration(requests)*fleetRequest + time.Duration(samples)*fleetSample) * fleetFull / time.Duration(p.devices)
+}
+
+// fleetServer has a limited number of workers, and counts.
+type fleetServer struct {
+	back    time.Time // it is away before
+	workers chan struct{}
+	plan    fleetPlan
+	rand    *rand.Rand // guarded by mu
+
+	mu       sync.Mutex
+	arrivals map[int64]int // by second since it is back
+	waiting  int
+	refused  int
+	timeouts int
+	samples  int
+}
+
+// do is one request with n samples, a question where n is 0.
+func (s *fleetServer) do(n int) *victoria.Error {
+	now := time.Now()
+	if now.Before(s.back) {
+		return &victoria.Error{Class: victoria.ClassNetwork}
+	}
+	s.mu.Lock()
+	s.arrivals[int64(now.Sub(s.back)/time.Second)]++
+	if s.plan.refuses > 0 && s.waiting >= s.plan.refuses {
+		s.refused++
+		after := time.Second
+		if s.plan.vary {
+			after *= time.Duration(1 + s.rand.IntN(30))
+		}
+		s.mu.Unlock()
+		return &victoria.Error{Class: victoria.ClassThrottled, Status: 429, RetryAfter: after}
+	}
+	s.waiting++
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		s.waiting--
+		s.mu.Unlock()
+	}()
+	patience := time.NewTimer(30 * time.Second) // remote.timeout
+	defer patience.Stop()
+	select {
+	case s.workers <- struct{}{}:
+	case <-patience.C:
+		s.mu.Lock()
+		s.timeouts++
+		s.mu.Unlock()
+		return &victoria.Error{Class: victoria.ClassTimeout, Ambiguous: true}
+	}
+	time.Sleep(s.plan.cost(1, n))
+	<-s.workers
+	s.mu.Lock()
+	s.samples += n
+	s.mu.Unlock()
+	return nil
+}
+
+// fleetDevice is one shipper with its backlog.
+type fleetDevice struct {
+	*Shipper
+	server *fleetServer
+	since  time.Time // when its backlog begins
+	done   float64   // rows that were taken off it
+	parked []fleetChunk
+}
+
+// fleetChunk is a request that got no answer: it is asked for at due, and then sent again.
+type fleetChunk struct {
+	rows int
+	due  time.Time
+}
+
+func newFleetDevice(plan fleetPlan, server *fleetServer, r *rand.Rand) *fleetDevice {
+	cfg := Config{
+		UploadInterval: 30 * time.Second, BatchSize: 2500, // the defaults of the configuration
+		Retry:  RetryConfig{Enabled: true, MaxAttempts: 3, InitialBackoff: time.Second, MaxBackoff: time.Minute, Multiplier: 2, JitterPercent: 20},
+		Verify: VerifyConfig{Enabled: true, Delay: 30 * time.Second, Settle: 15 * time.Second, MaxResends: 5},
+	}
+	if plan.interval > 0 {
+		cfg.UploadInterval = plan.interval
+	}
+	if !plan.spread {
+		cfg.Retry.JitterPercent = 0
+	}
+	d := &fleetDevice{Shipper: New(cfg, Deps{Rand: r, Log: slog.New(slog.NewTextHandler(io.Discard, nil))}), server: server}
+	d.nextBatch = time.Now()
+	if plan.spread {
+		d.nextBatch = d.nextBatch.Add(time.Duration(r.Float64() * float64(cfg.UploadInterval))) // as Run does
+	}
+	return d
+}
+
+// sleep is wait without the beats, which cost a simulation of many devices most of its time.
+func (d *fleetDevice) sleep(ctx context.Context, until time.Time) bool {
+	if left := time.Until(until); left > 0 {
+		time.Sleep(left)
+	}
+	return ctx.Err() == nil
+}
+
+// pendingRows is how many rows wait.
+func (d *fleetDevice) pendingRows() int { return int(fleetRows*time.Since(d.since).Seconds() - d.done) }
+
+// drained: nothing is parked, and what waits came since the last upload.
+func (d *fleetDevice) drained() bool {
+	return len(d.parked) == 0 && d.pendingRows() <= max(d.cfg.BatchSize, int(fleetRows*d.cfg.UploadInterval.Seconds()))
+}
+
+// deliver works until the backlog is gone, and returns when that was.
+func (d *fleetDevice) deliver(ctx context.Context) time.Time {
+	for {
+		wake := d.nextBatch
+		for _, c := range d.parked {
+			wake = earliest(wake, c.due)
+		}
+		wake = later(wake, time.Now().Add(time.Second)) // as nextWake
+		if !d.sleep(ctx, later(wake, d.notBefore)) {
+			return time.Time{}
+		}
+		for more := true; more; {
+			more = d.fleetCycle(ctx)
+		}
+		if !time.Now().Before(d.server.back) && d.drained() {
+			return time.Now()
+		}
+	}
+}
+
+// fleetCycle is Shipper.send for a model: chunks whose fate is unknown, then pending rows, one batch after a failure and
+// large requests else.
+func (d *fleetDevice) fleetCycle(ctx context.Context) (more bool) {
+	for i := 0; i < len(d.parked); i++ {
+		c := d.parked[i]
+		if time.Now().Before(c.due) {
+			continue
+		}
+		d.parked = slices.Delete(d.parked, i, i+1)
+		i--
+		if fault := d.server.do(0); fault != nil { // the question
+			d.parked = append(d.parked, fleetChunk{c.rows, time.Now().Add(d.cfg.Verify.Settle)})
+			d.failed(&parcel{Chunk: &store.Chunk{}, n: c.rows}, fault, d.Log)
+			return false
+		}
+		if !d.request(ctx, c.rows) {
+			return false
+		}
+	}
+	rows := d.pendingRows()
+	if rows == 0 {
+		d.nextBatch = d.afterInterval()
+		return false
+	}
+	take, most := min(rows, d.cfg.BatchSize), d.cfg.BatchSize/2 // 100 metrics of 25 values are two chunks of 50 metrics
+	if more = rows > d.cfg.BatchSize; more && d.sending.failures == 0 {
+		take, most = min(rows, d.cfg.CatchUpRows), fleetCatchUp
+	}
+	for take > 0 {
+		n := min(take, most)
+		take -= n
+		d.done += float64(n)
+		if !d.request(ctx, n) {
+			d.nextBatch = d.afterInterval()
+			return false
+		}
+		if more && !d.sleep(ctx, d.pace.spent(int(fleetBytes*float64(n)), time.Now())) {
+			return false
+		}
+	}
+	if !more {
+		d.nextBatch = d.afterInterval()
+	}
+	return more
+}
+
+// request is Shipper.transmit for a model. Rows that certainly did not arrive wait again.
+func (d *fleetDevice) request(ctx context.Context, rows int) (ok bool) {
+	p := &parcel{Chunk: &store.Chunk{}, n: rows}
+	for attempt := 1; ; attempt++ {
+		fault := d.server.do(rows)
+		if fault == nil {
+			d.sending.failures = 0
+			return true
+		}
+		again, wait := d.judge(p, fault, attempt)
+		if !again {
+			if p.unsent {
+				d.done -= float64(rows)
+			} else {
+				d.parked = append(d.parked, fleetChunk{rows, time.Now().Add(d.cfg.Verify.Settle)})
+			}
+			return d.failed(p, fault, d.Log)
+		}
+		if !d.sleep(ctx, time.Now().Add(wait)) {
+			return false
+		}
+	}
+}
+
+// fleetResult is what the server saw.
+type fleetResult struct {
+	fleetPlan
+	peak, second int // most requests in one second, and which
+	requests     int
+	refused      int
+	timeouts     int
+	half, all    time.Duration // from the server's return until so many devices have nothing left
+	busy         time.Duration // that the workers need for it at least
+}
+
+func (r fleetResult) String() string {
+	return fmt.Sprintf("%s: peak %d requests/s (second %d), %d requests, %d refused, %d timed out; half drained after %v, all after %v (the work alone takes %v)",
+		r.name, r.peak, r.second, r.requests, r.refused, r.timeouts, r.half.Round(100*time.Millisecond), r.all.Round(100*time.Millisecond), r.busy.Round(100*time.Millisecond))
+}
+
+// runFleet lets the devices run through the last ten minutes of an outage and until the last of them has caught up.
+func runFleet(t *testing.T, plan fleetPlan) (result fleetResult) {
+	warmUp := plan.outage
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		server := &fleetServer{
+			back: start.Add(warmUp), workers: make(chan struct{}, fleetWorkers), plan: plan, arrivals: map[int64]int{},
+			rand: rand.New(rand.NewPCG(1, 2)),
+		}
+		ends := make([]time.Duration, plan.devices)
+		var wg sync.WaitGroup
+		for i := range plan.devices {
+			d := newFleetDevice(plan, server, rand.New(rand.NewPCG(uint64(i), 7)))
+			d.since = server.back.Add(-plan.outage)
+			wg.Go(func() { ends[i] = d.deliver(t.Context()).Sub(server.back) })
+		}
+		wg.Wait()
+		slices.Sort(ends)
+		result = fleetResult{fleetPlan: plan, refused: server.refused, timeouts: server.timeouts, half: ends[len(ends)/2], all: ends[len(ends)-1]}
+		for second, n := range server.arrivals {
+			result.requests += n
+			if n > result.peak {
+				result.peak, result.second = n, int(second)
+			}
+		}
+		result.busy = plan.cost(result.requests-result.refused, server.samples) / fleetWorkers
+	})
+	return result
+}
+
+// TestFleet_Outage: devices that started in the same second come back after an hour without the server.
+//
+//	go test ./shipperd/internal/ship -run TestFleet_Outage -v -fleet.devices 10000
+//
+// prints the table of docs/fleet.md, in half a minute.
+func TestFleet_Outage(t *testing.T) {
+	t.Parallel()
+	n := *fleetDevices
+	run := func(plan fleetPlan) fleetResult {
+		plan.devices, plan.outage = n, time.Hour
+		plan.refuses = plan.refuses * n / fleetFull
+		r := runFleet(t, plan)
+		t.Log(r)
+		return r
+	}
+	spread := run(fleetPlan{name: "spread, the server queues", spread: true})
+	together := run(fleetPlan{name: "in step, the server queues"})
+	limited := run(fleetPlan{name: "spread, the server refuses above 512", spread: true, refuses: 512})
+	stuck := run(fleetPlan{name: "in step, the server refuses above 512", refuses: 512})
+	varied := run(fleetPlan{name: "in step, the server refuses above 512 and varies Retry-After", refuses: 512, vary: true})
+
+	rare := run(fleetPlan{name: "spread, the server queues, uploads every 5 minutes", spread: true, interval: 5 * time.Minute})
+	if rare.peak > spread.peak || rare.all > 7*time.Minute {
+		t.Errorf("fewer uploads make it worse: %v; %v", rare, spread)
+	}
+	for _, r := range []fleetResult{spread, limited} {
+		if r.peak > n/8 || r.refused+r.timeouts > 0 || r.all > 3*time.Minute {
+			t.Errorf("spread devices come as a wave, or too late: %v", r)
+		}
+	}
+	// The test can see a wave where there is one.
+	if together.peak < n || together.timeouts == 0 || stuck.all < 10*time.Minute {
+		t.Errorf("devices in step do no harm: %v; %v", together, stuck)
+	}
+	// What the receiver does for those that come as a wave all the same.
+	if varied.all > 4*time.Minute {
+		t.Errorf("a Retry-After of its own for each does not help: %v", varied)
+	}
+}
