@@ -1,0 +1,171 @@
+package health
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"belabox-metrics/shared/config"
+)
+
+// livePath is for supervisors, which have no password and call by any name. It
+// tells nothing but whether the loop advances.
+const livePath = "/health/live"
+
+// Access says who is answered. The zero value has no password.
+type Access struct {
+	Hosts []string // names in the Host header, besides those that are always allowed
+	Login *Login   // nil: whoever reaches the port is answered
+}
+
+// AccessOf returns what a configuration sets. It reads health.auth_file once.
+func AccessOf(c config.HealthConfig) (Access, error) {
+	a := Access{Hosts: c.AllowedHosts}
+	if c.AuthFile == "" {
+		return a, nil
+	}
+	text, err := readPrivate(c.AuthFile)
+	if err != nil {
+		return a, fmt.Errorf("health.auth_file: %w", err)
+	}
+	user, password, found := strings.Cut(text, ":")
+	if !found || user == "" || password == "" {
+		return a, fmt.Errorf("health.auth_file: %q must hold one line, user:password", c.AuthFile)
+	}
+	a.Login = NewLogin(user, password)
+	return a, nil
+}
+
+// Login is a user and a password, kept as a hash.
+type Login struct{ sum [sha256.Size]byte }
+
+// NewLogin returns the login of a user, whose name has no colon.
+func NewLogin(user, password string) *Login {
+	return &Login{sha256.Sum256([]byte(user + ":" + password))}
+}
+
+// admits compares in a time that tells nothing of the password.
+func (l *Login) admits(r *http.Request) bool {
+	user, password, ok := r.BasicAuth()
+	sum := sha256.Sum256([]byte(user + ":" + password))
+	return subtle.ConstantTimeCompare(sum[:], l.sum[:]) == 1 && ok
+}
+
+// hosts decides by the Host header whether a browser was led here by a name that
+// an attacker made point at this machine (DNS rebinding). An address cannot be
+// such a name, nor can what the public DNS does not answer for.
+type hosts struct{ names []string }
+
+// newHosts allows the names of this machine, the one it listens on, and those of
+// the configuration.
+func newHosts(listen string, further []string) hosts {
+	names := []string{"localhost"}
+	if host, _, err := net.SplitHostPort(listen); err == nil && host != "" {
+		names = append(names, strings.ToLower(host))
+	}
+	if name, err := os.Hostname(); err == nil && name != "" {
+		name = strings.ToLower(name)
+		first, _, _ := strings.Cut(name, ".")
+		names = append(names, name, first, first+".local")
+	}
+	for _, name := range further {
+		names = append(names, strings.ToLower(name))
+	}
+	return hosts{names}
+}
+
+// allow tells whether the Host header may come from here. Without one it is no
+// browser.
+func (h hosts) allow(header string) bool {
+	if header == "" {
+		return true
+	}
+	host := header
+	if name, _, err := net.SplitHostPort(header); err == nil {
+		host = name
+	}
+	if _, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil {
+		return true
+	}
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	return slices.Contains(h.names, host) || strings.HasSuffix(host, ".localhost")
+}
+
+// refused answers a request that is not to be served, and says so.
+func (s *Server) refused(w http.ResponseWriter, r *http.Request) bool {
+	switch {
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		w.Header().Set("Allow", "GET, HEAD")
+		writeJSON(w, http.StatusMethodNotAllowed, problem{"only GET and HEAD are answered here"})
+	case r.URL.Path == livePath:
+		return false
+	case !s.hosts.allow(r.Host):
+		writeJSON(w, http.StatusMisdirectedRequest, problem{fmt.Sprintf(
+			"%q is no name of this machine: ask by its address, or add the name to health.allowed_hosts", r.Host)})
+	case s.login != nil && !s.login.admits(r):
+		if r.Header.Get("Authorization") != "" {
+			s.logins.Fail(s.log, slog.LevelWarn, "login refused", errLogin, "remote", r.RemoteAddr)
+		}
+		w.Header().Set("WWW-Authenticate", `Basic realm="belabox-metrics", charset="UTF-8"`)
+		writeJSON(w, http.StatusUnauthorized, problem{"user and password are needed, see health.auth_file"})
+	default:
+		return false
+	}
+	return true
+}
+
+var errLogin = errors.New("wrong user or password")
+
+// protect sets the headers of every answer. The policy allows what comes from
+// this server and nothing else, no inline script or style, and no frame around it.
+func protect(h http.Header) {
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "+
+		"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("X-Frame-Options", "DENY")
+}
+
+// maxPrivateBytes is more than any login needs and less than a wrong file has.
+const maxPrivateBytes = 4 << 10
+
+// readPrivate reads a file with one line that only its owner, or by systemd only
+// the service (https://systemd.io/CREDENTIALS/), can read.
+func readPrivate(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close() //nolint:errcheck // nothing was written
+	info, err := f.Stat()
+	if err != nil {
+		return "", err
+	}
+	rel, err := filepath.Rel(os.Getenv("CREDENTIALS_DIRECTORY"), path)
+	credential := err == nil && filepath.IsLocal(rel)
+	switch mode := info.Mode(); {
+	case !mode.IsRegular():
+		return "", fmt.Errorf("%q is not a file", path)
+	case mode.Perm()&0o077 != 0 && !credential:
+		return "", fmt.Errorf("%q has mode %04o: others may read it; run: chmod 600 %s", path, mode.Perm(), path)
+	}
+	text, err := io.ReadAll(io.LimitReader(f, maxPrivateBytes+1))
+	line := strings.TrimRight(string(text), "\r\n")
+	if err == nil && (len(text) > maxPrivateBytes || strings.ContainsFunc(line, func(r rune) bool { return r < ' ' })) {
+		err = fmt.Errorf("%q must hold one line", path)
+	}
+	return line, err
+}

@@ -1,0 +1,51 @@
+package page
+
+import (
+	"encoding/json"
+	"fmt"
+	"hash/fnv"
+	"net/http"
+	"strings"
+)
+
+// problem is the answer to a question that cannot be answered.
+type problem struct {
+	Error string `json:"error"`
+}
+
+func answerProblem(w http.ResponseWriter, code int, text string) {
+	body, err := json.Marshal(problem{text})
+	if err != nil {
+		panic(err) // a string always can
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	_, _ = w.Write(append(body, '\n')) // the client may be gone
+}
+
+// answer sends JSON, or 304 where the client has the same already.
+func answer(w http.ResponseWriter, r *http.Request, body []byte) {
+	w.Header().Set("Content-Type", "application/json")
+	send(w, r, tagOf(body), body)
+}
+
+// send sends a body with an entity tag. The client may keep it but must ask each
+// time whether it is still good.
+func send(w http.ResponseWriter, r *http.Request, tag string, body []byte) {
+	w.Header().Set("Cache-Control", "no-cache")
+	w.Header().Set("ETag", tag)
+	for known := range strings.SplitSeq(r.Header.Get("If-None-Match"), ",") {
+		if strings.TrimPrefix(strings.TrimSpace(known), "W/") == tag {
+			w.WriteHeader(http.StatusNotModified)
+			return
+		}
+	}
+	_, _ = w.Write(body) // the client may be gone
+}
+
+// tagOf makes the entity tag. Nobody gains by a collision but staleness.
+func tagOf(body []byte) string {
+	h := fnv.New64a()
+	_, _ = h.Write(body) // a hash takes everything
+	return fmt.Sprintf(`"%016x"`, h.Sum64())
+}

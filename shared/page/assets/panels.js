@@ -1,0 +1,259 @@
+// Panels: everything on the page that is no chart.
+import * as t from './text.js';
+
+const { el, byId } = t;
+
+// keep changes the text only where it is another one, so that screen readers and
+// selections are left alone.
+function keep(e, text) {
+  if (e.textContent !== text) e.textContent = text;
+}
+
+function tile(name, value, more, tone, meter) {
+  const e = el('div', `tile ${tone ?? ''}`);
+  e.append(el('div', 'name', name), el('div', 'value', value));
+  if (meter !== undefined) {
+    const bar = el('div', 'meter');
+    const inner = el('div');
+    inner.style.width = `${Math.min(100, Math.max(0, meter * 100)).toFixed(1)}%`;
+    bar.append(inner);
+    e.append(bar);
+  }
+  if (more) e.append(el('div', 'more', more));
+  return e;
+}
+
+function pairs(list, rows) {
+  list.replaceChildren(...rows.flatMap(([name, value, className]) => [el('dt', className, name), el('dd', className, value)]));
+}
+
+const words = {
+  ok: ['All is well', 'Samples are taken, stored and delivered.'],
+  degraded: ['It works, but look here', ''],
+  error: ['It needs attention now', ''],
+};
+
+export function banner(s, now) {
+  const { status, reasons, since } = s.state;
+  let [title, line] = words[status] ?? [status, ''];
+  let tone = status;
+  const draining = s.delivery.draining;
+  if (draining && status !== 'error') {
+    title = 'Catching up';
+    line = 'The server is back, and what was kept meanwhile is being sent.';
+    tone = 'busy';
+  } else if (status === 'ok' && !s.delivery.enabled) {
+    line = 'Samples are taken and stored. Delivery is switched off.';
+  } else if (status === 'ok' && !s.storage.rows) {
+    line = 'It has just begun: nothing is stored yet.';
+  }
+  byId('banner').className = `banner ${tone}`;
+  keep(byId('state'), title);
+  keep(byId('state-line'), line + (since ? ` Since ${t.time(new Date(since), now)} (${t.duration((now - new Date(since)) / 1000)}).` : ''));
+  document.title = `${status === 'ok' ? '' : '● '}${s.device || s.host || 'belabox-metrics'} – ${title}`;
+  const key = JSON.stringify([reasons, s.delivery.last_error]);
+  if (byId('reasons').dataset.key === key) return; // screen readers would say it again
+  byId('reasons').dataset.key = key;
+  byId('reasons').replaceChildren(...reasons.map((r) => {
+    const li = el('li');
+    const what = el('p', r.severity === 'ok' ? 'what note' : 'what', r.message);
+    if (r.since) what.append(el('span', 'since', ` · since ${t.time(new Date(r.since), now)}`));
+    li.append(what);
+    const line = (name, text) => {
+      const p = el('p', 'todo');
+      p.append(el('span', '', `${name}: `), text); // a string becomes a text node
+      li.append(p);
+    };
+    if (s.delivery.last_error && r.code.startsWith('upload_')) line('Last error', s.delivery.last_error);
+    line('What to do', r.advice);
+    return li;
+  }));
+}
+
+export function silence(error, since) {
+  byId('banner').className = 'banner lost';
+  keep(byId('state'), 'No answer from the daemon');
+  keep(byId('state-line'), `Since ${t.time(since)}: ${error}. It is asked again every few seconds; the rest of the page is as it was.`);
+  byId('reasons').replaceChildren();
+  byId('reasons').dataset.key = '';
+  document.title = '● no answer – belabox-metrics';
+}
+
+export function head(s) {
+  keep(byId('device'), s.device || 'This device');
+  keep(byId('host'), s.host && s.host !== s.device ? s.host : 'belabox-metrics');
+  keep(byId('version'), `${s.daemon.name} ${s.daemon.version}`);
+  const tabs = byId('tabs');
+  if (tabs.children.length) return;
+  for (const name of ['collectord', 'shipperd']) {
+    const a = el('a', '', name);
+    if (name === s.daemon.name) {
+      a.setAttribute('aria-current', 'page');
+      a.href = '/';
+    } else if (s.ports[name]) {
+      const u = new URL(location.href);
+      u.port = s.ports[name];
+      u.pathname = '/';
+      a.href = u.href;
+    } else continue;
+    tabs.append(a);
+  }
+}
+
+export function glance(s, data, now) {
+  const tiles = [];
+  const one = (id, name) => data.latest(id, (l) => l.name === name);
+  const cpu = data.latest('cpu', (l) => l.tags.core === 'all');
+  if (cpu !== null) tiles.push(tile('CPU', t.percent(cpu), '', cpu > 90 ? 'warn' : '', cpu / 100));
+  const used = one('memory', 'memory.used_bytes');
+  const total = one('memory', 'memory.total_bytes');
+  if (used !== null && total) tiles.push(tile('Memory', t.bytes(used), `of ${t.bytes(total)}`, used / total > 0.92 ? 'warn' : '', used / total));
+  const heat = data.hottest();
+  if (heat) tiles.push(tile('Hottest', t.celsius(heat.value), heat.label, heat.value > 85 ? 'warn' : ''));
+  const up = data.total('net', 'network.transmit_bytes_per_second');
+  const down = data.total('net', 'network.receive_bytes_per_second');
+  if (up !== null) tiles.push(tile('Network', `↑ ${t.bits(up)}`, `↓ ${t.bits(down ?? 0)}`));
+  const d = s.delivery;
+  tiles.push(tile('Pending', t.count(d.pending_rows), d.oldest_pending ? `oldest ${t.ago(d.oldest_pending, now)}` : 'rows'));
+  tiles.push(tile('Last upload', d.enabled ? t.ago(d.last_accepted, now) : 'off', d.server ? `to ${d.server}` : ''));
+  byId('glance').replaceChildren(...tiles);
+}
+
+export function delivery(s, now) {
+  const d = s.delivery;
+  keep(byId('server'), d.enabled ? `to ${d.server}${d.verify ? ', read back' : ', not read back'}` : 'switched off');
+  const tiles = [tile('Pending', t.count(d.pending_rows), d.oldest_pending ? `oldest ${t.ago(d.oldest_pending, now)}` : 'rows')];
+  tiles.push(tile('Last upload', t.ago(d.last_accepted, now), d.last_verified ? `read back ${t.ago(d.last_verified, now)}` : ''));
+  if (d.traffic) {
+    const from = new Date(d.traffic.today_from);
+    tiles.push(tile('Sent today', t.traffic(d.traffic.today_sent_bytes), `received ${t.traffic(d.traffic.today_received_bytes)}, since ${t.time(from, now)}`));
+    const m = d.traffic.per_month;
+    if (m) tiles.push(tile('Forecast for a month', t.traffic(m.value), `both ways, from the last ${t.duration(m.basis_seconds)}`));
+  }
+  const letters = Object.values(d.dead_letters ?? {}).reduce((a, b) => a + b, 0);
+  tiles.push(tile('Dead letters', t.count(letters), letters ? 'could not be delivered' : 'all could be delivered', letters ? 'warn' : ''));
+  byId('delivery').replaceChildren(...tiles);
+
+  const g = d.draining;
+  byId('drain').hidden = !g;
+  if (g) {
+    keep(byId('drain-words'), `Catching up: ${t.count(g.rows)} of ${t.count(g.peak_rows)} rows to go`);
+    keep(byId('drain-time'), `${t.count(g.rows_per_second)} rows a second, about ${t.duration(g.seconds_left)} left`);
+    byId('drain-meter').style.width = `${(g.done * 100).toFixed(1)}%`;
+  }
+  const rows = [['Uploaded', t.count(d.uploaded_total)], ['Verified at the server', t.count(d.verified_total)], ['Sent again', t.count(d.resent_total)]];
+  const named = (title, counts, none) => {
+    const all = Object.entries(counts ?? {}).filter(([, n]) => n > 0).sort((a, b) => b[1] - a[1]);
+    rows.push([title, all.length ? t.count(all.reduce((n, [, m]) => n + m, 0)) : none, all.length ? 'bad' : '']);
+    for (const [reason, n] of all) rows.push([reason.replaceAll('_', ' '), t.count(n), 'under']);
+  };
+  named('Dead letters', d.dead_letters, 'none');
+  named('Dropped undelivered', d.dropped_total, 'none');
+  rows.push(['Failed attempts, tried again', t.count(d.failures_total)]);
+  pairs(byId('outcome'), rows);
+}
+
+export function storage(s, now) {
+  const g = s.storage;
+  const used = g.database_bytes + g.wal_bytes;
+  keep(byId('storage-line'), g.rows ? `${t.count(g.rows)} rows, kept ${t.duration(g.retention_seconds)} after they are verified` : '');
+  const tiles = [
+    tile('Database', t.bytes(g.database_bytes), `of ${t.bytes(g.budget_bytes)} with the WAL`, '', used / g.budget_bytes),
+    tile('WAL', t.bytes(g.wal_bytes), ''),
+  ];
+  if (g.full_in_seconds !== undefined) tiles.push(tile('Without a server', t.duration(g.full_in_seconds), 'until the oldest would be dropped', g.full_in_seconds < 6 * 3600 ? 'warn' : ''));
+  if (g.written_per_day) tiles.push(tile('Written per day', t.bytes(g.written_per_day.value), `from the last ${t.duration(g.written_per_day.basis_seconds)}`));
+  if (g.disk_free_bytes !== undefined) tiles.push(tile('Disk free', t.bytes(g.disk_free_bytes), ''));
+  const clock = s.components.time?.facts;
+  if (clock) {
+    const known = Boolean(clock.checked);
+    tiles.push(tile('Clock', known ? skew(clock.skew_ms) : 'not compared', known ? `${source(clock.source)}${t.ago(clock.checked, now)}` : '', known && Math.abs(clock.skew_ms) > 2000 ? 'warn' : ''));
+  }
+  byId('storage').replaceChildren(...tiles);
+}
+
+// source names the clock that was compared with; collectord knows it from shipperd.
+function source(address) {
+  try {
+    return `with ${new URL(address).host}, `;
+  } catch {
+    return '';
+  }
+}
+
+function skew(ms) {
+  if (Math.abs(ms) < 1) return 'exact';
+  const size = Math.abs(ms) < 1000 ? `${Math.abs(ms)} ms` : t.duration(Math.abs(ms) / 1000);
+  return `${size} ${ms > 0 ? 'ahead' : 'behind'}`;
+}
+
+export function daemons(s, now) {
+  byId('daemons').replaceChildren(...(s.daemons ?? []).map((d) => {
+    const card = el('section', 'card');
+    card.append(el('h3', '', d.name));
+    const list = el('dl');
+    pairs(list, [
+      ['State', d.running ? 'runs' : 'does not run', d.running ? '' : 'bad'],
+      ['Version', d.version || '–'],
+      ['Up', d.since ? t.duration((now - new Date(d.since)) / 1000) : '–'],
+      ['Unclean stops', d.unclean ? `${d.unclean} of the last ${d.last.length - (d.since ? 1 : 0)}` : 'none', d.unclean ? 'bad' : ''],
+    ]);
+    const runs = el('ul', 'run-list');
+    for (const r of d.last.slice(0, 5)) {
+      const li = el('li');
+      const current = d.since && r.started === d.last[0].started && !r.ended;
+      li.append(el('span', '', `from ${t.time(new Date(r.started), now)}`));
+      if (current) li.append(el('span', 'now', 'runs'));
+      else if (r.clean && r.ended) li.append(el('span', '', `stopped ${t.time(new Date(r.ended), now)}`));
+      else li.append(el('span', 'bad', 'killed, or the power was cut'));
+      runs.append(li);
+    }
+    card.append(list, runs);
+    return card;
+  }));
+  const list = s.components.collectors?.facts?.list ?? [];
+  byId('collectors-card').hidden = !list.length;
+  byId('collectors').replaceChildren(...list.map((c) => {
+    const li = el('li', c.failing_since ? 'bad' : '');
+    li.append(el('span', 'dot'), el('span', '', c.name));
+    if (c.failing_since) li.append(el('div', 'why', `since ${t.time(new Date(c.failing_since), now)}: ${c.error ?? ''}`));
+    return li;
+  }));
+}
+
+// ledger adds up on demand where the file is large: it reads every row.
+export function ledger(s, ask) {
+  const box = byId('ledger');
+  if (box.children.length) return;
+  const show = async () => {
+    button.disabled = true;
+    try {
+      const l = await ask();
+      const list = el('dl');
+      const dropped = Object.values(l.dropped ?? {}).reduce((a, b) => a + b, 0);
+      pairs(list, [
+        ['Ever taken', t.count(l.inserted)],
+        ['Verified at the server', t.count(l.verified), 'under'],
+        ['Accepted, not read back yet', t.count(l.accepted), 'under'],
+        ['Pending', t.count(l.pending), 'under'],
+        ['Texts, never sent', t.count(l.unsendable), 'under'],
+        ['Dead letters', t.count(l.rejected), 'under'],
+        ['Dropped', t.count(dropped), 'under'],
+        ['Unaccounted for', t.count(l.difference), l.difference ? 'total bad' : 'total'],
+      ]);
+      button.textContent = 'Add it up again';
+      box.replaceChildren(list, el('p', 'hint', `As of ${t.time(new Date(l.time))}. `), button);
+    } catch (e) {
+      box.replaceChildren(el('p', 'hint', `It could not be added up: ${e.message}`), button);
+    }
+    button.disabled = false;
+  };
+  const button = el('button', 'plain', 'Add it up');
+  button.type = 'button';
+  button.addEventListener('click', show);
+  if (s.storage.rows > 200000) box.append(el('p', 'hint', 'Every sample ever taken, and where it is. To add it up, each row of the file is read.'), button);
+  else {
+    box.append(el('p', 'hint', 'Adding up …'));
+    show();
+  }
+}

@@ -1,0 +1,200 @@
+package page
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"path/filepath"
+	"time"
+
+	"belabox-metrics/shared/health"
+	"belabox-metrics/shared/metrics"
+	"belabox-metrics/shared/store"
+)
+
+// delivery is what became of the samples.
+type delivery struct {
+	Enabled      bool             `json:"enabled"`
+	Verify       bool             `json:"verify"`
+	Server       string           `json:"server"` // its host
+	Pending      int64            `json:"pending_rows"`
+	Oldest       *time.Time       `json:"oldest_pending,omitempty"`
+	LastAccepted *time.Time       `json:"last_accepted,omitempty"`
+	LastVerified *time.Time       `json:"last_verified,omitempty"`
+	LastError    string           `json:"last_error,omitempty"` // of the last attempt, while it failed; shipperd knows it
+	Draining     *draining        `json:"draining,omitempty"`
+	Uploaded     int64            `json:"uploaded_total"` // these over all runs
+	Verified     int64            `json:"verified_total"`
+	Resent       int64            `json:"resent_total"`
+	Failures     int64            `json:"failures_total"`
+	Rejected     map[string]int64 `json:"rejected_total"` // by reason
+	Dropped      map[string]int64 `json:"dropped_total"`  // by reason
+	DeadLetters  map[string]int64 `json:"dead_letters"`   // that there are now, by reason
+	Traffic      *traffic         `json:"traffic,omitempty"`
+}
+
+// storage is the file.
+type storage struct {
+	File             int64    `json:"database_bytes"`
+	WAL              int64    `json:"wal_bytes"`
+	Data             int64    `json:"data_bytes"` // of the file; the rest is used again first
+	Budget           int64    `json:"budget_bytes"`
+	Rows             int64    `json:"rows"`
+	DiskFree         *int64   `json:"disk_free_bytes,omitempty"`
+	RetentionSeconds float64  `json:"retention_seconds"`
+	FullInSeconds    *float64 `json:"full_in_seconds,omitempty"` // without a server: until the oldest sample would be dropped
+	WrittenPerDay    *perDay  `json:"written_per_day,omitempty"`
+	RowsPerDay       *perDay  `json:"rows_per_day,omitempty"`
+}
+
+// slowFacts are what the file knows and what costs some milliseconds to read.
+type slowFacts struct {
+	stats                      []store.Stat
+	letters                    map[string]int64
+	lastAccepted, lastVerified time.Time
+	shipperStarted             time.Time
+	sizes                      store.Sizes
+	rows                       int64
+	daemons                    []runs
+}
+
+func (p *Page) readSlow(ctx context.Context, r *store.Reader) (f slowFacts, err error) {
+	if f.stats, err = r.Stats(ctx); err != nil {
+		return f, err
+	}
+	if f.letters, err = r.LettersByReason(ctx); err != nil {
+		return f, err
+	}
+	chunks, err := r.ChunkTotals(ctx)
+	if err != nil {
+		return f, err
+	}
+	for _, c := range chunks {
+		if c.LastAccepted.After(f.lastAccepted) {
+			f.lastAccepted = c.LastAccepted
+		}
+		if c.State == store.Verified {
+			f.lastVerified = c.LastSettled
+		}
+	}
+	if f.sizes, err = r.Sizes(ctx); err != nil {
+		return f, err
+	}
+	if f.rows, err = r.RowCount(ctx); err != nil {
+		return f, err
+	}
+	for _, name := range []string{"collectord", "shipperd"} {
+		d, err := readRuns(ctx, r, p.cfg.Config.Storage.Path, name)
+		if err != nil {
+			return f, err
+		}
+		f.daemons = append(f.daemons, d)
+		if name == "shipperd" && len(d.Last) > 0 {
+			f.shipperStarted = d.Last[0].Started
+		}
+	}
+	return f, nil
+}
+
+// fill adds what the file knows.
+func (p *Page) fill(s *status, f slowFacts, t totals) {
+	d := &s.Delivery
+	d.LastAccepted, d.LastVerified, d.DeadLetters = moment(f.lastAccepted), moment(f.lastVerified), f.letters
+	if u, ok := s.Components["uploader"].Facts.(health.Uploader); ok {
+		d.LastError = u.Error
+		if u.LastUpload.After(f.lastAccepted) {
+			d.LastAccepted = moment(u.LastUpload)
+		}
+	}
+	d.Rejected, d.Dropped = map[string]int64{}, map[string]int64{}
+	for _, point := range metrics.FromStats(f.stats) {
+		n := int64(point.Value)
+		switch point.Name {
+		case metrics.Uploaded.Name:
+			d.Uploaded += n
+		case metrics.Verified.Name:
+			d.Verified += n
+		case metrics.RequeuedTotal.Name:
+			d.Resent += n
+		case metrics.UploadFailures.Name:
+			d.Failures += n
+		case metrics.RejectedTotal.Name:
+			d.Rejected[tagOfPoint(point)] += n
+		case metrics.Dropped.Name:
+			d.Dropped[tagOfPoint(point)] += n
+		}
+	}
+	d.Traffic = t.Traffic
+	d.Draining = p.drain.watch(p.cfg.Now(), d.Pending, int64(p.cfg.Config.Remote.BatchSize), t.BacklogPeak)
+	s.Daemons = f.daemons
+	s.Storage.Data, s.Storage.Rows = f.sizes.Data, f.rows
+	s.Storage.WrittenPerDay, s.Storage.RowsPerDay = t.WrittenPerDay, t.RowsPerDay
+	if free, ok := diskFree(filepath.Dir(p.cfg.Config.Storage.Path)); ok {
+		s.Storage.DiskFree = &free
+	}
+	s.Storage.FullInSeconds = p.fullIn(s)
+}
+
+func tagOfPoint(p metrics.Point) string {
+	if len(p.Tags) == 0 {
+		return ""
+	}
+	return p.Tags[len(p.Tags)-1].Value
+}
+
+// fullIn is how long samples can wait without a server. Proven rows make room for
+// new ones, so what counts is the room that the pending ones leave, or the disk
+// where that is smaller.
+func (p *Page) fullIn(s *status) *float64 {
+	st := &s.Storage
+	if st.RowsPerDay == nil || st.RowsPerDay.Value <= 0 || st.Rows == 0 {
+		return nil
+	}
+	bytesPerRow := float64(st.Data) / float64(st.Rows)
+	budget := float64((p.cfg.Config.Storage.MaxSizeMB - p.cfg.Config.Storage.WALCheckpointSizeMB) << 20)
+	room := budget - float64(s.Delivery.Pending)*bytesPerRow
+	if st.DiskFree != nil {
+		reusable := float64(st.File) - float64(s.Delivery.Pending)*bytesPerRow
+		room = min(room, float64(*st.DiskFree)+reusable)
+	}
+	seconds := max(0, room/bytesPerRow/st.RowsPerDay.Value) * 86400
+	return &seconds
+}
+
+// ledger is the answer of /api/ledger: all samples ever inserted, and where they
+// are.
+type ledger struct {
+	Time       time.Time        `json:"time"`
+	Inserted   int64            `json:"inserted"`
+	Pending    int64            `json:"pending"`
+	Accepted   int64            `json:"accepted"` // not yet read back
+	Verified   int64            `json:"verified"`
+	Rejected   int64            `json:"rejected"` // dead letters
+	Dropped    map[string]int64 `json:"dropped"`  // by reason
+	Unsendable int64            `json:"unsendable"`
+	Difference int64            `json:"difference"` // 0, always
+}
+
+// readLedger adds the accounts up, which reads the whole file.
+func (p *Page) readLedger(ctx context.Context, r *store.Reader) (ledger, error) {
+	l, err := r.Ledger(ctx)
+	return ledger{
+		p.cfg.Now().UTC().Truncate(time.Second), l.Inserted, l.Pending, l.Accepted, l.Verified, l.Rejected, l.Dropped, l.Unsendable, l.Difference(),
+	}, err
+}
+
+func (p *Page) serveLedger(w http.ResponseWriter, r *http.Request) error {
+	reader, err := p.file.open(r.Context())
+	if err != nil {
+		return err
+	}
+	l, err := p.ledger.get(r.Context(), reader)
+	if err != nil {
+		return err
+	}
+	body, err := json.Marshal(l)
+	if err == nil {
+		answer(w, r, body)
+	}
+	return err
+}

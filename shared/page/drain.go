@@ -1,0 +1,53 @@
+package page
+
+import "time"
+
+// drain watches the number of pending rows from question to question.
+type drain struct{ seen []seen }
+
+type seen struct {
+	at   time.Time
+	rows int64
+}
+
+const (
+	drainWindow = 2 * time.Minute // that the speed is measured over
+	drainGap    = 30 * time.Second
+	maxSeen     = 64
+)
+
+// draining is how a backlog goes down.
+type draining struct {
+	Rows          int64   `json:"rows"`
+	PeakRows      int64   `json:"peak_rows"`       // of this backlog, as far as it is known
+	RowsPerSecond float64 `json:"rows_per_second"` // over the last minutes, what comes in counted off
+	SecondsLeft   float64 `json:"seconds_left"`    // at that speed, down to one batch
+	Done          float64 `json:"done"`            // 0 to 1, of the peak
+}
+
+// watch notes the pending rows, and returns how they go down; nil when there is no
+// backlog of more than one batch, or it does not get smaller.
+func (d *drain) watch(now time.Time, rows, batch int64, stored *peak) *draining {
+	if n := len(d.seen); n > 0 && (now.Before(d.seen[n-1].at) || now.Sub(d.seen[n-1].at) > drainGap) {
+		d.seen = nil // nobody asked for a while, or the clock went back
+	}
+	if n := len(d.seen); n == 0 || d.seen[n-1].rows != rows || now.Sub(d.seen[n-1].at) >= 10*time.Second {
+		d.seen = append(d.seen, seen{now, rows})
+	}
+	for len(d.seen) > maxSeen || len(d.seen) > 1 && now.Sub(d.seen[0].at) > drainWindow {
+		d.seen = d.seen[1:]
+	}
+	first, last := d.seen[0], d.seen[len(d.seen)-1]
+	if rows <= batch || last.rows >= first.rows {
+		return nil
+	}
+	speed := float64(first.rows-last.rows) / last.at.Sub(first.at).Seconds()
+	top := first.rows
+	if stored != nil {
+		top = max(top, int64(stored.Rows))
+	}
+	return &draining{
+		Rows: rows, PeakRows: top, RowsPerSecond: speed,
+		SecondsLeft: float64(rows-batch) / speed, Done: 1 - float64(rows)/float64(top),
+	}
+}

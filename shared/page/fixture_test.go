@@ -1,0 +1,329 @@
+package page
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"math"
+	"net/http"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	_ "modernc.org/sqlite" // rows are marked as shipperd would have done
+
+	"belabox-metrics/shared/config"
+	"belabox-metrics/shared/health"
+	"belabox-metrics/shared/lock"
+	"belabox-metrics/shared/logx"
+	"belabox-metrics/shared/store"
+)
+
+// scene is a device in some state, with its page.
+type scene struct {
+	Name   string
+	Daemon string        // whose page; "" = shipperd
+	Age    time.Duration // how long it has been sampling; 0 = never
+	Filler int           // further series of each tick
+	Tags   map[string]string
+	Own    func(t time.Duration, age time.Duration) map[string]float64 // its own numbers, t after the start
+	Unsent time.Duration                                               // the end of the samples that is still pending
+	Rows   []string                                                    // SQL for what shipperd wrote beside that
+	Input  func(now time.Time, storage health.Storage) health.Input
+}
+
+const device = "belabox-rk3588-07"
+
+// wave is a quiet curve with some noise, the same in each run.
+func wave(seed int, at, period time.Duration, low, high float64) float64 {
+	x := float64(at) / float64(period)
+	s := float64(seed)
+	noise := math.Sin(x*37.1+s*5.3)*math.Sin(x*91.7+s) + 0.6*math.Sin(x*211.3+2*s)
+	v := 0.5 + 0.28*math.Sin(2*math.Pi*x+s) + 0.12*math.Sin(4.7*math.Pi*x+2.1*s) + 0.07*noise
+	return low + (high-low)*min(1, max(0, v))
+}
+
+// source is a series with its curve.
+type source struct {
+	series *store.Series
+	value  func(at time.Duration) float64
+}
+
+func sources(s scene) (all []source) {
+	add := func(name string, value func(time.Duration) float64, tags ...store.Tag) {
+		for n, v := range s.Tags {
+			tags = append(tags, store.Tag{Name: n, Value: v})
+		}
+		all = append(all, source{store.NewSeries(device, name, store.Number, tags...), value})
+	}
+	curve := func(seed int, period time.Duration, low, high float64) func(time.Duration) float64 {
+		return func(at time.Duration) float64 { return wave(seed, at, period, low, high) }
+	}
+	tag := func(name, value string) store.Tag { return store.Tag{Name: name, Value: value} }
+	add("cpu.usage_percent", curve(1, 23*time.Minute, 22, 61), tag("core", "all"))
+	for i := range 8 {
+		add("cpu.usage_percent", curve(i+2, 17*time.Minute, 8, 88), tag("core", fmt.Sprint(i)))
+	}
+	add("memory.total_bytes", func(time.Duration) float64 { return 8_216_000_000 })
+	add("memory.used_bytes", curve(3, 2*time.Hour, 2.1e9, 3.4e9))
+	add("memory.swap_used_bytes", curve(4, 3*time.Hour, 0, 2e8))
+	for i, zone := range []string{"soc-thermal", "bigcore0-thermal", "littlecore-thermal", "gpu-thermal", "npu-thermal"} {
+		add("thermal.zone_celsius", curve(i, 41*time.Minute, 46+2*float64(i%3), 63+3*float64(i%2)), tag("type", zone), tag("zone", fmt.Sprintf("thermal_zone%d", i)))
+	}
+	add("hwmon.temp_celsius", curve(9, time.Hour, 38, 45), tag("chip", "nvme"), tag("sensor", "Composite"))
+	add("load.average_1m", curve(5, 19*time.Minute, 1.2, 4.6))
+	add("load.average_5m", curve(5, 31*time.Minute, 1.6, 3.9))
+	add("load.average_15m", curve(5, 55*time.Minute, 2, 3.3))
+	for i, name := range []string{"eth0", "wwan0"} {
+		add("network.receive_bytes_per_second", curve(i+3, 13*time.Minute, 2e4, 1.4e5), tag("interface", name))
+		add("network.transmit_bytes_per_second", curve(i+6, 29*time.Minute, 4e5, 7.6e5/float64(i+1)), tag("interface", name))
+	}
+	for i, name := range []string{"mmcblk0", "nvme0n1"} {
+		add("disk.read_bytes_per_second", curve(i+7, 11*time.Minute, 0, 9e4), tag("device", name))
+		add("disk.written_bytes_per_second", curve(i+8, 21*time.Minute, 2e4, float64(i*2+1)*3e5), tag("device", name))
+		add("disk.busy_percent", curve(i+1, 21*time.Minute, 0, 14), tag("device", name))
+	}
+	add("filesystem.available_bytes", func(at time.Duration) float64 { return 2.1e10 - 3e3*at.Seconds() }, tag("mountpoint", "/"), tag("fstype", "ext4"))
+	add("filesystem.available_bytes", curve(2, 5*time.Hour, 3.1e11, 3.3e11), tag("mountpoint", "/data"), tag("fstype", "ext4"))
+	for i := range s.Filler {
+		add(fmt.Sprintf("filler.%d", i/4), curve(i, time.Hour, 0, 1), tag("part", fmt.Sprint(i%4)))
+	}
+	return all
+}
+
+// steady are the own numbers of a device that delivers.
+func steady(at, _ time.Duration) map[string]float64 {
+	s := at.Seconds()
+	return map[string]float64{
+		"uploader.bytes_sent_total": 52 * s, "uploader.bytes_received_total": 9 * s,
+		"collector.metrics_collected_total": 4.8 * s, "storage.bytes_written_total": 610 * s,
+		"storage.metrics_pending_upload": wave(1, at, 9*time.Minute, 40, 180), "storage.oldest_pending_seconds": wave(2, at, 9*time.Minute, 4, 34),
+		"storage.database_size_bytes": 4e6 + 90*s, "storage.wal_size_bytes": wave(3, at, time.Hour, 1e5, 9e6),
+	}
+}
+
+// fill makes the database of a scene, as the daemons would have, up to now.
+func (s scene) fill(t testing.TB, path string, now time.Time) {
+	t.Helper()
+	in, err := store.OpenInserter(t.Context(), store.Options{Path: path, Daemon: "collectord", Version: "1.2.0", Now: func() time.Time { return now.Add(-s.Age) }}, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := sources(s)
+	own := map[string]*store.Series{}
+	start := now.Add(-s.Age).Truncate(10 * time.Second)
+	batch := make([]store.Sample, 0, len(all)+16)
+	for at := 10 * time.Second; at <= s.Age; at += 10 * time.Second {
+		batch = batch[:0]
+		for _, src := range all {
+			batch = append(batch, store.Sample{Series: src.series, Value: src.value(at)})
+		}
+		if tick := start.Add(at); s.Own != nil && tick.Truncate(time.Minute).Equal(tick) {
+			for name, value := range s.Own(at, s.Age) {
+				if own[name] == nil {
+					own[name] = store.NewSeries(device, name, store.Number)
+				}
+				batch = append(batch, store.Sample{Series: own[name], Value: value})
+			}
+		}
+		if _, err := in.Insert(t.Context(), start.Add(at), batch); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := in.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.settle(t, path, now)
+}
+
+// settle marks what was delivered, as one verified chunk, and writes what shipperd
+// left beside it.
+func (s scene) settle(t testing.TB, path string, now time.Time) {
+	t.Helper()
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	exec := func(query string, args ...any) {
+		t.Helper()
+		if _, err := db.Exec(query, args...); err != nil {
+			t.Fatalf("%s: %v", query, err)
+		}
+	}
+	ms := now.UnixMilli()
+	exec("UPDATE sessions SET ended_ms = NULL, clean = 0") // collectord's goes on
+	if s.Age > 0 {
+		sent := int64(store.PackKey(now.Add(-s.Unsent).UnixMilli(), 1))
+		exec("UPDATE metrics SET uploaded = 1 WHERE dedup_key < ?", sent)
+		exec("UPDATE outbox SET low_water = ?", sent)
+		exec(`INSERT INTO upload_checkpoints (batch_id, chunk_index, state, first_key, last_key, row_keys, sample_count, bytes, content_hash, created_ms, accepted_ms, settled_ms)
+			VALUES ('b', 0, 'verified', 1, 2, x'', 2, 300, x'', ?1, ?1, ?2)`, ms-s.Unsent.Milliseconds()-3000, ms-s.Unsent.Milliseconds()-1000)
+	}
+	if s.Age == 0 {
+		return
+	}
+	exec(`INSERT INTO sessions (uuid, daemon, version, boot_id, started_ms, ended_ms, clean) VALUES
+		('a', 'shipperd', '1.1.0', '', ?1 - 400000000, ?1 - 300000000, 1), ('b', 'shipperd', '1.1.0', '', ?1 - 290000000, NULL, 0), ('c', 'shipperd', '1.2.0', '', ?1 - 90000000, NULL, 0)`, ms)
+	for _, query := range s.Rows {
+		exec(query)
+	}
+}
+
+// stat is SQL for a number that shipperd saved.
+func stat(name, tags string, value float64) string {
+	return fmt.Sprintf(`INSERT INTO daemon_stats (daemon, name, tags, kind, value, updated_ms) VALUES ('shipperd', '%s', '%s', 'counter', %g, unixepoch() * 1000)`, name, tags, value)
+}
+
+var delivered = []string{
+	stat("uploader.metrics_uploaded_total", "{}", 1_482_113), stat("uploader.metrics_verified_total", "{}", 1_481_004),
+	stat("uploader.metrics_requeued_total", "{}", 312), stat("uploader.upload_failures_total", "{}", 41),
+}
+
+// served is a scene's page on a port.
+type served struct {
+	url  string
+	page *Page
+	stop func() // ends the server
+}
+
+// serve makes the database and runs the page until the test ends.
+func (s scene) serve(t testing.TB) served {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "metrics.db")
+	now := time.Now()
+	s.fill(t, path, now)
+	return s.serveFile(t, path)
+}
+
+func (s scene) serveFile(t testing.TB, path string) served {
+	t.Helper()
+	cfg := config.Default()
+	cfg.Storage.Path = path
+	cfg.Device.ID = device
+	cfg.Remote.URL = "https://op:no@metrics.example/api/v1/import?token=no"
+	reader, err := store.OpenReader(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { reader.Close() })
+	for _, name := range []string{"collectord", "shipperd"} {
+		held, err := lock.Acquire(path + "." + name + ".lock")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = held.Release() })
+	}
+	source := func(ctx context.Context) health.Input {
+		now := time.Now()
+		st := health.Storage{DatabaseBytes: store.FileSize(path), WALBytes: store.WALSize(path)}
+		if b, err := reader.Backlog(ctx); err == nil {
+			st.Pending = b.Rows
+			if b.Rows > 0 {
+				st.OldestPending = time.UnixMilli(b.OldestMS)
+			}
+		}
+		return s.Input(now, st)
+	}
+	daemon := s.Daemon
+	if daemon == "" {
+		daemon = "shipperd"
+	}
+	monitor := health.NewMonitor(health.About{Name: daemon, Version: "1.2.0", SessionID: "x", Started: time.Now().Add(-25 * time.Hour)},
+		health.LimitsOf(cfg), source, nil)
+	log, err := logx.New(testLog{t}, "info", "json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := health.Listen("127.0.0.1:0", health.Config{Key: "k", Progress: health.NewProgress(time.Hour, nil), Monitor: monitor, Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := New(Config{Config: cfg, Device: device, Monitor: monitor})
+	p.Register(server)
+	server.Handle("/metrics", http.NotFoundHandler())
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- server.Run(ctx) }()
+	stop := sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(func() {
+		stop()
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return served{"http://" + server.Addr(), p, stop}
+}
+
+type testLog struct{ t testing.TB }
+
+func (l testLog) Write(p []byte) (int, error) {
+	l.t.Logf("%s", p)
+	return len(p), nil
+}
+
+func clock(now time.Time) *health.Clock {
+	return &health.Clock{Checked: now.Add(-40 * time.Second), SkewMS: 31, Source: "http://metrics.example/health"}
+}
+
+// scenes are the states that people meet.
+var scenes = []scene{
+	{
+		Name: "healthy", Age: 25 * time.Hour, Filler: healthyFiller, Own: steady, Unsent: 20 * time.Second, Rows: delivered,
+		Input: func(now time.Time, st health.Storage) health.Input {
+			return health.Input{Uploader: &health.Uploader{Started: now.Add(-25 * time.Hour), LastUpload: now.Add(-12 * time.Second)}, Storage: &st, Time: clock(now)}
+		},
+	},
+	{
+		Name: "degraded", Age: 2 * time.Hour, Own: steady, Unsent: 4 * time.Minute, Rows: delivered,
+		Input: func(now time.Time, st health.Storage) health.Input {
+			return health.Input{
+				Uploader: &health.Uploader{Started: now.Add(-25 * time.Hour), LastUpload: now.Add(-4 * time.Minute), Error: "dial tcp 203.0.113.9:443: connection refused by metrics.example"},
+				Storage:  &st, Time: &health.Clock{Checked: now.Add(-time.Minute), SkewMS: -7214, Source: "http://metrics.example/health"},
+			}
+		},
+	},
+	{
+		Name: "catching-up", Age: 3 * time.Hour, Unsent: 50 * time.Minute, Rows: delivered,
+		Own: func(at, age time.Duration) map[string]float64 {
+			m := steady(at, age)
+			if left := age - at; left < 50*time.Minute { // an outage that ends now
+				m["storage.metrics_pending_upload"] = 3.43 * (50*time.Minute - left).Seconds()
+				m["storage.oldest_pending_seconds"] = (50*time.Minute - left).Seconds()
+			}
+			return m
+		},
+		Input: func(now time.Time, st health.Storage) health.Input {
+			return health.Input{Uploader: &health.Uploader{Started: now.Add(-25 * time.Hour), LastUpload: now}, Storage: &st, Time: clock(now)}
+		},
+	},
+	{
+		Name: "empty", Daemon: "collectord",
+		Input: func(now time.Time, st health.Storage) health.Input {
+			return health.Input{Collectors: &health.Collectors{}, Storage: &st, Time: &health.Clock{Faults: []health.Reason{
+				health.ClockUnchecked.Reason("the clock is not compared with any: monitoring.clock_skew_url is empty", time.Time{}),
+			}}}
+		},
+	},
+	{
+		Name: "dead-letter", Daemon: "collectord", Age: 2 * time.Hour, Own: steady, Unsent: 15 * time.Second,
+		Rows: append([]string{
+			stat("uploader.metrics_rejected_total", `{"reason":"bad_request"}`, 214), stat("uploader.metrics_rejected_total", `{"reason":"never_seen"}`, 6),
+			stat("storage.metrics_dropped_total", `{"reason":"size"}`, 18),
+			`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 220)
+			 INSERT INTO dead_letters (device_id, timestamp_ms, name, tags, value, value_type, reason, created_ms)
+			 SELECT 'd', i, 'x', '{}', 1, 0, iif(i <= 6, 'never_seen', 'bad_request'), i FROM n`,
+		}, delivered...),
+		Input: func(now time.Time, st health.Storage) health.Input {
+			list := []health.Collector{{Name: "cpu", LastSuccess: now}, {Name: "disk", LastSuccess: now}, {Name: "memory", LastSuccess: now}, {Name: "network", LastSuccess: now}}
+			list = append(list, health.Collector{Name: "thermal", FailingSince: now.Add(-17 * time.Minute), Error: "1 sensors failed, the first: read /sys/class/thermal/thermal_zone3/temp: resource temporarily unavailable"})
+			return health.Input{Collectors: &health.Collectors{List: list}, Storage: &st, Time: clock(now)}
+		},
+	},
+}

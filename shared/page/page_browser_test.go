@@ -1,0 +1,217 @@
+package page
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/input"
+	"github.com/chromedp/chromedp"
+
+	"belabox-metrics/shared/store"
+)
+
+func sceneNamed(t *testing.T, name string) scene {
+	t.Helper()
+	i := slices.IndexFunc(scenes, func(s scene) bool { return s.Name == name })
+	if i < 0 {
+		t.Fatalf("no scene %s", name)
+	}
+	return scenes[i]
+}
+
+// look takes the pictures of a scene and checks what holds for all of them.
+func look(t *testing.T, name, url string, ready string, views ...view) *tab {
+	t.Helper()
+	var b *tab
+	for _, v := range views {
+		if b != nil {
+			b.close()
+		}
+		b = open(t, url, v)
+		b.until(name, ready)
+		if wide := eval[int](b, "document.documentElement.scrollWidth - document.documentElement.clientWidth"); wide > 0 {
+			t.Errorf("%s, %s: the page is %d pixels wider than the screen", name, v.name, wide)
+		}
+		b.shot(name + "-" + v.name)
+		b.calm()
+	}
+	return b
+}
+
+// says fails the test unless an element's text has each of the words.
+func (b *tab) says(id string, words ...string) {
+	b.t.Helper()
+	text := b.text(id)
+	for _, w := range words {
+		if !strings.Contains(text, w) {
+			b.t.Errorf("#%s: got %q, want it to say %q", id, text, w)
+		}
+	}
+}
+
+const always = "true"
+
+func TestPage_Healthy(t *testing.T) {
+	t.Parallel()
+	at := sceneNamed(t, "healthy").serve(t)
+	b := look(t, "healthy", at.url, always, phone, phone.inTheDark(), desktop.inTheDark(), desktop)
+	b.says("state", "All is well")
+	b.says("device", device)
+	b.says("delivery", "Sent today", "Forecast for a month", "both ways")
+	b.says("outcome", "1,482,113", "1,481,004", "312", "none")
+	b.says("storage", "Without a server", "days", "Written per day", "31 ms ahead")
+	b.says("daemons", "killed, or the power was cut", "1 of the last 2")
+	titles := eval[[]string](b, "[...document.querySelectorAll('.chart h3')].map((e) => e.textContent)")
+	want := []string{
+		"CPU", "Memory", "Temperatures", "Load", "Network eth0", "Network wwan0", "Disk mmcblk0", "Disk nvme0n1", "Disks busy", "Free disk space",
+		"Pending rows", "Age of the oldest pending row", "Database and WAL",
+	}
+	if !slices.Equal(titles, want) {
+		t.Errorf("charts: got %q, want %q", titles, want)
+	}
+	b.says("device-charts", "all cores", "core 7", "soc-thermal", "nvme Composite", "°C", "Mbit/s")
+
+	// The ranges, on a file of a million rows; the last one over the whole of it.
+	if rows := eval[int](b, "fetch('/api/status').then((r) => r.json()).then((s) => s.storage.rows)"); rows < healthyRows {
+		t.Errorf("the file has %d rows, want %d", rows, healthyRows)
+	}
+	for _, r := range []string{"15m", "6h", "24h"} {
+		b.do(chromedp.Evaluate[chromedp.Void](fmt.Sprintf("document.querySelector('[data-range=\"%s\"]').click()", r)))
+		b.until(r, fmt.Sprintf("document.documentElement.dataset.loaded === '%s'", r))
+		b.shot("healthy-" + r)
+	}
+	b.calm()
+}
+
+func TestPage_Degraded(t *testing.T) {
+	t.Parallel()
+	at := sceneNamed(t, "degraded").serve(t)
+	b := look(t, "degraded", at.url, always, desktop, phone, desktop.inTheDark())
+	b.says("state", "It works, but look here")
+	b.says("reasons", "No upload for 4m", "connection refused by metrics.example", "What to do", "shipperd doctor", "clock is off", "since")
+}
+
+func TestPage_CatchingUp(t *testing.T) {
+	t.Parallel()
+	s := sceneNamed(t, "catching-up")
+	path := filepath.Join(t.TempDir(), "metrics.db")
+	now := time.Now()
+	s.fill(t, path, now)
+	at := s.serveFile(t, path)
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	// What shipperd does: some seconds of samples at a time.
+	done := make(chan struct{})
+	stop := make(chan struct{})
+	go func() {
+		defer close(done)
+		upTo := now.Add(-s.Unsent)
+		for tick := time.NewTicker(300 * time.Millisecond); ; {
+			select {
+			case <-stop:
+				tick.Stop()
+				return
+			case <-tick.C:
+			}
+			upTo = upTo.Add(3 * time.Second)
+			if _, err := db.Exec("UPDATE metrics SET uploaded = 1 WHERE uploaded = 0 AND dedup_key < ?", int64(store.PackKey(upTo.UnixMilli(), 1))); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	}()
+	defer func() { close(stop); <-done }()
+	b := look(t, "catching-up", at.url, "!document.getElementById('drain').hidden", desktop, phone)
+	b.says("state", "Catching up")
+	b.says("drain", "rows to go", "rows a second", "left")
+}
+
+func TestPage_Empty(t *testing.T) {
+	t.Parallel()
+	at := sceneNamed(t, "empty").serve(t)
+	b := look(t, "empty", at.url, always, desktop, phone)
+	b.says("state-line", "just begun")
+	b.says("device-charts", "Nothing is stored for this time yet.")
+	if n := eval[int](b, "document.querySelectorAll('.chart').length"); n != 0 {
+		t.Errorf("got %d charts of nothing", n)
+	}
+}
+
+func TestPage_DeadLetter(t *testing.T) {
+	t.Parallel()
+	at := sceneNamed(t, "dead-letter").serve(t)
+	b := look(t, "dead-letter", at.url, always, desktop, phone)
+	b.says("reasons", "220 samples could not be delivered", "shipperd deadletter list", "1 of 5 collectors fail: thermal")
+	b.says("outcome", "220", "bad request", "214", "never seen", "6", "size", "18")
+	b.says("collectors", "thermal", "temporarily unavailable")
+}
+
+// TestPage_HostileTags: whatever stands in the store is text.
+func TestPage_HostileTags(t *testing.T) {
+	t.Parallel()
+	const bad = `"><img src=x onerror="document.title='owned'"><script>document.title='owned'</script>`
+	s := sceneNamed(t, "dead-letter")
+	s.Age = 10 * time.Minute
+	s.Tags = map[string]string{"interface": bad, "device": bad, "mountpoint": bad, "type": bad, "core": bad, "__proto__": bad, "constructor": bad}
+	s.Rows = append(slices.Clone(s.Rows), stat("storage.metrics_dropped_total", `{"reason":"<img src=x onerror=1>"}`, 5),
+		"INSERT INTO dead_letters (device_id, timestamp_ms, name, tags, value, value_type, reason, created_ms) VALUES ('<b>', 1, '<b>', '{}', 1, 0, '<script>document.title=1</script>', 1)")
+	at := s.serve(t)
+	b := open(t, at.url, desktop)
+	b.until("the charts", "document.querySelectorAll('.chart').length > 3")
+	b.says("outcome", "<script>", "<img src=x onerror=1>")
+	if n := eval[int](b, "document.querySelectorAll('main img, main script, main b b').length"); n != 0 {
+		t.Errorf("got %d elements made of tags", n)
+	}
+	if title := eval[string](b, "document.title"); strings.Contains(title, "owned") {
+		t.Errorf("a tag was executed: the title is %q", title)
+	}
+	b.says("device-charts", "<img src=x")
+	b.calm()
+}
+
+// TestPage_CursorAndLegend: the cursor shows the values of its time, and a line can
+// be switched off.
+func TestPage_CursorAndLegend(t *testing.T) {
+	t.Parallel()
+	b := open(t, sceneNamed(t, "degraded").serve(t).url, desktop)
+	const values = "[...document.querySelectorAll('#device-charts .chart')[0].querySelectorAll('.legend b')].map((e) => e.textContent).join()"
+	newest := eval[string](b, values)
+	at := eval[[]float64](b, "(() => { const r = document.querySelector('.u-over').getBoundingClientRect(); return [r.left + r.width / 4, r.top + r.height / 2]; })()")
+	b.do(chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		_, err := cdp.Call(ctx, t, input.DispatchMouseEvent, input.DispatchMouseEventParams{Type: "mouseMoved", X: at[0], Y: at[1]})
+		return err
+	}))
+	b.until("the values at the cursor", values+" !== "+fmt.Sprintf("%q", newest))
+	// All charts show the same time.
+	times := eval[[]string](b, "[...new Set([...document.querySelectorAll('.chart .at')].map((e) => e.textContent))]")
+	if len(times) != 1 || times[0] == "" {
+		t.Errorf("times at the cursor: got %q, want one", times)
+	}
+	b.do(chromedp.Evaluate[chromedp.Void]("document.querySelector('.legend button').click()"))
+	b.until("the line is off", "document.querySelector('.legend button').getAttribute('aria-pressed') === 'false'")
+	b.calm()
+}
+
+// TestPage_Live: new samples arrive in the charts, and a daemon that stops is said
+// to be silent.
+func TestPage_Live(t *testing.T) {
+	t.Parallel()
+	s := sceneNamed(t, "degraded")
+	s.Age = 5 * time.Minute
+	at := s.serve(t)
+	b := open(t, at.url, desktop)
+	b.until("a second question, for what is new", "performance.getEntriesByType('resource').some((e) => e.name.includes('since='))")
+	b.calm()
+	at.stop()
+	b.until("the silence", "document.getElementById('state').textContent === 'No answer from the daemon'")
+}
