@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"belabox-metrics/collectord/internal/sample"
@@ -15,6 +16,9 @@ const (
 	// agentInterval keeps the agent's own numbers from outweighing the device's:
 	// they are as many again, and nobody looks at them by the second.
 	agentInterval = time.Minute
+	// statsFor is how long shipperd's gauges are taken for true after it saved
+	// them, which it does as often as they are sampled here.
+	statsFor = 3 * agentInterval
 )
 
 // agent is the collector of the agent's own numbers: collectord's as they are,
@@ -36,7 +40,7 @@ func newAgent(o *own, inserter *store.Inserter, reg sample.Registry) *agent {
 func (a *agent) Name() string { return agentName }
 
 // Collect implements sample.Collector.
-func (a *agent) Collect(_ time.Time, out *sample.Batch) error {
+func (a *agent) Collect(at time.Time, out *sample.Batch) error {
 	// The questions take milliseconds, and the scheduler has a deadline for them.
 	ctx := context.Background()
 	points := a.own.set.Points()
@@ -47,11 +51,19 @@ func (a *agent) Collect(_ time.Time, out *sample.Batch) error {
 	if err != nil {
 		out.Fail(err)
 	}
+	// A shipperd that is away has its totals still, but a gauge is of the moment.
+	shipper = slices.DeleteFunc(shipper, func(s store.Stat) bool {
+		return s.Kind == string(metrics.Gauge) && !recent(s, at)
+	})
 	for _, p := range append(points, metrics.FromStats(shipper)...) {
 		out.Add(a.seriesOf(p), p.Value)
 	}
 	return nil
 }
+
+// recent tells whether shipperd saved a number lately. One from the future was
+// saved before the clock was set back.
+func recent(s store.Stat, at time.Time) bool { return at.Sub(s.Updated).Abs() <= statsFor }
 
 func (a *agent) seriesOf(p metrics.Point) *store.Series {
 	key := p.Name + fmt.Sprint(p.Tags)
@@ -73,7 +85,7 @@ func (a *agent) restore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.own.set.Restore(metrics.FromStats(stats))
+	a.own.restore(stats)
 	return nil
 }
 

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -66,6 +68,56 @@ func TestAgent(t *testing.T) {
 		}
 		if err := in.Close(t.Context()); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// What shipperd said of a moment that has passed is not said again: its totals
+// stand, its gauges do not.
+func TestAgent_ShipperdIsAway(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	saved := now
+	path := filepath.Join(t.TempDir(), "metrics.db")
+	ob, err := store.OpenOutbox(t.Context(), store.Options{Path: path, Daemon: "shipperd", Now: func() time.Time { return saved }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ob.Close(t.Context()) //nolint:errcheck // the test ends
+	in, err := store.OpenInserter(t.Context(), store.Options{Path: path, Daemon: "collectord"}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close(context.Background()) //nolint:errcheck // the test ends
+	a := newAgent(newOwn(path), in, sample.Registry{Device: "dev"})
+	for _, c := range []struct {
+		ago  time.Duration
+		want bool
+	}{
+		{0, true},
+		{statsFor - time.Second, true},
+		{statsFor + time.Second, false},
+		{24 * time.Hour, false},
+		{-statsFor + time.Second, true},
+		{-24 * time.Hour, false}, // the clock was set back
+	} {
+		saved = now.Add(-c.ago)
+		if err := ob.SaveStats(t.Context(), []store.Stat{
+			{Name: "uploader.metrics_uploaded_total", Tags: "{}", Kind: "counter", Value: 4},
+			{Name: "time.skew_ms", Tags: "{}", Kind: "gauge", Value: 7},
+		}); err != nil {
+			t.Fatal(err)
+		}
+		var batch sample.Batch
+		if err := a.Collect(now, &batch); err != nil {
+			t.Fatal(err)
+		}
+		if got := value(t, &batch, "uploader.metrics_uploaded_total", "{}"); got != 4 {
+			t.Errorf("%v ago: total %v, want 4", c.ago, got)
+		}
+		got := slices.ContainsFunc(batch.Samples, func(s store.Sample) bool { return s.Series.Name == "time.skew_ms" })
+		if got != c.want {
+			t.Errorf("%v ago: a skew: %v, want %v", c.ago, got, c.want)
 		}
 	}
 }

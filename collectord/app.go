@@ -8,6 +8,7 @@ import (
 	"belabox-metrics/shared/buildinfo"
 	"belabox-metrics/shared/daemon"
 	"belabox-metrics/shared/health"
+	"belabox-metrics/shared/page"
 	"belabox-metrics/shared/run"
 	"belabox-metrics/shared/sdnotify"
 	"belabox-metrics/shared/store"
@@ -42,7 +43,7 @@ func serve(ctx context.Context, env daemon.Env) (err error) {
 	defer func() {
 		final, cancel := run.Final(ctx)
 		defer cancel()
-		err = errors.Join(err, inserter.EndSession(final))
+		err = errors.Join(err, store.RequestSalvage(env.Config.Storage.Path, err), inserter.EndSession(final))
 		keeper.Final(final)
 		err = errors.Join(err, inserter.Close(final))
 	}()
@@ -64,18 +65,28 @@ func serve(ctx context.Context, env daemon.Env) (err error) {
 	monitor := health.NewMonitor(
 		health.About{Name: "collectord", Version: buildinfo.Version, SessionID: inserter.Session().UUID, Started: time.Now()},
 		health.LimitsOf(env.Config), healthSource(env.Config, state, inserter), nil)
+	access, err := health.AccessOf(env.Config.Health)
+	if err != nil {
+		return err
+	}
 	server, err := health.Listen(env.Config.Health.CollectordListen,
-		health.Config{Key: "health.collectord_listen", Progress: progress, Monitor: monitor, Log: env.Log})
+		health.Config{Key: "health.collectord_listen", Progress: progress, Monitor: monitor, Access: access, Panicked: numbers.panics.Inc, Log: env.Log})
 	if err != nil {
 		return err
 	}
 	server.Handle("/metrics", numbers.set.Handler())
+	people := page.New(page.Config{Config: env.Config, Device: reg.Device, Monitor: monitor})
+	people.Register(server)
+	defer func() { err = errors.Join(err, people.Close()) }()
 	rec := newRecorder(inserter, numbers, state, env.Log, progress.Beat)
+	rec.keeper = keeper
 
 	var g run.Group
 	g.Add("health", server.Run)
 	g.Add("wal", keeper.Run)
+	g.Add("files", inserter.Watch)
 	g.Add("budget", newBudget(env.Config.Storage, inserter, numbers.dropped.Add, env.Log).run)
+	g.Add("status", func(ctx context.Context) error { return monitor.Watch(ctx, env.Log, sdnotify.Status) })
 	g.Add("watchdog", func(ctx context.Context) error { return sdnotify.Watchdog(ctx, progress.Alive) })
 	g.Add("collect", func(ctx context.Context) error { return scheduler.Run(ctx, rec.record) })
 	env.Log.Info("collectord started", "version", buildinfo.Version, "session_id", inserter.Session().UUID,
@@ -85,6 +96,10 @@ func serve(ctx context.Context, env daemon.Env) (err error) {
 		env.Log.Warn("systemd was not told that the start is done", "err", err)
 	}
 	err = g.Run(ctx)
+	numbers.panicked(err)
+	if errors.Is(err, store.ErrReplaced) {
+		err = errors.Join(err, inserter.Rescue(context.WithoutCancel(ctx)))
+	}
 	_ = sdnotify.Stopping() // whoever does not hear it sees the process end
 	final, cancel := run.Final(ctx)
 	defer cancel()

@@ -24,6 +24,7 @@ type vitals struct {
 	sources    map[string]health.Collector
 	storeError string // of the last tick; "" = it was stored
 	storeSince time.Time
+	storeLost  int // ticks since then
 }
 
 func newVitals() *vitals { return &vitals{sources: map[string]health.Collector{}} }
@@ -61,14 +62,14 @@ func (v *vitals) tick(t *schedule.Tick) {
 func (v *vitals) stored(at time.Time, err error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	switch {
-	case err == nil:
-		v.storeError = ""
-	case v.storeError == "":
-		v.storeError, v.storeSince = err.Error(), at.UTC()
-	default:
-		v.storeError = err.Error()
+	if err == nil {
+		v.storeError, v.storeLost = "", 0
+		return
 	}
+	if v.storeLost++; v.storeLost == 1 {
+		v.storeSince = at.UTC()
+	}
+	v.storeError = err.Error()
 }
 
 func (v *vitals) collectors() *health.Collectors {
@@ -86,62 +87,80 @@ func (v *vitals) storageFaults() []health.Reason {
 	if v.storeError == "" {
 		return nil
 	}
-	return []health.Reason{{
-		Code: "ticks_not_stored", Severity: health.Error, Since: v.storeSince,
-		Message: "samples are lost because the database cannot be written: " + v.storeError,
-	}}
+	return []health.Reason{health.TicksNotStored.Reason(
+		fmt.Sprintf("the samples of %d ticks are lost because the database cannot be written: %s", v.storeLost, v.storeError), v.storeSince)}
 }
 
 // healthSource says how collectord is: its collectors, the file, and what
 // shipperd left there about itself.
 func healthSource(c config.Config, v *vitals, inserter *store.Inserter) health.Source {
+	backlog := &health.Remembered[store.Backlog]{Ask: inserter.Backlog}
 	return func(ctx context.Context) health.Input {
 		storage := &health.Storage{
 			DatabaseBytes: store.FileSize(c.Storage.Path), WALBytes: store.WALSize(c.Storage.Path),
 			Faults: v.storageFaults(),
 		}
-		backlog, err := inserter.Backlog(ctx)
+		waiting, err := backlog.Get(ctx)
 		if err != nil {
-			storage.Faults = append(storage.Faults, health.Reason{
-				Code: "database_unreadable", Severity: health.Error, Message: err.Error(),
-			})
+			storage.Faults = append(storage.Faults, health.DatabaseUnreadable.Reason(err.Error(), time.Time{}))
 		}
-		storage.Pending = backlog.Rows
-		if backlog.Rows > 0 {
-			storage.OldestPending = time.UnixMilli(backlog.OldestMS).UTC()
+		storage.Pending = waiting.Rows
+		if waiting.Rows > 0 {
+			storage.OldestPending = time.UnixMilli(waiting.OldestMS).UTC()
 		}
-		if away := shipperAway(c); away != "" {
-			storage.Faults = append(storage.Faults, health.Reason{Code: "shipperd_away", Severity: health.Degraded, Message: away})
-		}
-		return health.Input{Collectors: v.collectors(), Storage: storage, Time: clockOf(ctx, inserter)}
+		// Nothing, after an error: the file has its reason already.
+		shipper, _ := inserter.Stats(ctx, "shipperd")
+		storage.Faults = append(storage.Faults, shipperAway(c, shipper)...)
+		storage.Faults = append(storage.Faults, damage(c)...)
+		return health.Input{Collectors: v.collectors(), Storage: storage, Time: clockOf(c, shipper, time.Now())}
 	}
 }
 
-// shipperAway says so when nobody ships what is stored here.
-func shipperAway(c config.Config) string {
+// damage says so when a damaged file was set aside, until somebody removes it.
+func damage(c config.Config) []health.Reason {
+	notice := store.DamageNotice(c.Storage.Path)
+	if notice == "" {
+		return nil
+	}
+	var since time.Time
+	if files, err := store.DamagedFiles(c.Storage.Path); err == nil && len(files) > 0 {
+		since = files[len(files)-1].Time
+	}
+	return []health.Reason{health.DatabaseDamaged.Reason(notice, since)}
+}
+
+// shipperAway says so when nobody ships what is stored here. The lock tells
+// whether shipperd runs, its numbers in the file since when not.
+func shipperAway(c config.Config, stats []store.Stat) []health.Reason {
 	if !c.Remote.Enabled {
-		return ""
+		return nil
+	}
+	var last time.Time
+	for _, s := range stats {
+		if s.Updated.After(last) {
+			last = s.Updated
+		}
 	}
 	_, running, err := lock.Holder(c.Storage.Path + ".shipperd.lock")
 	switch {
 	case err != nil:
-		return "whether shipperd runs cannot be told: " + err.Error()
+		return []health.Reason{health.ShipperdAway.Reason("whether shipperd runs cannot be told: "+err.Error(), time.Time{})}
 	case !running:
-		return "shipperd does not run: samples wait in the database until it is started"
+		return []health.Reason{health.ShipperdAway.Reason("shipperd does not run: samples wait in the database until it is started", last)}
 	}
-	return ""
+	return nil
 }
 
 // clockOf is what shipperd found out about the clock: collectord asks nobody.
-func clockOf(ctx context.Context, inserter *store.Inserter) *health.Clock {
-	stats, err := inserter.Stats(ctx, "shipperd")
-	if err != nil {
-		return &health.Clock{}
-	}
+func clockOf(c config.Config, stats []store.Stat, now time.Time) *health.Clock {
 	for _, s := range stats {
-		if s.Name == metrics.Skew.Name {
+		if s.Name == metrics.Skew.Name && recent(s, now) {
 			return &health.Clock{Checked: s.Updated, SkewMS: int64(s.Value), Source: "shipperd"}
 		}
 	}
-	return &health.Clock{}
+	note := health.ClockUnknown.Reason("shipperd has not compared the clock lately", time.Time{})
+	if c.Monitoring.ClockSkewURL == "" {
+		note = health.ClockUnchecked.Reason("the clock is not compared with any: monitoring.clock_skew_url is empty", time.Time{})
+	}
+	return &health.Clock{Faults: []health.Reason{note}}
 }

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"errors"
 	"sync/atomic"
 	"time"
 
 	"belabox-metrics/collectord/internal/schedule"
 	"belabox-metrics/shared/metrics"
+	"belabox-metrics/shared/run"
 	"belabox-metrics/shared/store"
 )
 
@@ -15,7 +17,7 @@ type own struct {
 
 	collected, missed, reclaimed            *metrics.Total
 	source, duplicate, invalid, storageLost *metrics.Total
-	dropped                                 *metrics.Total
+	dropped, panics                         *metrics.Total
 	duration                                *metrics.Distribution
 	lastCheckpoint                          atomic.Int64 // milliseconds; -1 = none yet
 }
@@ -32,6 +34,7 @@ func newOwn(path string) *own {
 	o.invalid = o.set.Counter(&metrics.CollectFailed, "invalid")
 	o.storageLost = o.set.Counter(&metrics.CollectFailed, "storage")
 	o.dropped = o.set.Counter(&metrics.Dropped, "unattended")
+	o.set.Counter(&metrics.Dropped, "damaged") // a salvage counts it, see store.Salvaged
 	o.duration = o.set.Histogram(&metrics.CollectionDuration, durationBounds...)
 	o.missed = o.set.Counter(&metrics.TicksMissed)
 	o.set.Func(&metrics.DatabaseSize, func(emit func(float64, ...string)) { emit(float64(store.FileSize(path))) })
@@ -43,7 +46,29 @@ func newOwn(path string) *own {
 	})
 	o.reclaimed = o.set.Counter(&metrics.WALReclaimed)
 	o.set.AddBytesWritten("collectord")
+	o.panics = o.set.Counter(&metrics.Panics, "collectord")
 	return o
+}
+
+// restore goes on from what an earlier run has left. The last checkpoint is the
+// last one also when another run made it.
+func (o *own) restore(stats []store.Stat) {
+	o.set.Restore(metrics.FromStats(stats))
+	for _, s := range stats {
+		if s.Name == metrics.CheckpointDuration.Name {
+			o.lastCheckpoint.Store(int64(s.Value))
+		}
+	}
+}
+
+// panicked counts err if it is a panic, and returns its stack, "" for any other.
+func (o *own) panicked(err error) (stack string) {
+	crash, ok := errors.AsType[*run.PanicError](err)
+	if !ok {
+		return ""
+	}
+	o.panics.Inc()
+	return string(crash.Stack)
 }
 
 // checkpointed notes a WAL checkpoint.

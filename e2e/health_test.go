@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -30,17 +33,25 @@ func get(t *testing.T, url string) (int, string) {
 // report is what a test reads of GET /health.
 type report struct {
 	Status  string
-	Reasons []struct{ Code, Message string }
+	Reasons []reason
 }
 
-func (r report) has(code string) bool {
-	for _, reason := range r.Reasons {
-		if reason.Code == code {
-			return true
+type reason struct {
+	Code, Message string
+	Since         time.Time
+}
+
+// find returns the reason with a code, nil without one.
+func (r report) find(code string) *reason {
+	for i := range r.Reasons {
+		if r.Reasons[i].Code == code {
+			return &r.Reasons[i]
 		}
 	}
-	return false
+	return nil
 }
+
+func (r report) has(code string) bool { return r.find(code) != nil }
 
 func health(t *testing.T, base string) (r report) {
 	t.Helper()
@@ -96,5 +107,116 @@ func TestHealth_EachDaemonOnItsPort(t *testing.T) {
 	if code, _ := get(t, collector+"/health/live"); code != http.StatusOK {
 		t.Errorf("collectord is not live: %d", code)
 	}
+
+	// The other way round: shipperd comes back and collectord goes.
+	if err := vm.Start(); err != nil {
+		t.Fatal(err)
+	}
+	shipperd = r.start(r.bins.Shipperd)
+	shipper = healthAddress(shipperd, "shipperd")
+	testkit.Eventually(t, 30*time.Second, "both ready again", func() bool {
+		a, _ := get(t, collector+"/health/ready")
+		b, _ := get(t, shipper+"/health/ready")
+		return a == http.StatusOK && b == http.StatusOK
+	})
+	newest := r.count("SELECT max(timestamp_ms) FROM metric_rows")
 	r.stopDaemon(collectord)
+	got := health(t, shipper)
+	reason := got.find("collectord_away")
+	if got.Status != "degraded" || reason == nil || reason.Since.UnixMilli() < int64(newest) || time.Since(reason.Since) > time.Minute {
+		t.Errorf("shipperd with collectord gone: %+v, want it to be away since its last tick", got)
+	}
+	if code, _ := get(t, shipper+"/health/live"); code != http.StatusOK {
+		t.Errorf("shipperd is not live: %d", code)
+	}
+	testkit.Eventually(t, 30*time.Second, "shipperd to deliver what is left", func() bool {
+		return r.count("SELECT count(*) FROM metrics WHERE uploaded = 0") == 0
+	})
+	r.stopDaemon(shipperd)
+}
+
+// TestHealth_Doc compares the examples of docs/health-monitoring.md with what the
+// daemons answer: the same fields, no more and no fewer. Its queries are put to a
+// real server.
+func TestHealth_Doc(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(filepath.Join(testkit.ModuleRoot(t), "docs", "health-monitoring.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	vm := testkit.StartVM(t, testkit.VMConfig{})
+	r := newRig(t, vm.ImportURL(), nil)
+	r.set("monitoring", "clock_skew_url: "+startClock(t, time.Second))
+	bases := map[string]string{}
+	for name, bin := range daemons(r) {
+		bases[name] = healthAddress(r.start(bin), name)
+	}
+	var real map[string]map[string]bool
+	testkit.Eventually(t, 40*time.Second, "answers with all that they can hold while all is well", func() bool {
+		real = map[string]map[string]bool{}
+		for name, base := range bases {
+			for _, path := range []string{"/health", "/health/live", "/health/ready"} {
+				_, body := get(t, base+path)
+				real[name+path] = fields(t, body)
+			}
+		}
+		return real["collectord/health"]["components.time.facts.checked"] && real["shipperd/health"]["components.uploader.facts.last_upload"]
+	})
+	mayBe := regexp.MustCompile(`^reasons\.|oldest_pending$|facts\.error$|failing_since$|list\.error$`)
+	examples := regexp.MustCompile("(?s)```json\n(.*?)```").FindAllStringSubmatch(string(text), -1)
+	if len(examples) != 4 {
+		t.Fatalf("%d examples, want 4", len(examples))
+	}
+	for i, answer := range []string{"collectord/health", "shipperd/health", "shipperd/health/ready", "collectord/health/live"} {
+		want := fields(t, examples[i][1])
+		for name := range real[answer] {
+			if !want[name] && !mayBe.MatchString(name) {
+				t.Errorf("%s has %s, and the example has not", answer, name)
+			}
+		}
+		for name := range want {
+			if !real[answer][name] && !mayBe.MatchString(name) {
+				t.Errorf("%s has no %s, and the example has", answer, name)
+			}
+		}
+	}
+	queries := 0
+	for line := range strings.Lines(regexp.MustCompile("(?s)```promql\n(.*?)```").FindStringSubmatch(string(text))[1]) {
+		if !strings.HasPrefix(line, "#") {
+			queries++
+			if _, err := vm.Query(line, time.Now()); err != nil {
+				t.Errorf("%s: %v", line, err)
+			}
+		}
+	}
+	if queries < 5 {
+		t.Errorf("%d queries, want those of the document", queries)
+	}
+}
+
+// fields returns the paths of all values of a JSON text, those of lists once.
+func fields(t *testing.T, text string) map[string]bool {
+	t.Helper()
+	var value any
+	if err := json.Unmarshal([]byte(text), &value); err != nil {
+		t.Fatalf("%v in %s", err, text)
+	}
+	found := map[string]bool{}
+	var walk func(path string, value any)
+	walk = func(path string, value any) {
+		switch value := value.(type) {
+		case map[string]any:
+			for name, v := range value {
+				walk(strings.TrimPrefix(path+"."+name, "."), v)
+			}
+		case []any:
+			for _, v := range value {
+				walk(path, v)
+			}
+		default:
+			found[path] = true
+		}
+	}
+	walk("", value)
+	return found
 }

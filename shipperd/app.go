@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"belabox-metrics/shared/buildinfo"
@@ -12,6 +13,7 @@ import (
 	"belabox-metrics/shared/health"
 	"belabox-metrics/shared/lock"
 	"belabox-metrics/shared/logx"
+	"belabox-metrics/shared/page"
 	"belabox-metrics/shared/run"
 	"belabox-metrics/shared/sdnotify"
 	"belabox-metrics/shared/skew"
@@ -34,7 +36,9 @@ func serve(ctx context.Context, env daemon.Env) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, closeOutbox(ctx, outbox)) }()
+	defer func() {
+		err = errors.Join(err, store.RequestSalvage(env.Config.Storage.Path, err), closeOutbox(ctx, outbox))
+	}()
 
 	clock := newClock(env)
 	numbers := newOwn(outbox, clock)
@@ -46,12 +50,21 @@ func serve(ctx context.Context, env daemon.Env) (err error) {
 	monitor := health.NewMonitor(
 		health.About{Name: "shipperd", Version: buildinfo.Version, SessionID: outbox.Session().UUID, Started: started},
 		health.LimitsOf(env.Config), healthSource(env.Config, numbers, started), nil)
+	access, err := health.AccessOf(env.Config.Health)
+	if err != nil {
+		return err
+	}
 	server, err := health.Listen(env.Config.Health.ShipperdListen,
-		health.Config{Key: "health.shipperd_listen", Progress: progress, Monitor: monitor, Log: env.Log})
+		health.Config{Key: "health.shipperd_listen", Progress: progress, Monitor: monitor, Access: access, Panicked: numbers.panics.Inc, Log: env.Log})
 	if err != nil {
 		return err
 	}
 	server.Handle("/metrics", numbers.set.Handler())
+	people := page.New(page.Config{
+		Config: env.Config, Device: config.ResolveDeviceID(env.Config, os.ReadFile, os.Hostname), Monitor: monitor,
+	})
+	people.Register(server)
+	defer func() { err = errors.Join(err, people.Close()) }()
 	keeper := wal.New(wal.Config{
 		Path:     env.Config.Storage.Path,
 		Interval: env.Config.Storage.WALCheckpointInterval,
@@ -61,6 +74,8 @@ func serve(ctx context.Context, env daemon.Env) (err error) {
 	var g run.Group
 	g.Add("health", server.Run)
 	g.Add("wal", keeper.Run)
+	g.Add("files", outbox.Watch)
+	g.Add("status", func(ctx context.Context) error { return monitor.Watch(ctx, env.Log, sdnotify.Status) })
 	g.Add("watchdog", func(ctx context.Context) error { return sdnotify.Watchdog(ctx, progress.Alive) })
 	g.Add("ship", func(ctx context.Context) error {
 		if !env.Config.Remote.Enabled {
@@ -89,9 +104,15 @@ func serve(ctx context.Context, env daemon.Env) (err error) {
 		env.Log.Warn("systemd was not told that the start is done", "err", err)
 	}
 	err = g.Run(ctx)
+	numbers.panicked(err)
+	if errors.Is(err, store.ErrReplaced) {
+		err = errors.Join(err, rescue(ctx, env, outbox))
+	}
 	_ = sdnotify.Stopping() // whoever does not hear it sees the process end
+	final, cancel := run.Final(ctx)
+	defer cancel()
 	env.Log.Info("shipperd stopped")
-	return err
+	return errors.Join(err, numbers.save(final))
 }
 
 // once delivers everything that is pending and proves it.
@@ -103,7 +124,9 @@ func once(ctx context.Context, env daemon.Env) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, closeOutbox(ctx, outbox)) }()
+	defer func() {
+		err = errors.Join(err, store.RequestSalvage(env.Config.Storage.Path, err), closeOutbox(ctx, outbox))
+	}()
 	held, err := takeBudget(ctx, env)
 	if err != nil {
 		return err
@@ -128,6 +151,16 @@ func takeBudget(ctx context.Context, env daemon.Env) (*lock.Lock, error) {
 	}
 	env.Log.Info("waiting for collectord, which is making room in the database", logx.Err(err))
 	return lock.AcquireWait(ctx, path)
+}
+
+// rescue leaves it to collectord to save what was in a database that was removed,
+// because that may still be inserting, unless there is none.
+func rescue(ctx context.Context, env daemon.Env, outbox *store.Outbox) error {
+	_, running, err := lock.Holder(env.Config.Storage.Path + ".collectord.lock")
+	if err != nil || running {
+		return err
+	}
+	return outbox.Rescue(context.WithoutCancel(ctx))
 }
 
 func openOutbox(ctx context.Context, env daemon.Env) (*store.Outbox, error) {
@@ -193,7 +226,6 @@ func newShipper(env daemon.Env, outbox *store.Outbox, beat func(), took func(tim
 func clientConfig(c config.RemoteConfig, env daemon.Env) victoria.Config {
 	cfg := victoria.Config{
 		URL: c.URL, VerifyURL: c.Verify.URL, Headers: c.Headers, Timeout: c.Timeout,
-		UserAgent: "belabox-metrics/" + buildinfo.Version,
 	}
 	cfg.TLS.CAFile, cfg.TLS.CertFile, cfg.TLS.KeyFile = c.TLS.CAFile, c.TLS.CertFile, c.TLS.KeyFile
 	// What is read from a secret file is known to the log before it is used.

@@ -2,15 +2,20 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
+	"belabox-metrics/shared/health"
 	"belabox-metrics/shared/logx"
 	"belabox-metrics/shared/metrics"
 	"belabox-metrics/shared/run"
 	"belabox-metrics/shared/skew"
 	"belabox-metrics/shared/store"
+	"belabox-metrics/shipperd/internal/chunk"
 	"belabox-metrics/shipperd/internal/ship"
 )
 
@@ -18,9 +23,20 @@ const (
 	// saveEvery is how often shipperd's numbers are written down for collectord to
 	// sample: as often as collectord looks.
 	saveEvery = time.Minute
-	// backlogFor is how long a count of the pending rows is good for: it reads
-	// each of them.
-	backlogFor = 10 * time.Second
+	// saveFirst is when they are written down for the first time: the clock has
+	// been compared by then, of which collectord knows nothing else.
+	saveFirst = 5 * time.Second
+)
+
+// Label values that show from the start, with 0: who asks how fast something
+// grows needs to see it before it begins. The reasons of other samples appear
+// when there are any.
+var (
+	rejectedFor = []string{
+		"rejected", "not_stored", string(chunk.NoValue), string(chunk.NotFinite), string(chunk.NameTooLong),
+		string(chunk.TooManyLabels), string(chunk.LabelTooLong), string(chunk.TooLarge),
+	}
+	droppedFor = []string{"size"}
 )
 
 // own are shipperd's own numbers.
@@ -28,29 +44,29 @@ type own struct {
 	set      metrics.Set
 	outbox   *store.Outbox
 	duration *metrics.Distribution
+	panics   *metrics.Total
+	backlog  *health.Remembered[store.Backlog]
 
 	mu      sync.Mutex
 	shipper *ship.Shipper            // nil while nothing is shipped
 	wire    func() (sent, got int64) // bytes of all requests
 	clock   *skew.Checker            // nil = nobody to compare with
-
-	backlog store.Backlog
-	counted time.Time
-	failed  error // of the last count
 }
 
 // uploadBounds are for one request: loopback to remote.timeout.
 var uploadBounds = []float64{0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30}
 
 func newOwn(outbox *store.Outbox, clock *skew.Checker) *own {
-	o := &own{outbox: outbox, clock: clock}
+	o := &own{outbox: outbox, clock: clock, backlog: &health.Remembered[store.Backlog]{Ask: outbox.Backlog}}
 	total := func(m *metrics.Metric, of func(ship.Counts) int64) {
 		o.set.Func(m, func(emit func(float64, ...string)) { emit(float64(of(o.counts()))) })
 	}
-	byReason := func(m *metrics.Metric, of func(ship.Counts) map[string]int64) {
+	byReason := func(m *metrics.Metric, known []string, of func(ship.Counts) map[string]int64) {
 		o.set.Func(m, func(emit func(float64, ...string)) {
-			for reason, n := range of(o.counts()) {
-				emit(float64(n), reason)
+			counts := of(o.counts())
+			further := slices.DeleteFunc(slices.Sorted(maps.Keys(counts)), func(r string) bool { return slices.Contains(known, r) })
+			for _, reason := range slices.Concat(known, further) {
+				emit(float64(counts[reason]), reason)
 			}
 		})
 	}
@@ -62,19 +78,20 @@ func newOwn(outbox *store.Outbox, clock *skew.Checker) *own {
 	o.set.Func(&metrics.BytesReceived, func(emit func(float64, ...string)) { _, got := o.bytes(); emit(float64(got)) })
 	total(&metrics.Verified, func(c ship.Counts) int64 { return c.Verified })
 	total(&metrics.RequeuedTotal, func(c ship.Counts) int64 { return c.Requeued })
-	byReason(&metrics.RejectedTotal, func(c ship.Counts) map[string]int64 { return c.Rejected })
+	byReason(&metrics.RejectedTotal, rejectedFor, func(c ship.Counts) map[string]int64 { return c.Rejected })
 	o.set.Func(&metrics.Pending, func(emit func(float64, ...string)) {
-		if b, err := o.pending(context.Background()); err == nil {
+		if b, err := o.backlog.Get(context.Background()); err == nil {
 			emit(float64(b.Rows))
 		}
 	})
 	o.set.Func(&metrics.OldestPending, func(emit func(float64, ...string)) {
-		if b, err := o.pending(context.Background()); err == nil {
+		if b, err := o.backlog.Get(context.Background()); err == nil {
 			emit(age(b, time.Now()))
 		}
 	})
-	byReason(&metrics.Dropped, func(c ship.Counts) map[string]int64 { return c.Dropped })
+	byReason(&metrics.Dropped, droppedFor, func(c ship.Counts) map[string]int64 { return c.Dropped })
 	o.set.AddBytesWritten("shipperd")
+	o.panics = o.set.Counter(&metrics.Panics, "shipperd")
 	o.set.Func(&metrics.Skew, func(emit func(float64, ...string)) {
 		if o.clock == nil {
 			return
@@ -123,15 +140,11 @@ func (o *own) bytes() (sent, got int64) {
 	return o.wire()
 }
 
-// pending counts the pending rows, or says what it counted a moment ago.
-func (o *own) pending(ctx context.Context) (store.Backlog, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.counted.IsZero() || time.Since(o.counted) > backlogFor {
-		o.backlog, o.failed = o.outbox.Backlog(ctx)
-		o.counted = time.Now()
+// panicked counts err if it is a panic.
+func (o *own) panicked(err error) {
+	if _, ok := errors.AsType[*run.PanicError](err); ok {
+		o.panics.Inc()
 	}
-	return o.backlog, o.failed
 }
 
 // restore makes the totals go on where the last run left them.
@@ -144,19 +157,18 @@ func (o *own) restore(ctx context.Context) error {
 	return nil
 }
 
-// keep saves the numbers each saveEvery, and once more at the end. A disk that
-// is full costs their last minute and nothing else.
+// keep saves the numbers each saveEvery until ctx ends. A disk that is full
+// costs their last minute and nothing else.
 func (o *own) keep(ctx context.Context, log *slog.Logger) error {
 	trouble := logx.NewThrottle(saveEvery, nil)
-	tick := time.NewTicker(saveEvery)
+	tick := time.NewTicker(saveFirst)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			final, cancel := run.Final(ctx)
-			defer cancel()
-			return o.save(final)
+			return nil
 		case <-tick.C:
+			tick.Reset(saveEvery)
 			if err := o.save(ctx); err != nil && ctx.Err() == nil {
 				trouble.Fail(log, slog.LevelWarn, "own numbers cannot be saved", err)
 				continue

@@ -2,13 +2,25 @@ package main
 
 import (
 	"context"
+	"log/slog"
+	"maps"
+	"net/http"
+	"net/http/httptest"
 	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"belabox-metrics/shared/config"
 	"belabox-metrics/shared/health"
+	"belabox-metrics/shared/lock"
+	"belabox-metrics/shared/metrics"
+	"belabox-metrics/shared/skew"
 	"belabox-metrics/shared/store"
+	"belabox-metrics/shared/testkit"
+	"belabox-metrics/shipperd/internal/ship"
 )
 
 // ownBench is shipperd's own numbers over a real file with one pending row.
@@ -107,6 +119,12 @@ func TestHealthSource(t *testing.T) {
 	o, c := ownBench(t)
 	started := time.Now()
 	in := healthSource(c, o, started)(t.Context())
+	if f := in.Storage.Faults; len(f) != 1 || f[0].Code != "collectord_away" || time.Since(f[0].Since).Round(time.Minute) != time.Hour {
+		t.Errorf("without collectord: faults %+v, want it away since the newest row", f)
+	}
+	if f := in.Time.Faults; len(f) != 1 || f[0].Code != "clock_unchecked" || f[0].Severity != health.OK {
+		t.Errorf("time: %+v, want a note that the clock is not compared", f)
+	}
 	if in.Storage.Pending != 1 || in.Storage.OldestPending.IsZero() || in.Storage.WALBytes == 0 {
 		t.Errorf("storage: %+v", in.Storage)
 	}
@@ -117,5 +135,101 @@ func TestHealthSource(t *testing.T) {
 	in = healthSource(c, o, started)(t.Context())
 	if len(in.Uploader.Faults) != 1 || in.Uploader.Faults[0].Code != "unproven" || in.Uploader.Faults[0].Severity != health.Degraded {
 		t.Errorf("without verification: %+v, want to be told that delivery is unproven", in.Uploader.Faults)
+	}
+	c.Remote.Enabled = false
+	in = healthSource(c, o, started)(t.Context())
+	if f := in.Uploader.Faults; len(f) != 1 || f[0].Code != "uploads_off" || f[0].Severity != health.OK {
+		t.Errorf("switched off: %+v, want a note and no more", f)
+	}
+
+	held, err := lock.Acquire(c.Storage.Path + ".collectord.lock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Release() //nolint:errcheck // the test ends
+	if f := healthSource(c, o, started)(t.Context()).Storage.Faults; len(f) != 0 {
+		t.Errorf("with collectord: faults %+v", f)
+	}
+	since := time.Now().Add(-time.Minute)
+	f := o.storage(t.Context(), c, ship.Counts{StoreError: "disk full", StoreFailing: since}).Faults
+	if len(f) != 1 || f[0].Code != "delivery_waits" || f[0].Severity != health.Error || !f[0].Since.Equal(since) || !strings.Contains(f[0].Message, "disk full") {
+		t.Errorf("with a full disk: %+v", f)
+	}
+}
+
+// The clock that is asked and does not answer is a note; one that answers a fact.
+func TestHealthSource_Clock(t *testing.T) {
+	t.Parallel()
+	o, c := ownBench(t)
+	answers := atomic.Bool{}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header()["Date"] = nil
+		if answers.Load() {
+			w.Header().Set("Date", time.Now().Add(-time.Hour).UTC().Format(http.TimeFormat))
+		}
+	}))
+	defer server.Close()
+	c.Monitoring.ClockSkewURL = server.URL
+	o.clock = skew.New(skew.Config{URL: server.URL, Interval: 20 * time.Millisecond}, skew.Deps{Log: slog.New(slog.DiscardHandler)})
+	go o.clock.Run(t.Context()) //nolint:errcheck // the test ends
+	if got := o.clockState(c); len(got.Faults) != 1 || got.Faults[0].Code != "clock_unknown" || !got.Checked.IsZero() {
+		t.Errorf("without an answer: got %+v", got)
+	}
+	answers.Store(true)
+	testkit.Eventually(t, 10*time.Second, "the skew", func() bool {
+		got := o.clockState(c)
+		return len(got.Faults) == 0 && got.SkewMS > 3_598_000 && got.SkewMS < 3_602_000 && got.Source == server.URL
+	})
+}
+
+// Every number of the table is told, and nothing else is; what has labels is there
+// before it happens.
+func TestOwn_Table(t *testing.T) {
+	t.Parallel()
+	o, _ := ownBench(t)
+	var page strings.Builder
+	if err := o.set.WriteText(&page); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]bool{}
+	for _, m := range metrics.Shipperd {
+		want[strings.ReplaceAll(m.Name, ".", "_")] = true
+	}
+	got := map[string]bool{}
+	for line := range strings.Lines(page.String()) {
+		if rest, ok := strings.CutPrefix(line, "# TYPE "); ok {
+			got[strings.Fields(rest)[0]] = true
+		}
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("got %v, want %v", slices.Sorted(maps.Keys(got)), slices.Sorted(maps.Keys(want)))
+	}
+	for _, line := range []string{
+		`uploader_metrics_rejected_total{reason="rejected"} 0`, `uploader_metrics_rejected_total{reason="not_stored"} 0`,
+		`storage_metrics_dropped_total{reason="size"} 0`, `agent_panics_total{daemon="shipperd"} 0`,
+	} {
+		if !strings.Contains(page.String(), "\n"+line+"\n") {
+			t.Errorf("the page lacks %s", line)
+		}
+	}
+}
+
+// What could not be delivered is a note, since the first of it.
+func TestHealthSource_DeadLetters(t *testing.T) {
+	t.Parallel()
+	o, c := ownBench(t)
+	if f := o.uploader(t.Context(), c, ship.Counts{}, time.Now()).Faults; len(f) != 0 {
+		t.Errorf("without: got %+v", f)
+	}
+	rows, err := o.outbox.Pending(t.Context(), 0, 1, nil)
+	if err != nil || len(rows) != 1 {
+		t.Fatal(rows, err)
+	}
+	if err := o.outbox.Bury(t.Context(), []store.Rejection{{Key: rows[0].Key, Reason: "rejected"}}); err != nil {
+		t.Fatal(err)
+	}
+	f := o.uploader(t.Context(), c, ship.Counts{}, time.Now()).Faults
+	if len(f) != 1 || f[0].Code != "dead_letters" || f[0].Severity != health.OK || time.Since(f[0].Since).Abs() > time.Minute {
+		t.Errorf("got %+v, want a note since now", f)
 	}
 }

@@ -105,6 +105,7 @@ func (p Program) Main(args []string, stdout, stderr io.Writer) int {
 		return ExitUsage
 	}
 	env := Env{Config: cfg, Log: log, Secrets: secrets, Args: opt.args, Stdout: stdout, Stderr: stderr}
+	spareMemory()
 	return p.exitCode(env, p.work(env, opt.command))
 }
 
@@ -121,7 +122,7 @@ func (p Program) work(env Env, command *Command) (err error) {
 		}
 		held, err := lock.Acquire(env.Config.Storage.Path + "." + p.Name + ".lock")
 		if err != nil {
-			return err
+			return store.ExplainAccess(env.Config.Storage.Path, err)
 		}
 		defer func() { err = errors.Join(err, held.Release()) }()
 	}

@@ -41,7 +41,7 @@ func (s Status) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 // Limits are the thresholds of the rules; all are required, since 0 is a threshold too. Those without a configuration
 // key are constants in rules.go.
 type Limits struct {
-	UploadInterval  time.Duration // remote.upload_interval
+	UploadInterval  time.Duration // remote.upload_interval, or collection.interval if that is longer
 	DegradedPending int64         // health.degraded_threshold, rows
 	ErrorPending    int64         // health.error_threshold, rows
 	SkewWarnMS      int64         // monitoring.clock_skew_warn_threshold_ms
@@ -75,7 +75,7 @@ type Collector struct {
 // Uploader is what sends rows to the server.
 type Uploader struct {
 	Started    time.Time `json:"started"`              // counts as the last upload while there was none
-	LastUpload time.Time `json:"last_upload,omitzero"` // last success, of an earlier run too
+	LastUpload time.Time `json:"last_upload,omitzero"` // last success of this run
 	Error      string    `json:"error,omitempty"`      // of the last attempt
 	Faults     []Reason  `json:"-"`
 }

@@ -2,16 +2,20 @@ package health
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 	"time"
 )
+
+// watchEvery is how often Watch looks.
+const watchEvery = 30 * time.Second
 
 // Source tells what the daemon knows. It must return soon and obey ctx, because calls do not overlap: one that hangs
 // holds up every later one. What it cannot find out, it reports as a fault.
 type Source func(ctx context.Context) Input
 
 // Monitor makes reports and remembers between them since when things are as they are. What it has to see for itself
-// it dates to the first report in which it saw it, so let something ask for one every few seconds.
+// it dates to the first report in which it saw it, so run Watch beside it.
 type Monitor struct {
 	about  About
 	limits Limits
@@ -72,6 +76,51 @@ func (m *Monitor) Report(ctx context.Context) Report {
 	report.Since = began(report.Status.String(), cause(report.Status, earliest[""]))
 	m.since = next
 	return report
+}
+
+// Watch looks at the report until ctx ends, so that reasons are dated also while nobody asks. It logs each change of
+// the status, and tells the summary, as a line, whenever that is another one; nil = nobody. It looks first
+// after half a minute: the two daemons may be starting together.
+func (m *Monitor) Watch(ctx context.Context, log *slog.Logger, tell func(line string) error) error {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	m.Report(ctx) // what is so from the start on, is dated to it
+	status, line := OK, ""
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		report := m.Report(ctx)
+		if ctx.Err() != nil {
+			return nil // its source was cut short
+		}
+		if summary := report.Summary(); summary != line && tell != nil {
+			line = summary
+			_ = tell(line) // whoever does not hear it asks on the port
+		}
+		if report.Status == status {
+			continue
+		}
+		level := slog.LevelWarn
+		if report.Status < status {
+			level = slog.LevelInfo
+		}
+		log.Log(ctx, level, "health changed", "status", report.Status.String(), "was", status.String(), "reasons", report.codes())
+		status = report.Status
+	}
+}
+
+// codes names the reasons of the status; none for ok.
+func (r Report) codes() []string {
+	codes := []string{}
+	for _, reason := range r.Reasons {
+		if reason.Severity > OK {
+			codes = append(codes, reason.Component+"/"+reason.Code)
+		}
+	}
+	return codes
 }
 
 // cause drops the date of a mere note: it says nothing of when all became well.

@@ -1,10 +1,17 @@
 package health
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"slices"
+	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"belabox-metrics/shared/logx"
 )
 
 // at is a moment of the story, in seconds.
@@ -158,6 +165,56 @@ func TestMonitor_JSON(t *testing.T) {
 	if string(got) != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
+}
+
+// TestMonitor_Watch: nobody asks, and all the same the report knows since when, the log has each change once, and
+// systemd's line is kept.
+func TestMonitor_Watch(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var buf bytes.Buffer
+		log, err := logx.New(&buf, "debug", "json")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var pending atomic.Int64
+		m := NewMonitor(About{}, defaults, func(context.Context) Input {
+			return Input{Storage: &Storage{Pending: pending.Load()}, Time: &Clock{Faults: []Reason{ClockUnchecked.Reason("not compared", time.Time{})}}}
+		}, nil)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		var lines []string
+		go func() {
+			done <- m.Watch(ctx, log, func(line string) error { lines = append(lines, line); return errBusy })
+		}()
+		time.Sleep(time.Hour)
+		if buf.Len() > 0 {
+			t.Errorf("ok all the time: got %s, want nothing", &buf)
+		}
+		pending.Store(5000)
+		began := time.Now()
+		time.Sleep(time.Hour)
+		r := m.Report(t.Context())
+		if late := r.Reasons[0].Since.Sub(began); r.Reasons[0].Code != "backlog" || late < 0 || late > watchEvery {
+			t.Errorf("got %+v, want a backlog since %v", r.Reasons[0], began)
+		}
+		pending.Store(0)
+		time.Sleep(time.Hour)
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("got %v, want nil", err)
+		}
+		want := []string{
+			`"level":"WARN","msg":"health changed","status":"degraded","was":"ok","reasons":["storage/backlog"]`,
+			`"level":"INFO","msg":"health changed","status":"ok","was":"degraded","reasons":[]`,
+		}
+		if got := strings.Split(strings.TrimSpace(buf.String()), "\n"); len(got) != 2 || !strings.Contains(got[0], want[0]) || !strings.Contains(got[1], want[1]) {
+			t.Errorf("got\n%s\nwant one line each way", &buf)
+		}
+		if want := []string{"ok: not compared", "degraded: 5000 rows pending, 5000 or more, not compared", "ok: not compared"}; !slices.Equal(lines, want) {
+			t.Errorf("got %q, want %q", lines, want)
+		}
+	})
 }
 
 // TestMonitor_EmptyJSON: a list without entries is a list.

@@ -19,6 +19,7 @@ type Rule struct {
 	Code      string
 	Severity  Status
 	Condition string // in words, with the default thresholds
+	Remedy    string // what a person should do
 
 	// check returns the message for people, "" when the rule does not hold, and when the cause began, zero when
 	// that cannot be told from the facts.
@@ -29,25 +30,49 @@ type Rule struct {
 func Rules() []Rule { return slices.Clone(rules) }
 
 var rules = []Rule{
-	{"collectors", "all_collectors_failing", Error, "every collector fails", allCollectorsFailing},
-	{"collectors", "collectors_failing", Degraded, "at least one collector fails", collectorsFailing},
+	{
+		"collectors", "all_collectors_failing", Error, "every collector fails",
+		"The facts have each collector's error. All at once means that /proc or /sys is not there: check collection.procfs_path and collection.sysfs_path, and in a container the mounts.",
+		allCollectorsFailing,
+	},
+	{
+		"collectors", "collectors_failing", Degraded, "at least one collector fails",
+		"The facts have its error: a sensor that has died, a driver that hangs. What cannot be mended can be switched off under collection.collectors.",
+		collectorsFailing,
+	},
 	{
 		"uploader", "upload_stalled", Error,
-		"no upload for more than 10 minutes, and more than health.error_threshold (10000) rows pending", uploadStalled,
+		"no upload for more than 10 minutes, and more than health.error_threshold (10000) rows pending",
+		"As for upload_late, and sooner: at storage.max_size_mb the oldest samples are dropped.",
+		uploadStalled,
 	},
 	{
 		"uploader", "upload_overdue", Degraded,
-		"no upload for more than 10 × remote.upload_interval (5m)", uploadOverdue,
+		"no upload for more than 10 × remote.upload_interval (5m)",
+		"As for upload_late.",
+		uploadOverdue,
 	},
 	{
 		"uploader", "upload_late", Degraded,
-		"no upload for more than 2 × remote.upload_interval (1m)", uploadLate,
+		"no upload for more than 2 × remote.upload_interval (1m)",
+		"Nothing while the network is away: samples wait in the file. Else run `shipperd doctor`; the facts have the last error.",
+		uploadLate,
 	},
-	{"storage", "backlog_large", Degraded, "more than health.error_threshold (10000) rows pending", backlogLarge},
-	{"storage", "backlog", Degraded, "health.degraded_threshold (5000) rows pending, or more", backlog},
+	{
+		"storage", "backlog_large", Degraded, "more than health.error_threshold (10000) rows pending",
+		"As for backlog.",
+		backlogLarge,
+	},
+	{
+		"storage", "backlog", Degraded, "health.degraded_threshold (5000) rows pending, or more",
+		"Nothing after an outage: shipperd catches up. If it grows while uploads go well, the line is too slow: raise collection.interval, or switch collectors off.",
+		backlog,
+	},
 	{
 		"time", "clock_skew", Degraded,
-		"the clock is off by more than monitoring.clock_skew_warn_threshold_ms (2000)", clockSkew,
+		"the clock is off by more than monitoring.clock_skew_warn_threshold_ms (2000)",
+		"Let NTP set the clock (`timedatectl`). Samples keep the times that they were taken at by the wrong clock.",
+		clockSkew,
 	},
 }
 

@@ -1,12 +1,16 @@
 package health
 
 import (
+	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"pgregory.net/rapid"
+
+	"belabox-metrics/shared/config"
 )
 
 var (
@@ -68,28 +72,44 @@ func TestEvaluate_Boundaries(t *testing.T) {
 
 	f("just uploaded", shipper(0, 0), OK)
 	f("clock set back", shipper(-time.Hour, 0), OK)
+	f("below 2 intervals", shipper(60*second-1, 0), OK)
 	f("2 intervals", shipper(60*second, 0), OK)
 	f("over 2 intervals", shipper(60*second+1, 0), Degraded, "upload_late")
+	f("below 10 intervals", shipper(300*second-1, 0), Degraded, "upload_late")
 	f("10 intervals", shipper(300*second, 0), Degraded, "upload_late")
 	f("gap: over 10 intervals, not yet 10 minutes", shipper(300*second+1, 0), Degraded, "upload_overdue")
-	f("gap: over 10 minutes, nothing pending", shipper(601*second, 0), Degraded, "upload_overdue")
+	f("gap: over 10 minutes, nothing pending", shipper(600*second+1, 0), Degraded, "upload_overdue")
 	f("gap: a week, and all but too many pending", shipper(7*24*time.Hour, 4999), Degraded, "upload_overdue")
 
 	f("4999 pending", shipper(0, 4999), OK)
 	f("5000 pending", shipper(0, 5000), Degraded, "backlog")
+	f("5001 pending", shipper(0, 5001), Degraded, "backlog")
+	f("9999 pending", shipper(0, 9999), Degraded, "backlog")
 	f("10000 pending", shipper(0, 10000), Degraded, "backlog")
 	f("gap: 10001 pending, uploads recent", shipper(0, 10001), Degraded, "backlog_large")
 
-	f("10 minutes and 10001 pending", shipper(600*second, 10001), Degraded, "upload_overdue", "backlog_large")
-	f("over 10 minutes and 10000 pending", shipper(600*second+1, 10000), Degraded, "upload_overdue", "backlog")
-	f("over 10 minutes and 10001 pending", shipper(600*second+1, 10001), Error, "upload_stalled", "backlog_large")
+	// Both edges of the error, and each corner around the one where they meet.
+	for _, age := range []time.Duration{600*second - 1, 600 * second, 600*second + 1} {
+		for _, pending := range []int64{9999, 10000, 10001} {
+			want, wantCodes := Degraded, []string{"upload_overdue", "backlog"}
+			if pending > 10000 {
+				wantCodes[1] = "backlog_large"
+				if age > 600*second {
+					want, wantCodes[0] = Error, "upload_stalled"
+				}
+			}
+			f(fmt.Sprintf("no upload for %v and %d pending", age, pending), shipper(age, pending), want, wantCodes...)
+		}
+	}
 	f("late and a backlog", shipper(61*second, 5000), Degraded, "upload_late", "backlog")
+	f("late and not yet a backlog", shipper(61*second, 4999), Degraded, "upload_late")
 
 	f("skew not measured", Input{Time: &Clock{SkewMS: 9999}}, OK)
-	f("skew 2000 ms", skew(2000), OK)
-	f("skew 2001 ms", skew(2001), Degraded, "clock_skew")
-	f("skew -2000 ms", skew(-2000), OK)
-	f("skew -2001 ms", skew(-2001), Degraded, "clock_skew")
+	for _, sign := range []int64{1, -1} {
+		f("skew below 2000 ms", skew(sign*1999), OK)
+		f("skew 2000 ms", skew(sign*2000), OK)
+		f("skew over 2000 ms", skew(sign*2001), Degraded, "clock_skew")
+	}
 
 	// The rule of 10 minutes counts also where two upload intervals are longer.
 	limits.UploadInterval = time.Hour
@@ -102,8 +122,10 @@ func TestEvaluate_Boundaries(t *testing.T) {
 
 	limits = Limits{UploadInterval: second, DegradedPending: 10, ErrorPending: 20, SkewWarnMS: 100}
 	f("own limits, ok", shipper(2*second, 9), OK)
-	f("own limits, late", shipper(3*second, 9), Degraded, "upload_late")
+	f("own limits, late", shipper(2*second+1, 9), Degraded, "upload_late")
+	f("own limits, overdue", shipper(10*second+1, 9), Degraded, "upload_overdue")
 	f("own limits, backlog", shipper(0, 10), Degraded, "backlog")
+	f("own limits, backlog still", shipper(0, 20), Degraded, "backlog")
 	f("own limits, large backlog", shipper(0, 21), Degraded, "backlog_large")
 	f("own limits, stalled", shipper(601*second, 21), Error, "upload_stalled", "backlog_large")
 	f("own limits, skew", skew(101), Degraded, "clock_skew")
@@ -213,23 +235,67 @@ func TestEvaluate_Design(t *testing.T) {
 
 func TestRules(t *testing.T) {
 	t.Parallel()
-	seen := map[string]bool{}
 	worst := map[string]Status{}
 	for _, r := range Rules() {
-		if seen[r.Code] {
-			t.Errorf("%s: stands twice", r.Code)
-		}
-		seen[r.Code] = true
 		if last, ok := worst[r.Component]; ok && r.Severity > last {
 			t.Errorf("%s: stands behind a rule that is less severe and would hide it", r.Code)
 		}
 		worst[r.Component] = r.Severity
-		if r.Condition == "" || strings.HasSuffix(r.Condition, ".") {
-			t.Errorf("%s: got condition %q, want a phrase", r.Code, r.Condition)
-		}
 	}
 	Rules()[0].Code = "changed"
-	if rules[0].Code == "changed" {
-		t.Error("a caller can change the table")
+	Faults()[0].Code = "changed"
+	if rules[0].Code == "changed" || faults[0].Code == "changed" {
+		t.Error("a caller can change a table")
+	}
+}
+
+// TestCodes: a code stands for one thing, and each has its words.
+func TestCodes(t *testing.T) {
+	t.Parallel()
+	code := regexp.MustCompile(`^[a-z]+(_[a-z]+)*$`)
+	seen := map[string]bool{}
+	f := func(component, name, condition, remedy string) {
+		t.Helper()
+		if seen[name] || !code.MatchString(name) {
+			t.Errorf("%q: stands twice, or is no word for machines", name)
+		}
+		seen[name] = true
+		if !slices.Contains([]string{"collectors", "uploader", "storage", "time"}, component) {
+			t.Errorf("%s: got component %q", name, component)
+		}
+		if condition == "" || strings.HasSuffix(condition, ".") {
+			t.Errorf("%s: got condition %q, want a phrase", name, condition)
+		}
+		if !strings.HasSuffix(remedy, ".") {
+			t.Errorf("%s: got remedy %q, want a sentence", name, remedy)
+		}
+	}
+	for _, r := range Rules() {
+		f(r.Component, r.Code, r.Condition, r.Remedy)
+	}
+	for _, r := range Faults() {
+		f(r.Component, r.Code, r.Condition, r.Remedy)
+		if !slices.Contains([]string{"collectord", "shipperd", "both"}, r.Daemons) {
+			t.Errorf("%s: got daemons %q", r.Code, r.Daemons)
+		}
+		at := now.Add(-time.Hour)
+		if got, want := r.Reason("words", at), (Reason{r.Component, r.Code, r.Severity, "words", at}); got != want {
+			t.Errorf("got %+v, want %+v", got, want)
+		}
+	}
+}
+
+func TestLimitsOf(t *testing.T) {
+	t.Parallel()
+	c := config.Default()
+	want := defaults
+	if got := LimitsOf(c); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	c.Collection.Interval = 10 * time.Minute // nothing to upload for most of the time
+	want.UploadInterval = 10 * time.Minute
+	c.Remote.Enabled, want.NoUploads = false, true
+	if got := LimitsOf(c); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
 	}
 }

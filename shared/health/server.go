@@ -32,6 +32,8 @@ type Config struct {
 	Key      string       // configuration key of the address, for errors; required
 	Progress *Progress    // answers /health/live; required
 	Monitor  *Monitor     // answers /health and /health/ready; nil: there are no such paths
+	Panicked func()       // told of each panic of a handler; nil = nobody
+	Access   Access       // holds for every path but /health/live
 	Log      *slog.Logger // required
 }
 
@@ -42,6 +44,10 @@ type Server struct {
 	mux      *http.ServeMux
 	log      *slog.Logger
 	faults   *logx.Throttle
+	logins   *logx.Throttle
+	hosts    hosts
+	login    *Login
+	panicked func()
 	conns    atomic.Int32
 }
 
@@ -58,7 +64,15 @@ func Listen(addr string, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s", err, advice(err, cfg.Key))
 	}
-	s := &Server{listener: listener, mux: http.NewServeMux(), log: cfg.Log, faults: logx.NewThrottle(0, nil)}
+	s := &Server{
+		listener: listener, mux: http.NewServeMux(), log: cfg.Log,
+		faults: logx.NewThrottle(0, nil), logins: logx.NewThrottle(0, nil),
+		hosts: newHosts(addr, cfg.Access.Hosts), login: cfg.Access.Login, panicked: cfg.Panicked,
+	}
+	if ip, ok := listener.Addr().(*net.TCPAddr); ok && !ip.IP.IsLoopback() && s.login == nil {
+		s.log.Warn("whoever is in the network can look at this port, without a password: set health.auth_file, or listen on 127.0.0.1",
+			"key", cfg.Key, "address", s.Addr())
+	}
 	s.http = &http.Server{
 		Handler:           http.HandlerFunc(s.serve),
 		ReadHeaderTimeout: headerTimeout,
@@ -69,7 +83,7 @@ func Listen(addr string, cfg Config) (*Server, error) {
 		ConnState:         s.limitConns,
 		ErrorLog:          log.New(complaints{s}, "", 0),
 	}
-	s.Handle("/health/live", live(cfg.Progress))
+	s.Handle(livePath, live(cfg.Progress))
 	if cfg.Monitor != nil {
 		s.Handle("/health", report(cfg.Monitor))
 		s.Handle("/health/ready", ready(cfg.Monitor))
@@ -127,11 +141,8 @@ func (s *Server) Close() error { return s.listener.Close() }
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	out := &response{ResponseWriter: w}
 	defer s.rescue(out, r)
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		w.Header().Set("Allow", "GET, HEAD")
-		writeJSON(out, http.StatusMethodNotAllowed, problem{"only GET and HEAD are answered here"})
+	protect(w.Header())
+	if s.refused(out, r) {
 		return
 	}
 	if _, pattern := s.mux.Handler(r); pattern == "" {
@@ -150,11 +161,15 @@ func (s *Server) rescue(out *response, r *http.Request) {
 	if v == http.ErrAbortHandler {
 		panic(v)
 	}
+	if s.panicked != nil {
+		s.panicked()
+	}
 	s.faults.Fail(s.log, slog.LevelError, "request panicked", panicError{v}, "path", r.URL.Path, logx.KeyStack, string(debug.Stack()))
 	if out.started {
 		panic(http.ErrAbortHandler) // cut the answer off, so that nobody takes the part for the whole
 	}
 	clear(out.Header())
+	protect(out.Header())
 	writeJSON(out, http.StatusInternalServerError, problem{"internal error"})
 }
 

@@ -212,7 +212,8 @@ func TestServer_PathsAndMethods(t *testing.T) {
 
 func TestServer_Panic(t *testing.T) {
 	t.Parallel()
-	addr, log := serve(t, Config{}, func(s *Server) {
+	var counted atomic.Int32
+	addr, log := serve(t, Config{Panicked: func() { counted.Add(1) }}, func(s *Server) {
 		s.Handle("/early", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "3")
 			brokenHandler()
@@ -250,6 +251,9 @@ func TestServer_Panic(t *testing.T) {
 		t.Errorf("after the panics: got %d, want 200", resp.StatusCode)
 	}
 
+	if n := counted.Load(); n != 4 {
+		t.Errorf("%d panics counted, want 4: an answer cut off on purpose is none", n)
+	}
 	var lines []map[string]any
 	for line := range strings.Lines(log.String()) {
 		var m map[string]any
@@ -349,7 +353,7 @@ func TestServer_StopsInTime(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- s.Run(ctx) }()
-	for _, text := range []string{"GET /hea", "GET /hang HTTP/1.1\r\nHost: x\r\n\r\n"} {
+	for _, text := range []string{"GET /hea", "GET /hang HTTP/1.1\r\nHost: localhost\r\n\r\n"} {
 		conn := dial(t, s.Addr())
 		if _, err := io.WriteString(conn, text); err != nil {
 			t.Fatal(err)
@@ -384,7 +388,7 @@ func TestServer_ConnectionLimit(t *testing.T) {
 	// ask reports whether the connection is served.
 	ask := func(conn net.Conn) bool {
 		t.Helper()
-		if _, err := io.WriteString(conn, "GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+		if _, err := io.WriteString(conn, "GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
 			return false
 		}
 		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
@@ -433,7 +437,7 @@ func TestServer_Bounds(t *testing.T) {
 	addr, _ := serve(t, Config{}, nil)
 	conn := dial(t, addr)
 	// The server hangs up in the middle of this.
-	_, _ = io.WriteString(conn, "GET /health/live HTTP/1.1\r\nHost: x\r\nX: "+strings.Repeat("x", 4*maxHeaderBytes)+"\r\n\r\n")
+	_, _ = io.WriteString(conn, "GET /health/live HTTP/1.1\r\nHost: localhost\r\nX: "+strings.Repeat("x", 4*maxHeaderBytes)+"\r\n\r\n")
 	if line, err := bufio.NewReader(conn).ReadString('\n'); !strings.Contains(line, "431") {
 		t.Errorf("a header of %d bytes: got %q (%v), want 431", 4*maxHeaderBytes, line, err)
 	}

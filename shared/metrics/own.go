@@ -29,11 +29,15 @@ var (
 	}
 	CheckpointDuration = Metric{
 		Name: "storage.wal_checkpoint_duration_ms", Kind: Gauge, Unit: "milliseconds",
-		Help: "Time that the last WAL checkpoint took.",
+		Help: "Time that the last WAL checkpoint took, in an earlier run if this one had none yet. Absent before the first.",
 	}
 	WALReclaimed = Metric{
 		Name: "storage.wal_bytes_reclaimed", Kind: Counter, Unit: "bytes",
 		Help: "Bytes by which checkpoints have shortened the WAL.",
+	}
+	Panics = Metric{
+		Name: "agent.panics_total", Kind: Counter, Labels: []string{"daemon"},
+		Help: "Faults in the program that were caught: in a collector or a page, which cost that one answer, or in a task, which ends the daemon with code 1 and lets its supervisor start it again.",
 	}
 	BytesWritten = Metric{
 		Name: "storage.bytes_written_total", Kind: Counter, Unit: "bytes", Labels: []string{"daemon"},
@@ -93,7 +97,7 @@ var (
 	}
 	Skew = Metric{
 		Name: "time.skew_ms", Kind: Gauge, Unit: "milliseconds",
-		Help: "How far the device's clock is ahead of monitoring.clock_skew_url's; negative: behind. Absent while it is not known.",
+		Help: "How far the device's clock is ahead of monitoring.clock_skew_url's; negative: behind. Absent while it is not known, and when it was last compared more than three check intervals ago.",
 	}
 )
 
@@ -101,10 +105,10 @@ var (
 var (
 	Collectord = []*Metric{
 		&Collected, &CollectFailed, &CollectionDuration, &TicksMissed,
-		&Dropped, &DatabaseSize, &WALSize, &CheckpointDuration, &WALReclaimed, &BytesWritten,
+		&Dropped, &DatabaseSize, &WALSize, &CheckpointDuration, &WALReclaimed, &BytesWritten, &Panics,
 	}
 	Shipperd = []*Metric{
 		&Uploaded, &UploadFailures, &UploadDuration, &PartialSuccess, &BytesSent, &BytesReceived,
-		&Verified, &RequeuedTotal, &RejectedTotal, &Pending, &OldestPending, &Dropped, &BytesWritten, &Skew,
+		&Verified, &RequeuedTotal, &RejectedTotal, &Pending, &OldestPending, &Dropped, &BytesWritten, &Panics, &Skew,
 	}
 )

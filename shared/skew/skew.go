@@ -1,7 +1,9 @@
 // Package skew compares the device's clock with the Date header of an HTTP
-// server. It promises a number with its uncertainty, or nothing: a header that
-// was made long ago by a cache that does not say so cannot be told from a clock
-// that is off, which is why the address is its own and never the ingest URL.
+// server. It promises a number with its uncertainty, or nothing: no number is
+// older than three intervals, and an answer that a cache gives with its Age is
+// known for one. A header that was made long ago by a cache that does not say so
+// cannot be told from a clock that is off, which is why the address is its own
+// and never the ingest URL.
 package skew
 
 import (
@@ -11,6 +13,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"strconv"
 	"sync"
 	"time"
@@ -23,8 +26,15 @@ type Config struct {
 	URL       string        // monitoring.clock_skew_url
 	IngestURL string        // for the log: a person compares the two
 	Interval  time.Duration // between two questions
-	Warn      time.Duration // from this skew on it is a warning
+	Warn      time.Duration // above this skew it is a warning
 }
+
+const (
+	// goodFor is for how many intervals a measurement stands while no other comes.
+	goodFor = 3
+	// warnEvery is how often a clock that stays off is worth a line.
+	warnEvery = time.Hour
+)
 
 // Deps are what a Checker works with.
 type Deps struct {
@@ -38,7 +48,7 @@ type Measurement struct {
 	Skew        time.Duration // local minus remote: positive = the device is ahead
 	Uncertainty time.Duration // half the resolution of the header, and half the round trip
 	Checked     time.Time     // local wall clock
-	Cached      bool          // answered by a cache, which said how old its answer is
+	Cached      bool          // answered by a cache, which said how old its answer is; no other answer was to be had
 }
 
 // Checker asks at the start and each interval.
@@ -46,7 +56,8 @@ type Checker struct {
 	cfg     Config
 	deps    Deps
 	client  *http.Client
-	trouble *logx.Throttle
+	trouble *logx.Throttle // nobody to compare with
+	off     *logx.Throttle // compared, and off
 
 	mu    sync.Mutex
 	last  Measurement
@@ -62,7 +73,7 @@ func New(cfg Config, deps Deps) *Checker {
 		deps.Transport = &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true}
 	}
 	return &Checker{
-		cfg: cfg, deps: deps, trouble: logx.NewThrottle(time.Minute, nil),
+		cfg: cfg, deps: deps, trouble: logx.NewThrottle(warnEvery, nil), off: logx.NewThrottle(warnEvery, nil),
 		client: &http.Client{
 			Transport: deps.Transport, Timeout: 10 * time.Second,
 			// Who redirects has a Date of its own, and one answer is enough.
@@ -71,15 +82,15 @@ func New(cfg Config, deps Deps) *Checker {
 	}
 }
 
-// Last returns the last measurement; ok is false while there is none.
+// Last returns the last measurement; ok is false while there is none, and when
+// it is older than three intervals: much can happen to a clock meanwhile.
 func (c *Checker) Last() (m Measurement, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.last, c.known
+	return c.last, c.known && c.deps.Now().Sub(c.last.Checked) <= goodFor*c.cfg.Interval
 }
 
-// Run asks until ctx ends. A failure costs nothing but the number, which then
-// stays as it was.
+// Run asks until ctx ends. A failure costs nothing but the number, in time.
 func (c *Checker) Run(ctx context.Context) error {
 	for {
 		m, err := c.Measure(ctx)
@@ -87,9 +98,9 @@ func (c *Checker) Run(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return nil
 		case err != nil:
-			c.trouble.Fail(c.deps.Log, slog.LevelWarn, "clock cannot be compared", err, "clock_skew_url", c.cfg.URL)
+			c.trouble.Fail(c.deps.Log, slog.LevelWarn, "clock cannot be compared", err, c.addresses()...)
 		default:
-			c.trouble.Recover(c.deps.Log, "clock can be compared again", "clock_skew_url", c.cfg.URL)
+			c.trouble.Recover(c.deps.Log, "clock can be compared again", c.addresses()...)
 			c.note(m)
 		}
 		select {
@@ -100,27 +111,57 @@ func (c *Checker) Run(ctx context.Context) error {
 	}
 }
 
-func (c *Checker) note(m Measurement) {
-	c.mu.Lock()
-	c.last, c.known = m, true
-	c.mu.Unlock()
-	args := []any{
-		"skew_ms", m.Skew.Milliseconds(), "uncertainty_ms", m.Uncertainty.Milliseconds(), "cached", m.Cached,
-		"clock_skew_url", c.cfg.URL, "ingest_url", c.cfg.IngestURL,
-	}
-	if m.Skew.Abs() > c.cfg.Warn {
-		c.deps.Log.Warn("clock is off: samples get wrong times; set it, or let NTP set it", args...)
-		return
-	}
-	c.deps.Log.Debug("clock compared", args...)
+// addresses are in every line: a person compares the two.
+func (c *Checker) addresses() []any {
+	return []any{"clock_skew_url", c.cfg.URL, "ingest_url", c.cfg.IngestURL}
 }
 
-// Measure asks once. The header has whole seconds, so what it means is half a
-// second later on average; it was written half a round trip before it arrived.
+func (c *Checker) note(m Measurement) {
+	c.mu.Lock()
+	first := !c.known
+	c.last, c.known = m, true
+	c.mu.Unlock()
+	args := append(c.addresses(),
+		"skew_ms", m.Skew.Milliseconds(), "uncertainty_ms", m.Uncertainty.Milliseconds(), "cached", m.Cached)
+	if m.Skew.Abs() > c.cfg.Warn {
+		c.off.Fail(c.deps.Log, slog.LevelWarn, "clock is off: samples get wrong times; set it, or let NTP set it", nil, args...)
+		return
+	}
+	c.off.Recover(c.deps.Log, "clock is right again", args...)
+	level := slog.LevelDebug
+	if first {
+		level = slog.LevelInfo
+	}
+	c.deps.Log.Log(context.Background(), level, "clock compared", args...)
+}
+
+// Measure asks once, and once more where a cache has answered: it is asked with
+// Cache-Control: no-cache already, which many do not heed, but none can have an
+// address that nobody has asked for yet.
 func (c *Checker) Measure(ctx context.Context) (m Measurement, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodHead, c.cfg.URL, nil)
+	address, err := url.Parse(c.cfg.URL)
 	if err != nil {
 		return m, fmt.Errorf("monitoring.clock_skew_url: %w", err)
+	}
+	if m, err = c.ask(ctx, address); err != nil || !m.Cached {
+		return m, err
+	}
+	query := address.Query()
+	query.Set("uncached", strconv.FormatInt(m.Checked.UnixNano(), 36))
+	address.RawQuery = query.Encode()
+	if again, err := c.ask(ctx, address); err == nil {
+		m = again
+	}
+	return m, nil
+}
+
+// ask makes one comparison. The header has whole seconds, so what it means is
+// half a second later on average; it was written half a round trip before it
+// arrived.
+func (c *Checker) ask(ctx context.Context, address *url.URL) (m Measurement, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodHead, address.String(), nil)
+	if err != nil {
+		return m, err
 	}
 	req.Header.Set("Cache-Control", "no-cache") // ask the origin, not a cache on the way
 	asked := c.deps.Now()
@@ -131,41 +172,49 @@ func (c *Checker) Measure(ctx context.Context) (m Measurement, err error) {
 	arrived := c.deps.Now()
 	_, _ = io.CopyN(io.Discard, res.Body, 1<<10) // a HEAD has none; a rude server may send one
 	_ = res.Body.Close()
-	remote, err := remoteTime(res.Header)
+	date, age, err := remoteTime(res.Header)
 	if err != nil {
 		return m, fmt.Errorf("%s: %w", c.cfg.URL, err)
 	}
 	trip := arrived.Sub(asked) // by the monotonic clock: the wall clock may be set meanwhile
-	local := arrived.Add(-trip / 2)
-	m.Checked, m.Cached = arrived, res.Header.Get("Age") != "" && res.Header.Get("Age") != "0"
-	m.Skew = local.Round(0).Sub(remote)
+	m.Checked, m.Cached = arrived, age > 0
+	m.Skew = arrived.Add(-trip / 2).Round(0).Sub(date.Add(500 * time.Millisecond))
 	m.Uncertainty = 500*time.Millisecond + trip/2
 	if m.Cached {
+		m.Skew = nearer(m.Skew, m.Skew-age)
 		m.Uncertainty += 500 * time.Millisecond // Age has whole seconds as well
 	}
 	return m, nil
 }
 
-// remoteTime is the origin's clock at the moment of the answer. A cache passes
-// the origin's old Date on and says in Age how many seconds ago that was.
+// nearer settles whose Date an answer from a cache has. By the book it is the
+// origin's, Age seconds old; but many a content network writes its own, fresh
+// one beside the Age. One of the two readings is off by the Age, which is
+// most likely the one that is further from our own clock.
+func nearer(fresh, aged time.Duration) time.Duration {
+	if fresh.Abs() < aged.Abs() {
+		return fresh
+	}
+	return aged
+}
+
+// remoteTime returns the Date of an answer and how long it has been in caches,
+// 0 for one that comes from the origin.
 // https://www.rfc-editor.org/rfc/rfc9111.html#section-5.1
-func remoteTime(h http.Header) (time.Time, error) {
-	date := h.Get("Date")
-	if date == "" {
-		return time.Time{}, errors.New("the answer has no Date header: name another server")
+func remoteTime(h http.Header) (date time.Time, age time.Duration, err error) {
+	text := h.Get("Date")
+	if text == "" {
+		return date, 0, errors.New("the answer has no Date header: name another server")
 	}
-	t, err := http.ParseTime(date)
+	if date, err = http.ParseTime(text); err != nil {
+		return date, 0, fmt.Errorf("the answer's Date %q: %w", text, err)
+	}
+	if text = h.Get("Age"); text == "" {
+		return date, 0, nil
+	}
+	seconds, err := strconv.ParseUint(text, 10, 31)
 	if err != nil {
-		return time.Time{}, fmt.Errorf("the answer's Date %q: %w", date, err)
+		return date, 0, fmt.Errorf("the answer comes from a cache whose Age %q says nothing", text)
 	}
-	t = t.Add(500 * time.Millisecond)
-	age := h.Get("Age")
-	if age == "" {
-		return t, nil
-	}
-	seconds, err := strconv.ParseUint(age, 10, 31)
-	if err != nil {
-		return time.Time{}, fmt.Errorf("the answer comes from a cache whose Age %q says nothing", age)
-	}
-	return t.Add(time.Duration(seconds) * time.Second), nil
+	return date, time.Duration(seconds) * time.Second, nil
 }

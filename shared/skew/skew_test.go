@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -24,13 +25,18 @@ type answer struct {
 	header     http.Header
 	err        error
 	away       atomic.Bool // as err
+	set        atomic.Bool // the clock was set: no skew any more
 	asked      atomic.Int32
 }
 
 func (a *answer) RoundTrip(req *http.Request) (*http.Response, error) {
 	a.asked.Add(1)
 	time.Sleep(a.trip / 2)
-	h := http.Header{"Date": {time.Now().Add(-a.skew).UTC().Format(http.TimeFormat)}}
+	skew := a.skew
+	if a.set.Load() {
+		skew = 0
+	}
+	h := http.Header{"Date": {time.Now().Add(-skew).UTC().Format(http.TimeFormat)}}
 	maps.Copy(h, a.header)
 	time.Sleep(a.trip - a.trip/2)
 	if a.err != nil || a.away.Load() {
@@ -41,7 +47,7 @@ func (a *answer) RoundTrip(req *http.Request) (*http.Response, error) {
 
 var errAway = errors.New("no route to host")
 
-func checker(a *answer, log io.Writer) *Checker {
+func checker(a http.RoundTripper, log io.Writer) *Checker {
 	return New(Config{
 		URL: "http://time.example/", IngestURL: "http://metrics.example/api/v1/import", Interval: 5 * time.Minute, Warn: 2 * time.Second,
 	}, Deps{Transport: a, Log: slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
@@ -72,16 +78,55 @@ func TestMeasure_Skew(t *testing.T) {
 	}
 }
 
-// A cache passes an old Date on; Age says how old.
+// cache is a cache in front of a clock in a bubble. Its answers are age old.
+type cache struct {
+	skew, age time.Duration
+	keepsDate bool // as it must; a content network writes its own
+	heeds     bool // asks the origin where nobody has asked for the address yet
+	asked     int
+}
+
+func (c *cache) RoundTrip(req *http.Request) (*http.Response, error) {
+	c.asked++
+	theirs := time.Now().Add(-c.skew)
+	h := http.Header{"Via": {"1.1 cache"}}
+	switch {
+	case c.heeds && req.URL.RawQuery != "":
+	case c.keepsDate:
+		theirs = theirs.Add(-c.age)
+		fallthrough
+	default:
+		h.Set("Age", strconv.Itoa(int(c.age.Seconds())))
+	}
+	h.Set("Date", theirs.UTC().Format(http.TimeFormat))
+	return &http.Response{StatusCode: 200, Header: h, Body: http.NoBody, Request: req}, nil
+}
+
+// A cache passes an old Date on, and Age says how old; or it writes a Date of its
+// own. Where the origin can be reached past it, that is asked.
 func TestMeasure_CachedAnswer(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		old := time.Now().Add(-10 * time.Minute).UTC().Format(http.TimeFormat)
-		m, err := checker(&answer{header: http.Header{"Date": {old}, "Age": {"600"}}}, io.Discard).Measure(t.Context())
-		if err != nil || !m.Cached || m.Skew.Abs() > m.Uncertainty {
-			t.Errorf("got %+v, %v; want no skew, from a cache", m, err)
+	for _, skew := range []time.Duration{0, time.Second, -3 * time.Second, time.Minute, -24 * time.Hour} {
+		for _, age := range []time.Duration{0, 10 * time.Minute, 30 * 24 * time.Hour} {
+			for _, keeps := range []bool{true, false} {
+				for _, heeds := range []bool{true, false} {
+					if !heeds && age > 0 && skew.Abs() >= age/2 {
+						continue // the two readings cannot be told apart
+					}
+					synctest.Test(t, func(t *testing.T) {
+						c := &cache{skew: skew, age: age, keepsDate: keeps, heeds: heeds}
+						m, err := checker(c, io.Discard).Measure(t.Context())
+						if err != nil || (m.Skew-skew).Abs() > m.Uncertainty || m.Cached != (age > 0 && !heeds) {
+							t.Errorf("%+v: got %+v, %v", c, m, err)
+						}
+						if want := map[bool]int{true: 2, false: 1}[age > 0]; c.asked != want {
+							t.Errorf("%+v: asked %d times, want %d", c, c.asked, want)
+						}
+					})
+				}
+			}
 		}
-	})
+	}
 }
 
 func TestMeasure_AnswersThatSayNothing(t *testing.T) {
@@ -130,8 +175,9 @@ func TestRun_AtStartAndEachInterval(t *testing.T) {
 func TestRun_WarningThreshold(t *testing.T) {
 	t.Parallel()
 	for skew, warn := range map[time.Duration]bool{
-		0: false, 1400 * time.Millisecond: false, -1400 * time.Millisecond: false,
-		2600 * time.Millisecond: true, -2600 * time.Millisecond: true, 24 * time.Hour: true,
+		// A bubble begins at a whole second, and the header is taken for half a second later than it says.
+		0: false, 2000 * time.Millisecond: false, 2001 * time.Millisecond: true, 24 * time.Hour: true,
+		-1999 * time.Millisecond: false, -2000 * time.Millisecond: true,
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			var log bytes.Buffer
@@ -152,7 +198,22 @@ func TestRun_WarningThreshold(t *testing.T) {
 	}
 }
 
-// An outage is one line, and the last number stays.
+// The threshold itself is no warning yet.
+func TestNote_Boundary(t *testing.T) {
+	t.Parallel()
+	for skew, warn := range map[time.Duration]bool{
+		1999 * time.Millisecond: false, 2000 * time.Millisecond: false, 2001 * time.Millisecond: true,
+		-1999 * time.Millisecond: false, -2000 * time.Millisecond: false, -2001 * time.Millisecond: true,
+	} {
+		var log bytes.Buffer
+		checker(&answer{}, &log).note(Measurement{Skew: skew})
+		if got := strings.Contains(log.String(), `"level":"WARN"`); got != warn {
+			t.Errorf("skew %v: warned %v, want %v", skew, got, warn)
+		}
+	}
+}
+
+// An outage is a line an hour, and the last number stays for three intervals.
 func TestRun_Outage(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -164,53 +225,115 @@ func TestRun_Outage(t *testing.T) {
 		go func() { done <- c.Run(ctx) }()
 		synctest.Wait()
 		a.away.Store(true)
-		time.Sleep(time.Hour)
+		time.Sleep(15 * time.Minute)
 		if m, ok := c.Last(); !ok || m.Skew.Round(time.Second) != 5*time.Second {
 			t.Errorf("during the outage: %+v %v", m, ok)
 		}
+		time.Sleep(time.Millisecond)
+		if m, ok := c.Last(); ok {
+			t.Errorf("after three intervals: got %+v, want none", m)
+		}
+		time.Sleep(59*time.Minute + 59*time.Second)
+		a.away.Store(false)
+		time.Sleep(5 * time.Minute)
+		if _, ok := c.Last(); !ok {
+			t.Error("after the outage: got nothing, want a number")
+		}
 		cancel()
 		<-done
-		if n := strings.Count(log.String(), "cannot be compared"); n < 1 || n > 13 {
-			t.Errorf("%d lines in an hour of outage, want one for each try at most", n)
+		f := func(text string, want int) {
+			t.Helper()
+			if n := strings.Count(log.String(), text); n != want {
+				t.Errorf("got %d lines with %q, want %d:\n%s", n, text, want, log.String())
+			}
+		}
+		f("cannot be compared", 2)
+		f(`can be compared again","failures":14`, 1)
+		f(`"clock_skew_url":"http://time.example/","ingest_url":"http://metrics.example/api/v1/import"`, 5)
+		f("\n", 5)
+	})
+}
+
+// A clock that is off is a line an hour, and one when it was set.
+func TestRun_OffForLong(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		a := &answer{skew: 5 * time.Second}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- checker(a, &log).Run(ctx) }()
+		time.Sleep(2*time.Hour + time.Minute)
+		synctest.Wait()
+		a.set.Store(true)
+		time.Sleep(time.Hour)
+		cancel()
+		<-done
+		for text, want := range map[string]int{`"level":"WARN"`: 3, `"repeated":12`: 2, "clock is right again": 1, `"failures":25`: 1} {
+			if n := strings.Count(log.String(), text); n != want {
+				t.Errorf("got %d lines with %q, want %d:\n%s", n, text, want, log.String())
+			}
 		}
 	})
 }
 
-// The same over real sockets, straight and through a proxy that adds its own
-// headers and waits.
+// The same over real sockets: straight, through a proxy that adds its own headers,
+// and through one that answers from its cache.
 func TestMeasure_RealServerAndProxy(t *testing.T) {
 	t.Parallel()
+	const ahead = time.Hour // of the device, seen from the server
 	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Date", time.Now().Add(-time.Hour).UTC().Format(http.TimeFormat))
+		w.Header().Set("Date", time.Now().Add(-ahead).UTC().Format(http.TimeFormat))
 	}))
 	defer origin.Close()
-	proxied := 0
-	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		proxied++
-		res, err := http.Head(origin.URL)
+	// proxy passes on what head answers for the address.
+	proxy := func(head func(address string) http.Header) http.RoundTripper {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			maps.Copy(w.Header(), head(r.URL.String()))
+			w.Header().Set("Via", "1.1 proxy")
+		}))
+		t.Cleanup(server.Close)
+		address, err := url.Parse(server.URL)
 		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadGateway)
-			return
+			t.Fatal(err)
+		}
+		return &http.Transport{Proxy: http.ProxyURL(address)}
+	}
+	var proxied atomic.Int32
+	forward := func(address string) http.Header {
+		proxied.Add(1)
+		res, err := http.Head(address)
+		if err != nil {
+			return http.Header{"Date": {err.Error()}}
 		}
 		res.Body.Close()
-		w.Header().Set("Date", res.Header.Get("Date"))
-		w.Header().Set("Via", "1.1 proxy")
-	}))
-	defer proxy.Close()
-	proxyURL, err := url.Parse(proxy.URL)
-	if err != nil {
-		t.Fatal(err)
+		return res.Header
 	}
-	for what, transport := range map[string]http.RoundTripper{
-		"straight": &http.Transport{}, "through a proxy": &http.Transport{Proxy: http.ProxyURL(proxyURL)},
+	var cached atomic.Int32
+	stale := http.Header{"Date": {time.Now().Add(-ahead - 10*time.Minute).UTC().Format(http.TimeFormat)}, "Age": {"600"}}
+	for _, c := range []struct {
+		what       string
+		transport  http.RoundTripper
+		wantCached bool
+	}{
+		{"straight", &http.Transport{}, false},
+		{"through a proxy", proxy(forward), false},
+		{"through a cache", proxy(func(address string) http.Header {
+			if strings.Contains(address, "uncached=") {
+				return forward(address)
+			}
+			cached.Add(1)
+			return stale
+		}), false},
+		{"through a cache that nothing gets past", proxy(func(string) http.Header { return stale }), true},
 	} {
-		c := New(Config{URL: origin.URL, Interval: time.Minute, Warn: time.Second}, Deps{Transport: transport, Log: slog.New(slog.DiscardHandler)})
-		m, err := c.Measure(t.Context())
-		if err != nil || (m.Skew-time.Hour).Abs() > m.Uncertainty {
-			t.Errorf("%s: got %+v, %v; want an hour ahead", what, m, err)
+		m, err := New(Config{URL: origin.URL + "/time?zone=utc", Interval: time.Minute, Warn: time.Second},
+			Deps{Transport: c.transport, Log: slog.New(slog.DiscardHandler)}).Measure(t.Context())
+		if err != nil || (m.Skew-ahead).Abs() > m.Uncertainty || m.Cached != c.wantCached {
+			t.Errorf("%s: got %+v, %v; want an hour ahead, cached %v", c.what, m, err, c.wantCached)
 		}
 	}
-	if proxied != 1 {
-		t.Errorf("the proxy was asked %d times, want once", proxied)
+	if proxied.Load() != 2 || cached.Load() != 1 {
+		t.Errorf("the proxy forwarded %d times, want 2; the cache answered %d times, want once", proxied.Load(), cached.Load())
 	}
 }

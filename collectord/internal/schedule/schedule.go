@@ -135,7 +135,7 @@ func (s *Scheduler) Run(ctx context.Context, emit func(context.Context, *Tick) e
 	s.relay.run(ctx, func(first bool) ([]*task, bool) {
 		if !first {
 			s.gather()
-			if failed = guard(func() error { return emit(ctx, &s.tick) }); failed != nil {
+			if failed = guard("emit", func() error { return emit(ctx, &s.tick) }); failed != nil {
 				return nil, false
 			}
 		}

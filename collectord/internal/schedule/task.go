@@ -1,12 +1,12 @@
 package schedule
 
 import (
-	"fmt"
 	"math"
 	"runtime/debug"
 	"time"
 
 	"belabox-metrics/collectord/internal/sample"
+	"belabox-metrics/shared/run"
 )
 
 // task is one collector and what it gave last.
@@ -48,22 +48,18 @@ func (t *task) takeSlot(ms int64) bool {
 // collect runs the collector. at is now.
 func (t *task) collect(at time.Time) {
 	t.batch.Reset()
-	t.err = guard(func() error { return t.collector.Collect(at, &t.batch) })
+	t.err = guard(t.collector.Name(), func() error { return t.collector.Collect(at, &t.batch) })
 }
 
-// PanicError is a panic, caught.
-type PanicError struct {
-	Value any
-	Stack []byte
-}
-
-func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
+// PanicError is a panic, caught: of a collector, or of the function that takes
+// the ticks.
+type PanicError = run.PanicError
 
 // guard calls f and makes an error of its panic.
-func guard(f func() error) (err error) {
+func guard(name string, f func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = &PanicError{Value: v, Stack: debug.Stack()}
+			err = &PanicError{Task: name, Value: v, Stack: debug.Stack()}
 		}
 	}()
 	return f()

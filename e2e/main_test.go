@@ -1,0 +1,22 @@
+package e2e
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"runtime"
+	"testing"
+)
+
+// atOnce is how many tests run at the same time: they wait more than they work.
+const atOnce = 6
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if parallel := flag.Lookup("test.parallel"); parallel.Value.String() == fmt.Sprint(runtime.GOMAXPROCS(0)) {
+		if err := parallel.Value.Set(fmt.Sprint(atOnce)); err != nil {
+			panic("BUG: " + err.Error())
+		}
+	}
+	os.Exit(m.Run())
+}
