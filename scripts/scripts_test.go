@@ -43,10 +43,14 @@ func newMachine(t *testing.T) *machine {
 	m.env = []string{
 		"PATH=" + m.bin,
 		"BIN=" + m.bin,
+		"SBIN=" + m.bin,
 		"LOG=" + filepath.Join(dir, "log"),
 		"TMPDIR=" + dir,
 		"POLICY_RC_D=" + filepath.Join(dir, "policy-rc.d"),
 	}
+	m.program("systemd-analyze", "")
+	m.program("groff", "")
+	m.program("chromium", "")
 	return m
 }
 
@@ -59,9 +63,9 @@ func (m *machine) program(name, body string) {
 	}
 }
 
-func (m *machine) testDeps() (output string, code int) {
+func (m *machine) testDeps(args ...string) (output string, code int) {
 	m.t.Helper()
-	cmd := exec.Command(filepath.Join(m.bin, "bash"), filepath.Join(m.root, "scripts", "test-deps.sh"))
+	cmd := exec.Command(filepath.Join(m.bin, "bash"), append([]string{filepath.Join(m.root, "scripts", "test-deps.sh")}, args...)...)
 	cmd.Env = m.env
 	out, err := cmd.CombinedOutput()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
@@ -126,6 +130,38 @@ func TestTestDeps_Installs(t *testing.T) {
 		t.Errorf("calls %q, want %q", calls, want)
 	}
 	m.noPolicy()
+}
+
+// A group adds what its tests alone need, and systemd's own units stay as they are.
+func TestTestDeps_Group(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.program("id", "echo 0")
+	m.program("victoria-metrics", "")
+	m.program("prometheus-node-exporter", "")
+	if err := os.Remove(filepath.Join(m.bin, "systemd-analyze")); err != nil {
+		t.Fatal(err)
+	}
+	m.program("apt-get", `
+case "$*" in *install*)
+	for p in systemd-analyze systemd-nspawn debootstrap lintian mkfs.ext4 ip; do printf '#!/bin/sh\n' >"$BIN/$p"; chmod 755 "$BIN/$p"; done
+esac`)
+	m.program("systemctl", "")
+	m.program("dpkg", `printf '/lib/systemd/system/n.service\n'`)
+	if out, code := m.testDeps("systemd"); code != 0 {
+		t.Fatalf("exit code %d: %s", code, out)
+	}
+	want := []string{
+		"apt-get install -y --no-install-recommends -o DPkg::Lock::Timeout=120 systemd systemd-container debootstrap lintian e2fsprogs iproute2",
+		"dpkg -L systemd-container debootstrap lintian e2fsprogs iproute2",
+		"systemctl --quiet disable n.service",
+	}
+	if calls := m.calls(); !slices.Equal(calls[2:], want) {
+		t.Errorf("calls %q, want them to end with %q", calls, want)
+	}
+	if out, code := m.testDeps("systemd"); code != 0 || out != "" {
+		t.Errorf("with all of it there: exit code %d and %q, want a quiet 0", code, out)
+	}
 }
 
 func TestTestDeps_DisablesOnlyTheNewServices(t *testing.T) {

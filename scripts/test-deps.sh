@@ -1,18 +1,31 @@
 #!/usr/bin/env bash
-# Installs the programs that the tests start, where they are missing.
+# Installs the programs that the tests start, where they are missing. With a word
+# behind it, also those of a group: "test-deps.sh systemd" for "make test-systemd".
 #
 # Nothing else installs anything, and this list is the only one. On a machine
 # that has them all it does nothing. It leaves no service running: Debian starts
 # a server's unit on installation and at every boot, which a test machine must not.
 set -euo pipefail
 
-# One a line: the program, and the Debian package that brings it.
-needed='
+# One a line: the program, the Debian package that brings it, and the group whose
+# tests alone need it.
+all='
 victoria-metrics          victoria-metrics
 prometheus-node-exporter  prometheus-node-exporter
+systemd-analyze           systemd
+groff                     groff-base
+chromium                  chromium
+systemd-nspawn            systemd-container  systemd
+debootstrap               debootstrap        systemd
+lintian                   lintian            systemd
+mkfs.ext4                 e2fsprogs          systemd
+ip                        iproute2           systemd
 '
+needed=$(while read -r program package group; do
+	case $group in "" | "${1-}") echo "$program $package" ;; esac
+done <<<"$all")
 
-export PATH="$PATH:/usr/sbin:/sbin"
+export PATH="$PATH:${SBIN:-/usr/sbin:/sbin}"
 policy=${POLICY_RC_D:-/usr/sbin/policy-rc.d} # asked by Debian before it starts a service
 
 # Prints the programs (1) or packages (2) of the list that are missing.
@@ -53,7 +66,7 @@ if [ -z "$packages" ]; then exit 0; fi
 command -v apt-get >/dev/null || give_up 'this is no Debian'
 if [ "$(id -u)" != 0 ]; then
 	command -v sudo >/dev/null && sudo -n true 2>/dev/null || give_up 'it takes root'
-	exec sudo -n -- bash "$0"
+	exec sudo -n -- bash "$0" "$@"
 fi
 
 log=$(mktemp)
@@ -74,10 +87,11 @@ patiently apt-get update || give_up 'apt-get update failed'
 patiently apt-get install -y --no-install-recommends -o DPkg::Lock::Timeout=120 $packages ||
 	give_up 'apt-get install failed'
 
-# Not at the next boot either. These units came with this installation just now.
+# Not at the next boot either. These units came with this installation just now. Those
+# of systemd itself are what a system boots with.
 if command -v systemctl >/dev/null; then
-	# shellcheck disable=SC2086
-	dpkg -L $packages | sed -n 's,^\(/usr\)\?/lib/systemd/system/\([^/@]*\.\(service\|timer\|socket\)\)$,\2,p' |
+	# shellcheck disable=SC2046
+	dpkg -L $(grep -vx systemd <<<"$packages") | sed -n 's,^\(/usr\)\?/lib/systemd/system/\([^/@]*\.\(service\|timer\|socket\)\)$,\2,p' |
 		xargs -r -n 1 systemctl --quiet disable >/dev/null 2>&1 || true
 fi
 [ -z "$(missing 1)" ] || give_up 'the packages do not bring them'
