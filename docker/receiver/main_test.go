@@ -58,7 +58,13 @@ func command(t testing.TB, args ...string) *exec.Cmd {
 // startChild starts a receiver on a free port and returns when it listens.
 func startChild(t testing.TB, db string, args ...string) *child {
 	t.Helper()
-	c := &child{cmd: command(t, append([]string{"-listen", "127.0.0.1:0", "-db", db}, args...)...), end: make(chan error, 1)}
+	return startArgs(t, append([]string{"-listen", "127.0.0.1:0", "-db", db}, args...)...)
+}
+
+// startArgs starts a receiver and returns when it listens.
+func startArgs(t testing.TB, args ...string) *child {
+	t.Helper()
+	c := &child{cmd: command(t, args...), end: make(chan error, 1)}
 	stderr, err := c.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -1,9 +1,15 @@
 package gateway
 
 import (
+	"bytes"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"belabox-metrics/docker/receiver/internal/upstream"
 )
 
 // BenchmarkImport sends gzip chunks over HTTP into a real store, each answered when it is synced: the steady chunk of a
@@ -77,4 +83,42 @@ func BenchmarkExport(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.N)*10_000/b.Elapsed().Seconds(), "samples/s")
+}
+
+// BenchmarkPassOn is a gateway with tokens before an upstream that answers at once: what passing on costs, both ends of
+// HTTP included.
+func BenchmarkPassOn(b *testing.B) {
+	for _, samples := range []int{3, 200} {
+		b.Run(fmt.Sprintf("50x%d", samples), func(b *testing.B) {
+			sink := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				_, _ = io.Copy(io.Discard, r.Body)
+				w.WriteHeader(http.StatusNoContent)
+			}))
+			defer sink.Close()
+			u, err := upstream.New(upstream.Config{URL: sink.URL + "/api/v1/import"})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer u.Close()
+			ts := start(b, func(c *Config, _ *http.Server) {
+				c.Tokens, c.Sink, c.Upstream, c.Limits = someTokens, u, u, Limits{Rate: 1e9, Burst: 1e9}
+			})
+			var text strings.Builder
+			for i := range 50 {
+				text.WriteString(lately("d", fmt.Sprintf("metric_%d_bytes_total", i), samples))
+			}
+			body := zip(b, text.String())
+			header := http.Header{"Authorization": {"Bearer td"}, "Content-Encoding": {"gzip"}}
+			b.ReportAllocs()
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					if r := ts.do(b, "POST", "/api/v1/import", header, bytes.NewReader(body)); r.status != 200 {
+						b.Error(r.status, r.body)
+					}
+				}
+			})
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "requests/s")
+			b.ReportMetric(float64(b.N*50*samples)/b.Elapsed().Seconds(), "samples/s")
+		})
+	}
 }

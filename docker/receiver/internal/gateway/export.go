@@ -35,8 +35,8 @@ const (
 //	max_rows_per_line  most samples in a line, up to 100000, which is the default
 //
 // An error in the middle of the answer cuts the connection, so that a part is never taken for the whole.
-func (g *gateway) export(w http.ResponseWriter, r *http.Request) error {
-	q, err := parseQuery(w, r)
+func (g *gateway) export(w http.ResponseWriter, r *http.Request, who caller) error {
+	q, err := parseQuery(w, r, who)
 	if err != nil {
 		return err
 	}
@@ -48,7 +48,12 @@ func (g *gateway) export(w http.ResponseWriter, r *http.Request) error {
 	}
 	w.Header().Set("Vary", "Accept-Encoding")
 	w.Header().Set("Content-Type", "application/stream+json; charset=utf-8")
-	if err = g.source.Select(r.Context(), q, out.write); err == nil {
+	if g.upstream != nil {
+		err = g.exportUpstream(r.Context(), q, who, out)
+	} else {
+		err = g.source.Select(r.Context(), q.Query, out.write)
+	}
+	if err == nil {
 		err = out.close()
 	}
 	if err == nil {
@@ -61,6 +66,9 @@ func (g *gateway) export(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	w.Header().Del("Content-Encoding")
+	if g.upstream != nil {
+		return g.upstreamFault(err)
+	}
 	return fail(http.StatusInternalServerError, "the store cannot be read")
 }
 
@@ -76,6 +84,11 @@ type lineWriter struct {
 
 func (l *lineWriter) write(p *store.Piece) error {
 	l.line = line.Append(l.line[:0], p.Metric, p.Timestamps, p.Values)
+	return l.flush()
+}
+
+// flush writes the line.
+func (l *lineWriter) flush() error {
 	l.begun = true
 	// A long export may take as long as it needs, a client that takes nothing may not.
 	if err := l.control.SetWriteDeadline(time.Now().Add(maxLineWrite)); err != nil && !errors.Is(err, http.ErrNotSupported) {
@@ -112,16 +125,32 @@ func acceptsGzip(h http.Header) bool {
 	return false
 }
 
-// parseQuery reads the parameters, from the URL and for POST from a form too.
-func parseQuery(w http.ResponseWriter, r *http.Request) (store.Query, error) {
-	q := store.Query{To: line.MaxTimestamp, MaxRows: maxRowsPerLine}
+// query is what an export asks for: read, and as text for an upstream.
+type query struct {
+	store.Query
+	texts []string // the selectors
+	raw   bool     // every copy that is stored, whatever the server deduplicates
+}
+
+// readForm reads the parameters, from the URL and for POST from a form too.
+func readForm(w http.ResponseWriter, r *http.Request) error {
 	r.Body = http.MaxBytesReader(w, r.Body, maxFormBytes)
 	if err := r.ParseForm(); err != nil {
 		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-			return q, fail(http.StatusRequestEntityTooLarge, "parameters are larger than %d bytes", maxFormBytes)
+			return fail(http.StatusRequestEntityTooLarge, "parameters are larger than %d bytes", maxFormBytes)
 		}
-		return q, fail(http.StatusBadRequest, "parameters cannot be read: %v", err)
+		return fail(http.StatusBadRequest, "parameters cannot be read: %v", err)
 	}
+	return nil
+}
+
+// parseQuery reads the parameters and narrows the selectors to the caller's devices.
+func parseQuery(w http.ResponseWriter, r *http.Request, who caller) (query, error) {
+	q := query{Query: store.Query{To: line.MaxTimestamp, MaxRows: maxRowsPerLine}}
+	if err := readForm(w, r); err != nil {
+		return q, err
+	}
+	q.raw = r.Form.Get("reduce_mem_usage") == "1"
 	matches := r.Form["match[]"]
 	switch {
 	case len(matches) == 0:
@@ -132,10 +161,14 @@ func parseQuery(w http.ResponseWriter, r *http.Request) (store.Query, error) {
 	}
 	for _, text := range matches {
 		sel, err := selector.Parse(text)
+		if err == nil && len(who) > 0 {
+			text = who.restrict(text)
+			sel, err = selector.Parse(text)
+		}
 		if err != nil {
 			return q, fail(http.StatusBadRequest, "parameter match[]: %v", err)
 		}
-		q.Selectors = append(q.Selectors, sel)
+		q.Selectors, q.texts = append(q.Selectors, sel), append(q.texts, text)
 	}
 	for _, p := range []struct {
 		name string

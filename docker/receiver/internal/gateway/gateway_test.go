@@ -44,7 +44,13 @@ func (l *logBuffer) String() string {
 // sinkFunc and sourceFunc stand in for a store.
 type sinkFunc func(ctx context.Context, lines []line.Line) error
 
-func (f sinkFunc) Write(ctx context.Context, lines []line.Line) error { return f(ctx, lines) }
+func (f sinkFunc) WriteChunk(ctx context.Context, lines []line.Line, _ *store.Receipt) error {
+	return f(ctx, lines)
+}
+
+func (f sinkFunc) Receipt(context.Context, string, string) (store.Receipt, bool, error) {
+	return store.Receipt{}, false, nil
+}
 
 type sourceFunc func(ctx context.Context, q store.Query, yield func(*store.Piece) error) error
 
@@ -73,7 +79,8 @@ func start(t testing.TB, change func(*Config, *http.Server)) *testServer {
 	}
 	change(&cfg, new(http.Server))
 	ts := httptest.NewUnstartedServer(nil)
-	ts.Config = Server(New(cfg), cfg.Log)
+	handler, _ := New(cfg)
+	ts.Config = Server(handler, cfg.Log)
 	change(&cfg, ts.Config)
 	ts.Start()
 	t.Cleanup(func() {
@@ -212,7 +219,7 @@ func TestPanic(t *testing.T) {
 				boom = false
 				panic("boom")
 			}
-			return next.Write(ctx, lines)
+			return next.WriteChunk(ctx, lines, nil)
 		})
 	})
 	_, err := ts.Client().Post(ts.URL+"/api/v1/import", "", strings.NewReader(sample("a", 1, 0)))

@@ -222,6 +222,7 @@ func TestHostile_NothingLeaks(t *testing.T) {
 		}
 		return nil
 	})}
+	g.stats = newStats(g)
 	for _, body := range [][]byte{
 		nil, []byte("x"), []byte(sample("a", 1, 0)), zip(t, sample("a", 1, 0)), zip(t, sample("a", 1, 0))[:20],
 		zip(t, strings.Repeat("\n", 80<<20)), []byte(strings.Repeat("y\n", maxLines+1)),
@@ -232,7 +233,7 @@ func TestHostile_NothingLeaks(t *testing.T) {
 				r.Header.Set("Content-Encoding", encoding)
 				func() {
 					defer func() { _ = recover() }()
-					_ = g.importLines(httptest.NewRecorder(), r)
+					_ = g.importLines(httptest.NewRecorder(), r, nil)
 				}()
 				if in.held.Load() != 0 || len(in.decoder) != 0 {
 					t.Fatalf("%.20q, %q: %d bytes and %d places are still held", body, encoding, in.held.Load(), len(in.decoder))
@@ -278,4 +279,10 @@ func TestHostile_Mixed(t *testing.T) {
 			t.Errorf("client %d: got %d samples, want %d", c, got, want)
 		}
 	}
+}
+
+// readAll reads what comes until the other side closes.
+func readAll(conn net.Conn) string {
+	text, _ := io.ReadAll(conn)
+	return string(text)
 }

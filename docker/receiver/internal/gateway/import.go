@@ -3,9 +3,15 @@ package gateway
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
 	"time"
 
 	"belabox-metrics/docker/receiver/internal/line"
@@ -31,49 +37,119 @@ type lineAnswer struct {
 	Line   int    `json:"line"` // counted from 1, blank lines too
 	Reason string `json:"reason"`
 	// Retry tells that the same samples may be taken at another time; without it they never will. All reasons there are
-	// so far are final: what may pass is said of the whole body, by status 503.
+	// so far are final: what may pass is said of the whole body, by its status.
 	Retry bool `json:"retry"`
 	// Timestamps are the samples that were rejected; without them it was the whole line.
 	Timestamps []int64 `json:"timestamps,omitempty"`
 }
 
-// importLines stores the good samples of a body in one transaction and answers when they are on the disk.
-func (g *gateway) importLines(w http.ResponseWriter, r *http.Request) error {
+// maxAnswerKept bounds the answers that are remembered. A chunk with a longer one is judged anew when it comes again,
+// which takes longer and ends in the same.
+const maxAnswerKept = 16 << 10
+
+// chunkID is what a sender may call a chunk: shipperd's are "<uuid>/<index>".
+var chunkID = regexp.MustCompile(`^[!-~]{1,128}$`)
+
+// importLines stores the good samples of a body and answers when they are kept.
+func (g *gateway) importLines(w http.ResponseWriter, r *http.Request, who caller) error {
+	began := time.Now()
+	chunk := r.Header.Get("X-Chunk-Id")
+	switch {
+	case chunk != "" && !chunkID.MatchString(chunk):
+		return fail(http.StatusForbidden, "X-Chunk-Id is not 1 to 128 printable characters; nothing was stored")
+	case r.URL.RawQuery != "" && adds(r.URL.Query()):
+		// VictoriaMetrics would let it override a label: another device's name on this one's samples.
+		return fail(http.StatusForbidden, "parameters that add labels or filters are not allowed here; nothing was stored")
+	}
 	h := hold{in: g.intake}
 	defer h.release()
 	body, err := g.intake.read(w, r, &h)
 	if err != nil {
 		return err
 	}
+	g.stats.bodyBytes.Add(float64(len(body)))
 	requestRead(w)
-	b := batch{answer: answer{Lines: []lineAnswer{}}, hold: &h}
+	text, err := g.chunk(r, who, chunk, body, &h)
+	if err != nil {
+		return err
+	}
+	g.stats.duration.Observe(time.Since(began).Seconds())
+	w.Header().Set("Content-Type", "application/json")
+	_, err = w.Write(text)
+	return err
+}
+
+// adds tells whether parameters would change what a line says.
+func adds(params url.Values) bool {
+	for name := range params {
+		if strings.HasPrefix(name, "extra_") {
+			return true
+		}
+	}
+	return false
+}
+
+// chunk returns the answer to a body: the one that was given before, if it is a chunk that was taken before.
+func (g *gateway) chunk(r *http.Request, who caller, id string, body []byte, h *hold) ([]byte, error) {
+	var receipt *store.Receipt
+	if id != "" {
+		receipt = &store.Receipt{Device: who.name(), Chunk: id, Body: sha256.Sum256(body)}
+		end, err := g.flights.begin(r.Context(), receipt.Device+"\n"+id)
+		if err != nil {
+			return nil, err
+		}
+		defer end()
+		before, found, err := g.sink.Receipt(r.Context(), receipt.Device, id)
+		if err != nil {
+			// A store that cannot be read may still be written, and that the samples are kept once is its own promise.
+			g.lookups.Fail(g.log, slog.LevelError, "chunk cannot be looked up", err)
+		}
+		if found && before.Body == receipt.Body {
+			g.stats.replayed.Inc()
+			return before.Answer, nil
+		}
+	}
+	b := batch{answer: answer{Lines: []lineAnswer{}}, hold: h, who: who, parser: line.Parser{MaxLabels: g.maxLabels}}
 	if g.retention > 0 {
 		b.parser.Oldest = time.Now().Add(-g.retention).UnixMilli()
 	}
-	if err := g.intake.decode(r.Context(), body, r.Header.Get("Content-Encoding"), b.readAll); err != nil {
-		return err
+	err := g.intake.decode(r.Context(), body, r.Header.Get("Content-Encoding"), b.readAll)
+	g.stats.foreign.Add(float64(b.foreign))
+	if err != nil {
+		return nil, err
 	}
-	if err := g.write(r.Context(), b.lines); err != nil {
-		return err
+	text, err := json.Marshal(b.answer)
+	if err != nil {
+		return nil, err
 	}
-	return writeJSON(w, http.StatusOK, b.answer)
+	text = append(text, '\n')
+	if receipt != nil && len(text) <= maxAnswerKept {
+		receipt.Answer = text
+	} else {
+		receipt = nil
+	}
+	if err := g.write(r.Context(), b.lines, receipt); err != nil {
+		return nil, err
+	}
+	g.stats.accepted.Add(float64(b.answer.Accepted))
+	g.stats.rejected.Add(float64(b.answer.Rejected))
+	return text, nil
 }
 
 // write hands lines to the sink.
-func (g *gateway) write(ctx context.Context, lines []line.Line) error {
+func (g *gateway) write(ctx context.Context, lines []line.Line, receipt *store.Receipt) error {
 	if len(lines) == 0 {
 		return nil
 	}
-	err := g.sink.Write(ctx, lines)
+	err := g.sink.WriteChunk(ctx, lines, receipt)
 	if err != nil && ctx.Err() != nil {
-		return err // the client has gone before it was its turn
+		return err // the client has gone
 	}
-	g.outage.note(err)
-	switch {
-	case errors.Is(err, store.ErrFull):
-		return &fault{http.StatusServiceUnavailable, "the store is full; nothing was stored", time.Minute}
-	case err != nil:
-		return &fault{http.StatusServiceUnavailable, "the store cannot be written; nothing was stored", 10 * time.Second}
+	if err != nil && senders(err) {
+		return g.sinkFault(err)
+	}
+	if g.outage.note(err); err != nil {
+		return g.sinkFault(err)
 	}
 	return nil
 }
@@ -82,11 +158,15 @@ func (g *gateway) write(ctx context.Context, lines []line.Line) error {
 type batch struct {
 	parser line.Parser
 	hold   *hold
+	who    caller
 
 	lines  []line.Line
 	answer answer
 	number int // lines read, blank ones too
 	judged int // lines that were not blank
+
+	foreign int    // lines of other devices
+	reason  string // of the first of them
 }
 
 // readAll judges all lines. An error means that the body as a whole is unusable.
@@ -112,8 +192,11 @@ func (b *batch) readAll(r *lineReader) error {
 			return fail(http.StatusRequestEntityTooLarge, "body has more than %d samples", maxSamples)
 		}
 	}
-	if b.judged == 0 {
+	switch {
+	case b.judged == 0:
 		return fail(http.StatusBadRequest, "body has no lines")
+	case b.foreign > 0 && b.answer.Accepted == 0:
+		return b.who.errForeign(b.reason)
 	}
 	return nil
 }
@@ -134,6 +217,13 @@ func (b *batch) readLine(text []byte) error {
 	l, err := b.parser.Parse(text)
 	if err != nil {
 		return err
+	}
+	if device := l.Labels.Get(line.DeviceLabel); !b.who.owns(device) {
+		reason := b.who.foreign(device)
+		if b.foreign++; b.foreign == 1 {
+			b.reason = reason
+		}
+		return &line.Error{Reason: reason, Samples: l.Samples()}
 	}
 	b.judged++
 	samples := len(l.Timestamps)

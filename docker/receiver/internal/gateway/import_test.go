@@ -209,7 +209,7 @@ func TestImport_StoreFails(t *testing.T) {
 			if fault != nil {
 				return fault
 			}
-			return next.Write(ctx, lines)
+			return next.WriteChunk(ctx, lines, nil)
 		})
 	})
 	f := func(err error, text, retryAfter string) {
@@ -229,7 +229,7 @@ func TestImport_StoreFails(t *testing.T) {
 		t.Errorf("after the outage: got %d %s", r.status, r.body)
 	}
 	log := ts.log.String()
-	if strings.Count(log, "store cannot be written") != 1 || strings.Count(log, "store can be written again\" failures=3") != 1 {
+	if strings.Count(log, "samples cannot be kept") != 1 || strings.Count(log, "samples can be kept again\" failures=3") != 1 {
 		t.Errorf("got log %s", log)
 	}
 }
@@ -246,10 +246,10 @@ func TestOutage_LogsOnceAMinute(t *testing.T) {
 		o.note(nil)
 		o.note(nil)
 		want := []string{
-			`level=ERROR msg="store cannot be written" failures=1 err="no disk"`,
-			`level=ERROR msg="store cannot be written" failures=61 err="no disk"`,
-			`level=ERROR msg="store cannot be written" failures=121 err="no disk"`,
-			`level=INFO msg="store can be written again" failures=125 outage_seconds=125`,
+			`level=ERROR msg="samples cannot be kept" failures=1 err="no disk"`,
+			`level=ERROR msg="samples cannot be kept" failures=61 err="no disk"`,
+			`level=ERROR msg="samples cannot be kept" failures=121 err="no disk"`,
+			`level=INFO msg="samples can be kept again" failures=125 outage_seconds=125`,
 		}
 		got := strings.Split(strings.TrimSpace(log.String()), "\n")
 		if len(got) != len(want) {

@@ -27,7 +27,7 @@ func (o *outage) note(err error) {
 	now := time.Now()
 	if err == nil {
 		if o.count > 0 {
-			o.log.Info("store can be written again", "failures", o.count, "outage_seconds", now.Sub(o.began).Seconds())
+			o.log.Info("samples can be kept again", "failures", o.count, "outage_seconds", now.Sub(o.began).Seconds())
 		}
 		o.count = 0
 		return
@@ -37,6 +37,16 @@ func (o *outage) note(err error) {
 	}
 	if o.count == 1 || now.Sub(o.logged) >= logEvery {
 		o.logged = now
-		o.log.Error("store cannot be written", "failures", o.count, "err", err)
+		o.log.Error("samples cannot be kept", "failures", o.count, "err", err)
 	}
+}
+
+// now returns how many failures the present outage has had, and since when; a zero time is none.
+func (o *outage) now() (failures int, since time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.count == 0 {
+		return 0, time.Time{}
+	}
+	return o.count, o.began
 }

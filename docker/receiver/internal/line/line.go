@@ -39,6 +39,15 @@ type Line struct {
 	Rejects []Reject
 }
 
+// Samples is how many samples the line held, those that were left out among them.
+func (l *Line) Samples() int {
+	n := len(l.Timestamps)
+	for _, r := range l.Rejects {
+		n += len(r.Timestamps)
+	}
+	return n
+}
+
 // Reject is a group of samples of one line that are refused for the same reason.
 type Reject struct {
 	Reason     string
@@ -58,6 +67,8 @@ func (e *Error) Error() string { return e.Reason }
 type Parser struct {
 	// Oldest refuses samples before this time, in milliseconds since 1970; 0 refuses none.
 	Oldest int64
+	// MaxLabels refuses lines with more labels, the name among them; 0 means the constant of that name.
+	MaxLabels int
 
 	values     []float64
 	bad        []badValue
@@ -98,6 +109,9 @@ func (p *Parser) Parse(b []byte) (Line, error) {
 	labels, err := ParseLabels(raw)
 	if err != nil {
 		return Line{}, &Error{err.Error(), held}
+	}
+	if p.MaxLabels > 0 && len(labels) > p.MaxLabels {
+		return Line{}, &Error{fmt.Sprintf("more than %d labels", p.MaxLabels), held}
 	}
 	l := Line{Metric: labels.String(), Labels: labels}
 	p.judge(&l)

@@ -18,13 +18,20 @@ import (
 	_ "modernc.org/sqlite" // registers the driver "sqlite"
 )
 
+// The steps of the schema: the first makes version 1, the second makes 2 of it, and so on.
+//
 //go:embed schema.sql
-var schema string
+var schema1 string
+
+//go:embed chunks.sql
+var schema2 string
+
+var schema = []string{schema1, schema2}
 
 const (
 	// applicationID marks a file as the receiver's ("bMrx"): https://www.sqlite.org/pragma.html#pragma_application_id
 	applicationID = 0x624d7278
-	schemaVersion = 1
+	schemaVersion = 2
 
 	// maxReaders is how many connections read at a time. A read lasts for one piece of an export, so a few serve many.
 	maxReaders = 4
@@ -144,7 +151,7 @@ func inspect(path string) error {
 	return nil
 }
 
-// prepareSchema creates the tables in a new file.
+// prepareSchema creates the tables in a new file, and those that a file of an earlier receiver lacks.
 func prepareSchema(db *sql.DB) error {
 	tx, err := db.BeginTx(context.Background(), nil)
 	if err != nil {
@@ -159,7 +166,7 @@ func prepareSchema(db *sql.DB) error {
 		return nil
 	}
 	if _, err := tx.Exec(fmt.Sprintf("%s; PRAGMA application_id = %d; PRAGMA user_version = %d",
-		schema, applicationID, schemaVersion)); err != nil {
+		strings.Join(schema[version:], ";"), applicationID, schemaVersion)); err != nil {
 		return fmt.Errorf("create schema: %w", err)
 	}
 	return tx.Commit()

@@ -115,8 +115,8 @@ func TestOpen_Refused(t *testing.T) {
 		{"foreign in WAL mode", "belongs to another program", func(t *testing.T) string {
 			return database(t, "PRAGMA journal_mode = WAL; CREATE TABLE samples (id)")
 		}},
-		{"newer", "schema 2 is newer than this receiver's 1", func(t *testing.T) string {
-			return database(t, fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = 2", applicationID))
+		{"newer", "schema 3 is newer than this receiver's 2", func(t *testing.T) string {
+			return database(t, fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = 3", applicationID))
 		}},
 		{"folder", "is not a regular file", func(t *testing.T) string { return t.TempDir() }},
 		{"no folder", "there is no folder", func(t *testing.T) string {
@@ -186,7 +186,7 @@ func TestOpen_Settings(t *testing.T) {
 	f(s.writer.conn, "synchronous", "2") // FULL
 	f(s.writer.conn, "busy_timeout", "2000")
 	f(s.writer.conn, "application_id", fmt.Sprint(applicationID))
-	f(s.writer.conn, "user_version", "1")
+	f(s.writer.conn, "user_version", "2")
 	f(s.read, "query_only", "1")
 	f(s.read, "busy_timeout", "2000")
 

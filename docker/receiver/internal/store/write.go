@@ -35,6 +35,11 @@ type job struct {
 // Write stores the samples of lines in one transaction and returns when they are on the disk. A sample whose series
 // has that timestamp already replaces the stored value. On an error nothing was stored.
 func (s *Store) Write(ctx context.Context, lines []line.Line) error {
+	return s.WriteChunk(ctx, lines, nil)
+}
+
+// WriteChunk is Write for samples that came as a chunk: its receipt, nil for none, is kept if and only if they are.
+func (s *Store) WriteChunk(ctx context.Context, lines []line.Line, receipt *Receipt) error {
 	size := 0
 	for i := range lines {
 		size += len(lines[i].Timestamps)
@@ -42,7 +47,13 @@ func (s *Store) Write(ctx context.Context, lines []line.Line) error {
 	if size == 0 {
 		return nil
 	}
-	if err := s.do(ctx, size, func(w *writer) error { return w.insert(lines) }); err != nil {
+	err := s.do(ctx, size, func(w *writer) error {
+		if err := w.insert(lines); err != nil || receipt == nil {
+			return err
+		}
+		return w.remember(receipt)
+	})
+	if err != nil {
 		return fmt.Errorf("write %d samples: %w", size, err)
 	}
 	return nil
@@ -80,7 +91,7 @@ type writer struct {
 	wal    string // path of the write-ahead log
 	maxWAL int64  // bytes
 
-	insertMany, insertOne, findSeries, addSeries, pruneSamples, pruneSeries *sql.Stmt
+	insertMany, insertOne, findSeries, addSeries, pruneSamples, pruneSeries, addReceipt, trimReceipts *sql.Stmt
 
 	statements []*sql.Stmt // all of these, to close them
 
@@ -107,6 +118,8 @@ func newWriter(db *sql.DB, wal string) (*writer, error) {
 		{&w.addSeries, `INSERT INTO series (metric, name, device_id) VALUES (?, ?, ?)`},
 		{&w.pruneSamples, pruneSamples},
 		{&w.pruneSeries, pruneSeries},
+		{&w.addReceipt, addReceipt},
+		{&w.trimReceipts, trimReceipts},
 	} {
 		if *p.stmt, err = conn.PrepareContext(ctx, p.text); err != nil {
 			return nil, errors.Join(err, w.close())
