@@ -1,0 +1,135 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"belabox-metrics/shared/testkit"
+)
+
+// watch looks at the files and the daemons during a soak.
+type watch struct {
+	r       *rig
+	wal, db peak
+
+	collectord, shipperd gauge
+	lastFiles            time.Time
+}
+
+// peak is the most that a file's size was.
+type peak struct{ most int64 }
+
+// gauge is what a daemon uses.
+type gauge struct {
+	name string
+	proc *testkit.Proc // nil = none is measured
+
+	before, after autopsy // undisturbed, and after the soak
+	filesMost     int
+
+	start       time.Time
+	lasted, cpu time.Duration // from the start to the end
+	peakRSS     int64
+}
+
+// autopsy is what a daemon had open when it was ended.
+type autopsy struct {
+	files      []string
+	goroutines []string // each with its stack
+}
+
+// What a daemon may have more than in peace: a connection or two that are about
+// to be closed, with two goroutines each. A leak at each trouble is far more.
+const (
+	moreFiles      = 3
+	moreGoroutines = 6
+)
+
+func newWatch(r *rig) *watch {
+	return &watch{r: r, collectord: gauge{name: "collectord"}, shipperd: gauge{name: "shipperd"}}
+}
+
+// begin notes the start of a daemon.
+func (g *gauge) begin(p *testkit.Proc) { g.proc, g.start = p, time.Now() }
+
+// look notes what is to be noted at its most. The peak of the memory is the
+// kernel's own note, see finish.
+func (w *watch) look() {
+	for path, p := range map[string]*peak{w.r.db: &w.db, w.r.db + "-wal": &w.wal} {
+		if info, err := os.Stat(path); err == nil {
+			p.most = max(p.most, info.Size())
+		}
+	}
+	if time.Since(w.lastFiles) < time.Second {
+		return
+	}
+	w.lastFiles = time.Now()
+	for _, g := range []*gauge{&w.collectord, &w.shipperd} {
+		g.filesMost = max(g.filesMost, len(openFiles(g.proc.PID())))
+	}
+}
+
+// finish notes what a daemon has used; it still runs.
+func (g *gauge) finish(t testing.TB) {
+	t.Helper()
+	u, err := g.proc.Usage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if g.cpu, err = testkit.ReadCPUTime(g.proc.PID()); err != nil {
+		t.Fatal(err)
+	}
+	g.lasted, g.peakRSS = time.Since(g.start), u.PeakRSS
+}
+
+// judge fails the test where a daemon has more than in peace.
+func (g *gauge) judge(t testing.TB) {
+	t.Helper()
+	f := func(what string, before, after []string, more int) {
+		if len(before) == 0 || len(after) > len(before)+more {
+			t.Errorf("%s: %d %s before the soak, %d after it; before:\n%s\nafter:\n%s",
+				g.name, len(before), what, len(after), strings.Join(before, "\n"), strings.Join(after, "\n"))
+		}
+	}
+	f("open files", g.before.files, g.after.files, moreFiles)
+	f("goroutines", g.before.goroutines, g.after.goroutines, moreGoroutines)
+}
+
+// openFiles lists what a process has open: paths, sockets, and what else proc(5)
+// shows in /proc/PID/fd.
+func openFiles(pid int) (names []string) {
+	dir := fmt.Sprintf("/proc/%d/fd", pid)
+	entries, _ := os.ReadDir(dir) // a process that is gone has none
+	for _, e := range entries {
+		if name, err := os.Readlink(filepath.Join(dir, e.Name())); err == nil {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+var goroutineHead = regexp.MustCompile(`(?m)^goroutine [1-9]\d* .*\]:$`)
+
+// goroutines returns the stacks that the Go runtime appended to a log upon SIGQUIT.
+func goroutines(t testing.TB, log string) (stacks []string) {
+	t.Helper()
+	text, err := os.ReadFile(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := strings.LastIndex(string(text), "SIGQUIT: quit")
+	if last < 0 {
+		t.Fatalf("%s: no stacks of goroutines at its end:\n%s", log, tail(string(text)))
+	}
+	for part := range strings.SplitSeq(string(text[last:]), "\n\n") {
+		if goroutineHead.MatchString(part) {
+			stacks = append(stacks, part)
+		}
+	}
+	return stacks
+}
