@@ -260,6 +260,17 @@ type HealthConfig struct {
 	CollectordListen string `yaml:"collectord_listen"`
 	ShipperdListen   string `yaml:"shipperd_listen"`
 
+	// AuthFile is a file with one line, user:password, absolute, readable by its
+	// owner alone (0600) or a systemd credential. With it every path but
+	// /health/live asks for them. Default none.
+	AuthFile string `yaml:"auth_file"`
+
+	// AllowedHosts are host names, without port, by which the pages may be called
+	// besides localhost, addresses, the listen address and the machine's own name,
+	// also with .local: another name in the Host header is refused, because an
+	// attacker can make one point here. Default none.
+	AllowedHosts []string `yaml:"allowed_hosts"`
+
 	// DegradedThreshold and ErrorThreshold are numbers of pending rows, 1 to 1e9,
 	// the first at most the second, default 5000 and 10000.
 	DegradedThreshold int64 `yaml:"degraded_threshold"`

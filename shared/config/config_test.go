@@ -99,7 +99,8 @@ func TestConfig_KeysAreTheContract(t *testing.T) {
 		remote.verify.enabled remote.verify.url remote.verify.delay remote.verify.settle
 		remote.verify.max_resends
 		remote.tls.ca_file remote.tls.cert_file remote.tls.key_file
-		health.collectord_listen health.shipperd_listen health.degraded_threshold health.error_threshold
+		health.collectord_listen health.shipperd_listen health.auth_file health.allowed_hosts
+		health.degraded_threshold health.error_threshold
 		monitoring.clock_skew_check_interval monitoring.clock_skew_warn_threshold_ms
 		monitoring.clock_skew_url
 		logging.level logging.format`)

@@ -72,6 +72,7 @@ func Default() Config {
 		Health: HealthConfig{
 			CollectordListen:  "127.0.0.1:9100",
 			ShipperdListen:    "127.0.0.1:9101",
+			AllowedHosts:      []string{},
 			DegradedThreshold: 5000,
 			ErrorThreshold:    10000,
 		},

@@ -149,6 +149,12 @@ func (v *validator) health() {
 		v.clash([]string{"health.shipperd_listen", "health.collectord_listen"},
 			"both daemons would listen on port %d: give each its own", shipperd.port)
 	}
+	v.optionalPath("health.auth_file", c.AuthFile)
+	for i, name := range c.AllowedHosts {
+		if !hostName.MatchString(name) || len(name) > 253 {
+			v.fault(itemKey("health.allowed_hosts", i), "want a host name without a port, such as box.example, got %q", clip(name))
+		}
+	}
 	number(v, "health.degraded_threshold", c.DegradedThreshold, 1, 1_000_000_000)
 	number(v, "health.error_threshold", c.ErrorThreshold, 1, 1_000_000_000)
 	if c.DegradedThreshold > c.ErrorThreshold {
