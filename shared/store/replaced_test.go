@@ -16,7 +16,9 @@ func TestWatch(t *testing.T) {
 		t.Run(name+suffix, func(t *testing.T) {
 			t.Parallel()
 			path := newPath(t)
-			in, ob := openInserter(t, options(path), 0), openOutbox(t, options(path))
+			o := options(path)
+			o.watchEvery = 50 * time.Millisecond
+			in, ob := openInserter(t, o, 0), openOutbox(t, o)
 			mustInsert(t, in, tick0, samples(numberSeries(3), 1))
 			if err := errors.Join(in.door.inPlace(), ob.door.inPlace()); err != nil {
 				t.Fatalf("before: %v", err)

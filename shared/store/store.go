@@ -46,6 +46,8 @@ type Options struct {
 	// upgrade comes near it.
 	BusyTimeout time.Duration
 
+	watchEvery time.Duration // other than replaced.go's, for tests
+
 	crash func(point string) // called at named crash points of a salvage; nil = nothing
 }
 

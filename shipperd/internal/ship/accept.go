@@ -30,6 +30,7 @@ func (s *Shipper) accepted(ctx context.Context, p *parcel, body *chunk.Body, rep
 	}
 	p.Accepted = s.Now()
 	p.refused, p.failed, p.breaks, p.doubts = false, false, 0, 0
+	s.hear()
 	s.sending.lastAccepted, s.sending.refusals = p.tried, 0
 	s.size.accepted(p.n, s.cfg.CatchUpRows, p.tried)
 	log = log.With(logx.KeyBackoffMS, 0)

@@ -19,6 +19,7 @@ type parcel struct {
 	born   time.Time // when it was recorded; zero = by an earlier run
 	tried  time.Time // when its last attempt ended; zero = in an earlier run
 	unsent bool      // Sending, and the server certainly has nothing of it
+	heard  bool      // the server has answered something since its last attempt
 
 	// What speaks against it, see suspect.go.
 	refused bool      // the last answer spoke against the body itself

@@ -76,6 +76,9 @@ func (s *Shipper) settle(ctx context.Context, group ...*parcel) (ok bool, err er
 	if err != nil || !ok {
 		return false, err
 	}
+	if early(group) {
+		return true, nil
+	}
 	if there {
 		return true, s.verified(ctx, group...)
 	}
@@ -128,6 +131,9 @@ func (s *Shipper) ask(ctx context.Context, p *parcel) (ok bool, err error) {
 	}
 	s.readWorks()
 	s.reading.partly = nil
+	if early([]*parcel{p}) {
+		return true, nil
+	}
 	missing := w.missing()
 	if len(missing) > 0 && p.State == store.Accepted {
 		thinned, ok, err := s.thinned(ctx, p, w)

@@ -100,6 +100,7 @@ func (s *Shipper) hope(now time.Time) {
 
 // readWorks notes an answer.
 func (s *Shipper) readWorks() {
+	s.hear()
 	r := &s.reading
 	if r.fails > 0 || r.told {
 		r.log.Recover(s.Log, "reading back works again")

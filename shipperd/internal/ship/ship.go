@@ -5,7 +5,8 @@
 // once, or is still in the file, or is a dead letter with a reason, or was
 // dropped by the size budget and counted. It rests on two rules. What may have
 // reached the server is never sent again before the server was asked what it
-// has, and an absence is believed only Settle after the attempt ended. And
+// has, and its answer is believed only Settle after the attempt ended and the
+// server was heard again (hear.go). And
 // nothing counts as delivered because of a 2xx: only because it was read back
 // (docs/decisions/0003-delivery.md).
 //

@@ -34,7 +34,7 @@ func (s *Shipper) transmit(ctx context.Context, p *parcel, body *chunk.Body) (ok
 	for attempt := 1; ; attempt++ {
 		s.Beat()
 		start := time.Now()
-		p.unsent = false // from the first byte on, who knows
+		p.unsent, p.heard = false, false // from the first byte on, who knows
 		reply, failure := s.importLingering(ctx, body.Gzip, id)
 		s.Crash("sent")
 		p.tried = time.Now()

@@ -102,7 +102,7 @@ func countingConn(c net.Conn) *conn {
 func (c *Client) newTransport(tlsConfig *tls.Config) *http.Transport {
 	dial := c.cfg.Dial
 	if dial == nil {
-		dial = (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext
+		dial = (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second, Control: unackedAtMost(c.cfg.Timeout)}).DialContext
 	}
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)

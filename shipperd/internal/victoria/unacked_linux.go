@@ -1,0 +1,23 @@
+package victoria
+
+import (
+	"errors"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// unackedAtMost bounds how long the kernel goes on sending what the other side does
+// not acknowledge. Else it does so for a minute and more after the connection was
+// closed, or its process killed, and a request that was given up long ago arrives
+// when the line is back. TCP_USER_TIMEOUT of tcp(7); it holds for orphans, too.
+func unackedAtMost(limit time.Duration) func(network, address string, c syscall.RawConn) error {
+	return func(_, _ string, c syscall.RawConn) error {
+		var err error
+		control := c.Control(func(fd uintptr) {
+			err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(limit.Milliseconds()))
+		})
+		return errors.Join(control, err)
+	}
+}
