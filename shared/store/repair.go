@@ -94,9 +94,9 @@ func (m *marker) chunks(ctx context.Context) (missing int64, unreadable bool, er
 			if of.mark == markProven && ok {
 				past, _ := slices.BinarySearch(keys, Key(oldest))
 				missing += int64(len(keys) - past - len(there))
-				continue
+				there = keys
 			}
-			if err := m.narrow(ctx, id, keys, there); err != nil {
+			if err := m.name(ctx, id, there); err != nil {
 				return 0, false, err
 			}
 		}
@@ -133,16 +133,15 @@ func (m *marker) mark(ctx context.Context, keys KeySet, mark int) (there KeySet,
 	return there.Sorted(), err
 }
 
-// narrow makes a chunk name fewer rows.
-func (m *marker) narrow(ctx context.Context, id int64, keys, there KeySet) (err error) {
-	switch {
-	case len(there) == len(keys) && len(keys) > 0:
-	case len(there) == 0:
+// name makes a chunk name these rows: fewer, mostly, and the numbers beside them may
+// be as damaged as anything. Without any it goes.
+func (m *marker) name(ctx context.Context, id int64, keys KeySet) (err error) {
+	if len(keys) == 0 {
 		_, err = exec(ctx, m.tx, "DELETE FROM upload_checkpoints WHERE id = ?", id)
-	default:
-		_, err = exec(ctx, m.tx, "UPDATE upload_checkpoints SET first_key = ?, last_key = ?, row_keys = ?, sample_count = ? WHERE id = ?",
-			int64(there[0]), int64(there[len(there)-1]), there.encode(), len(there), id)
+		return err
 	}
+	_, err = exec(ctx, m.tx, "UPDATE upload_checkpoints SET first_key = ?, last_key = ?, row_keys = ?, sample_count = ? WHERE id = ?",
+		int64(keys[0]), int64(keys[len(keys)-1]), keys.encode(), len(keys), id)
 	return err
 }
 
