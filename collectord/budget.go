@@ -25,6 +25,7 @@ const (
 type budget struct {
 	path     string
 	maxBytes int64
+	size     func(ctx context.Context) (int64, error)
 	enforce  func(ctx context.Context, maxBytes int64) (store.Freed, error)
 	dropped  func(float64)
 	log      *slog.Logger
@@ -33,7 +34,7 @@ type budget struct {
 
 func newBudget(c config.StorageConfig, inserter *store.Inserter, dropped func(float64), log *slog.Logger) *budget {
 	return &budget{
-		path: c.Path, maxBytes: c.MaxDataBytes(), enforce: inserter.EnforceBudget, dropped: dropped,
+		path: c.Path, maxBytes: c.MaxDataBytes(), size: inserter.DataSize, enforce: inserter.EnforceBudget, dropped: dropped,
 		log: log, trouble: logx.NewThrottle(time.Hour, time.Now),
 	}
 }
@@ -57,6 +58,13 @@ func (b *budget) run(ctx context.Context) error {
 
 // once deletes some of what is above the budget; more = there is more to do.
 func (b *budget) once(ctx context.Context) (more bool) {
+	// Taking the lock writes to the card, so only when there is something to do.
+	if size, err := b.size(ctx); err != nil || size <= b.maxBytes {
+		if err != nil && ctx.Err() == nil {
+			b.trouble.Fail(b.log, slog.LevelWarn, "the size of the data cannot be read", err)
+		}
+		return false
+	}
 	held, err := lock.Acquire(b.path + ".budget.lock")
 	if errors.Is(err, lock.ErrHeld) {
 		return false // shipperd does it

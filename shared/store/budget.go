@@ -29,6 +29,11 @@ func (ob *Outbox) DataSize(ctx context.Context) (bytes int64, err error) {
 	return dataSize(ctx, ob.db)
 }
 
+// DataSize is Outbox.DataSize.
+func (in *Inserter) DataSize(ctx context.Context) (bytes int64, err error) {
+	return dataSize(ctx, in.db)
+}
+
 func dataSize(ctx context.Context, q rowQuerier) (bytes int64, err error) {
 	err = q.QueryRowContext(ctx, `SELECT (p.page_count - f.freelist_count) * s.page_size
 		FROM pragma_page_count p, pragma_freelist_count f, pragma_page_size s`).Scan(&bytes)
