@@ -101,8 +101,8 @@ func (p *plan) welcome() string {
 	return fmt.Sprintf(`
 All three run. Ctrl-C stops them.
 
-  collectord  http://%s/health   also /metrics
-  shipperd    http://%s/health   also /metrics
+  collectord  http://%s/   the page; also /health and /metrics
+  shipperd    http://%s/   the same
   sink        %s   %s
   data        %s
 
