@@ -171,9 +171,7 @@ func (m *machine) settle(vm testkit.Client) {
 	if verdict := m.texts("PRAGMA integrity_check"); !slices.Equal(verdict, []string{"ok"}) {
 		m.t.Errorf("integrity check: %q", verdict)
 	}
-	// -deduplicated, or the server mixes up series: see testkit.Client.ExportRaw. This
-	// server deduplicates nothing, so copies show all the same.
-	out, err := m.try("runuser", "-u", "metrics", "--", "belabox-shipperd", "-config", configPath, "audit", "-deduplicated")
+	out, err := m.try("runuser", "-u", "metrics", "--", "belabox-shipperd", "-config", configPath, "audit")
 	if err != nil {
 		m.t.Errorf("audit: %v\n%s", err, out)
 	}
