@@ -2,6 +2,8 @@ package ship
 
 import (
 	"fmt"
+	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -48,21 +50,22 @@ func TestCrash(t *testing.T) {
 
 // crashAt runs a device until the loop dies at the nth time of a point, if it
 // comes so far, and goes on with a new one.
-func crashAt(t *testing.T, script func(*testkit.FakeVM), point string, nth int) (reached bool) {
+func crashAt(t *testing.T, script func(*testkit.FakeVM), point string, nth int) bool {
 	r := newRig(t, 20)
+	var reached atomic.Bool
 	script(r.vm)
 	seen := 0
 	r.crash = func(at string) {
-		if at == point && !reached {
+		if at == point && !reached.Load() {
 			if seen++; seen == nth {
-				reached = true
+				reached.Store(true)
 				panic(killed{at})
 			}
 		}
 	}
 	r.run()
 	for range 20 {
-		if reached {
+		if reached.Load() {
 			break
 		}
 		r.live(time.Minute, 10*time.Second)
@@ -71,7 +74,7 @@ func crashAt(t *testing.T, script func(*testkit.FakeVM), point string, nth int) 
 	r.restart()
 	r.live(5*time.Minute, 10*time.Second)
 	r.deliver(time.Hour)
-	return reached
+	return reached.Load()
 }
 
 // TestRestart stops and starts the loop in order, again and again, with requests
@@ -82,8 +85,9 @@ func TestRestart(t *testing.T) {
 		r := newRig(t, 20)
 		r.vm.Otherwise(testkit.AcceptSlowly(2 * time.Second))
 		r.run()
+		dice := rand.New(rand.NewPCG(3, 4)) // r.rand is the loop's
 		for range 100 {
-			r.pass(time.Duration(1+r.rand.IntN(40))*time.Second, 5*time.Second)
+			r.pass(time.Duration(1+dice.IntN(40))*time.Second, 5*time.Second)
 			r.restart()
 		}
 		r.check()

@@ -48,6 +48,7 @@ func TestFaults(t *testing.T) {
 		"503":                       func(k testkit.Keep) testkit.Step { return testkit.Answer(503, k) },
 		"503 with patience":         func(k testkit.Keep) testkit.Step { s := testkit.RetryAfter(503, "40"); s.Keep = k; return s },
 		"599":                       func(k testkit.Keep) testkit.Step { return testkit.Answer(599, k) },
+		"reset before the body":     func(k testkit.Keep) testkit.Step { return testkit.ResetAfter(testkit.NoBody, k) },
 		"reset in the body":         func(k testkit.Keep) testkit.Step { return testkit.ResetAfter(testkit.HalfBody, k) },
 		"reset after the body":      func(k testkit.Keep) testkit.Step { return testkit.ResetAfter(testkit.WholeBody, k) },
 		"reply cut":                 func(k testkit.Keep) testkit.Step { return testkit.CutAnswer(200, k) },

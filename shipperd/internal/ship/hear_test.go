@@ -47,6 +47,12 @@ func (l *stuck) arrive() {
 	l.held = nil
 }
 
+func (l *stuck) waiting() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.held)
+}
+
 func (l *stuck) Import(ctx context.Context, body []byte, id string) (victoria.Reply, error) {
 	if err := l.pass(ctx); err != nil {
 		l.mu.Lock()
@@ -86,7 +92,7 @@ func TestStuck(t *testing.T) {
 					r.shipper.Server = line
 					r.run()
 					r.pass(outage-time.Second, 10*time.Second)
-					if len(line.held) == 0 {
+					if line.waiting() == 0 {
 						t.Error("nothing was under way")
 					}
 					if killed {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -82,14 +83,16 @@ func TestBusy(t *testing.T) {
 				r := newRig(t, 20, func(r *rig) { r.file.BusyTimeout = 5 * time.Millisecond })
 				r.ticks(3, 10*time.Second)
 				r.vm.Then(testkit.AcceptSome(testkit.KeepEvery(2)), testkit.Answer(500, testkit.KeepEvery(2)))
+				var held atomic.Bool
 				var release func()
 				r.crash = func(at string) {
-					if at == point && release == nil {
+					if at == point && !held.Load() {
 						release = storetest.Hold(t, r.file.Path)
+						held.Store(true)
 					}
 				}
 				r.run()
-				for release == nil {
+				for !held.Load() {
 					r.sleep(10 * time.Second)
 				}
 				r.sleep(5 * time.Hour)
