@@ -181,7 +181,7 @@ func TestView_ThinnedBy(t *testing.T) {
 		}
 	}
 	f("each second, one of ten", 1000, func(i int) bool { return i%10 == 0 || i == 59 }, 10_000)
-	f("each second, one of seven", 1000, func(i int) bool { return (1_000_000_000_000+i*1000)%7000 == 0 || i == 59 }, 7000)
+	f("each second, one of seven", 1000, func(i int) bool { return (1_000_000_000+i)%7 == 0 || i == 59 }, 7000)
 	f("each 300 ms, one of a second", 300, func(i int) bool { return end(int64(i)*300, 1000) != end(int64(i+1)*300, 1000) || i == 59 }, 1000)
 	f("each ten seconds, one of a minute", 10_000, func(i int) bool { return (100_000_000+i)%6 == 0 || i == 59 }, 60_000)
 	f("the end is lost", 1000, func(i int) bool { return i < 50 }, 0)
