@@ -1,5 +1,5 @@
-// Package docker tests what is beside it: the Compose file by its schema, the Dockerfiles by their own build commands,
-// and the queries of the README on a real VictoriaMetrics. Images themselves take a Docker engine and are not built.
+// Package docker tests what is beside it: the Compose files by their schema, and the Dockerfiles by their own build
+// commands. Images themselves take a Docker engine and are not built.
 package docker
 
 import (
@@ -8,12 +8,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"belabox-metrics/shared/config"
 	"belabox-metrics/shared/testkit"
 )
 
@@ -31,6 +34,8 @@ type service struct {
 	SecurityOpt []string `json:"security_opt"`
 	NetworkMode string   `json:"network_mode"`
 	PIDsLimit   int      `json:"pids_limit"`
+	MemLimit    string   `json:"mem_limit"`
+	Environment map[string]string
 	Logging     struct {
 		Driver  string
 		Options map[string]string
@@ -48,20 +53,26 @@ type service struct {
 type volume struct {
 	Type, Source, Target string
 	ReadOnly             bool `json:"read_only"`
+	Bind                 struct {
+		Propagation    string
+		CreateHostPath *bool `json:"create_host_path"`
+	}
 }
 
 // services loads the Compose file, with its schema, by the library of Docker Compose.
 func services(t testing.TB) map[string]service {
 	t.Helper()
-	all, err := load()
+	all, err := plain()
 	if err != nil {
 		t.Fatal(err)
 	}
 	return all
 }
 
-var load = sync.OnceValues(func() (map[string]service, error) {
-	cmd := exec.Command("go", "-C", "composecheck", "run", ".", "../docker-compose.yml", "receiver")
+var plain = sync.OnceValues(func() (map[string]service, error) { return load("../docker-compose.yml") })
+
+func load(files ...string) (map[string]service, error) {
+	cmd := exec.Command("go", append([]string{"-C", "composecheck", "run", ".", "receiver"}, files...)...)
 	var out, errs strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := cmd.Run(); err != nil {
@@ -70,7 +81,7 @@ var load = sync.OnceValues(func() (map[string]service, error) {
 	var project struct{ Services map[string]service }
 	err := json.Unmarshal([]byte(out.String()), &project)
 	return project.Services, err
-})
+}
 
 func TestCompose(t *testing.T) {
 	t.Parallel()
@@ -97,6 +108,13 @@ func TestCompose(t *testing.T) {
 			if v.Type == "bind" && !v.ReadOnly {
 				t.Errorf("%s may write to %s", name, v.Source)
 			}
+			// Else Docker would make a folder of it on a host without one.
+			if v.Source == "/etc/machine-id" && (v.Bind.CreateHostPath == nil || *v.Bind.CreateHostPath) {
+				t.Errorf("%s may make %s", name, v.Source)
+			}
+		}
+		if s.MemLimit != "" && !below(t, s.Environment["GOMEMLIMIT"], s.MemLimit) {
+			t.Errorf("%s: GOMEMLIMIT is %q with %s bytes in all", name, s.Environment["GOMEMLIMIT"], s.MemLimit)
 		}
 		if name != "victoriametrics" && s.User != "65532:65532" {
 			t.Errorf("%s runs as %q", name, s.User)
@@ -138,6 +156,15 @@ func TestCompose(t *testing.T) {
 	if s := all["receiver"].Secrets; len(s) != 1 || !slices.Contains(all["receiver"].Command, "-tokens="+s[0].Target) {
 		t.Errorf("the receiver has the secrets %v and the flags %q", s, all["receiver"].Command)
 	}
+}
+
+// below tells whether a limit in MiB is below one in bytes.
+func below(t testing.TB, mib, bytes string) bool {
+	t.Helper()
+	number, ok := strings.CutSuffix(mib, "MiB")
+	n, err := strconv.Atoi(number)
+	most, err2 := strconv.Atoi(bytes)
+	return ok && err == nil && err2 == nil && n > 0 && n<<20 < most
 }
 
 // older compares versions of three numbers.
@@ -182,6 +209,55 @@ func TestCompose_Builds(t *testing.T) {
 	}
 }
 
+// With the second file collectord sees the host's root, read-only, and nothing else differs.
+func TestCompose_Filesystems(t *testing.T) {
+	t.Parallel()
+	all, err := load("../docker-compose.yml", "../docker-compose.filesystems.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	base := services(t)
+	got := all["collectord"]
+	var root, settings volume
+	for i, v := range slices.Backward(got.Volumes) {
+		switch v.Target {
+		case "/host/root":
+			root = v
+			got.Volumes = slices.Delete(got.Volumes, i, i+1)
+		case "/etc/belabox-metrics/config.yaml":
+			settings = v
+			got.Volumes[i].Source = "./config.yaml"
+		}
+	}
+	if root.Source != "/" || !root.ReadOnly || root.Bind.Propagation != "rslave" || !settings.ReadOnly {
+		t.Errorf("collectord has %+v and %+v", root, settings)
+	}
+	if all["collectord"] = got; !reflect.DeepEqual(all, base) {
+		t.Errorf("got %+v\nwant %+v", all, base)
+	}
+	collectord := testkit.Binaries(t).Collectord
+	if out, err := exec.Command(collectord, "-check-config", "-config", settings.Source).CombinedOutput(); err != nil {
+		t.Errorf("%s: %v\n%s", settings.Source, err, out)
+	}
+	// It is config.yaml but for this.
+	want := strings.NewReplacer("  collectors:\n    filesystem: {enabled: false} # takes docker-compose.filesystems.yml\n", "  rootfs_path: /host/root\n").
+		Replace(body(t, "config.yaml"))
+	if got := body(t, settings.Source); got != want {
+		t.Errorf("%s is\n%swant\n%s", settings.Source, got, want)
+	}
+}
+
+// body is a file without the comment at its beginning.
+func body(t testing.TB, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "\n")
+	return rest
+}
+
 // The configuration in the images is one that both daemons take, and says what the Compose file does.
 func TestConfig(t *testing.T) {
 	t.Parallel()
@@ -194,6 +270,15 @@ func TestConfig(t *testing.T) {
 	text, err := os.ReadFile("config.yaml")
 	if err != nil {
 		t.Fatal(err)
+	}
+	c, err := config.Load("config.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Else the server says yes to samples at the edge and throws them away.
+	const retention = 30 * 24 * time.Hour // -retentionPeriod=30d, see TestCompose
+	if c.Remote.MaxPast > retention-12*time.Hour {
+		t.Errorf("remote.max_past is %v, and the server keeps %v", c.Remote.MaxPast, retention)
 	}
 	for _, want := range []string{"procfs_path: /host/proc", "sysfs_path: /host/sys", "url: http://victoriametrics:8428/api/v1/import"} {
 		if !strings.Contains(string(text), want) {

@@ -2,6 +2,7 @@ package docker
 
 import (
 	"debug/elf"
+	"maps"
 	"os"
 	"os/exec"
 	"path"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"belabox-metrics/shared/config"
 	"belabox-metrics/shared/testkit"
 )
 
@@ -161,6 +163,32 @@ func checkProgram(t *testing.T, file string) {
 	text, err := exec.Command(file, "-version").Output()
 	if want := " 1.2.3-test (commit abcdef, "; err != nil || !strings.Contains(string(text), want) {
 		t.Errorf("%s -version: got %q, %v, want %q", path.Base(file), text, err, want)
+	}
+}
+
+// TestDockerfiles_Health: each image asks its program on the address that it listens on by default. A daemon that stands
+// still is restarted; of the receiver nobody can tell.
+func TestDockerfiles_Health(t *testing.T) {
+	t.Parallel()
+	c := config.Default().Health
+	for name, want := range map[string]map[string]string{
+		"Dockerfile": {
+			"collectord": `["/usr/bin/healthcheck", "-restart", "http://` + c.CollectordListen + `/health/live"]`,
+			"shipperd":   `["/usr/bin/healthcheck", "-restart", "http://` + c.ShipperdListen + `/health/live"]`,
+		},
+		"Dockerfile.receiver": {"receiver": `["/usr/bin/healthcheck", "http://127.0.0.1:8427/health"]`},
+	} {
+		got := map[string]string{}
+		for _, s := range readDockerfile(t, name).stages {
+			for _, step := range s.steps {
+				if _, command, ok := strings.Cut(step.text, " CMD "); ok && step.verb == "HEALTHCHECK" {
+					got[s.name] = command
+				}
+			}
+		}
+		if !maps.Equal(got, want) {
+			t.Errorf("%s: got %q, want %q", name, got, want)
+		}
 	}
 }
 

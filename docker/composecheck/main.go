@@ -1,15 +1,16 @@
-// Command composecheck reads a Compose file as Docker Compose does, with its schema, and prints what it means as JSON. It
-// is a module of its own: what it needs stays out of that of the programs.
+// Command composecheck reads Compose files as Docker Compose does, with its schema, and prints what they mean together as
+// JSON. It is a module of its own: what it needs stays out of that of the programs.
 //
 //	go -C docker/composecheck run . ../docker-compose.yml receiver
 //
-// The words behind the file are profiles that are switched on.
+// Words that do not end in .yml are profiles that are switched on.
 package main
 
 import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/compose-spec/compose-go/v2/cli"
 )
@@ -22,10 +23,18 @@ func main() {
 }
 
 func run(args []string) error {
-	if len(args) == 0 {
+	var files, profiles []string
+	for _, arg := range args {
+		if strings.HasSuffix(arg, ".yml") {
+			files = append(files, arg)
+		} else {
+			profiles = append(profiles, arg)
+		}
+	}
+	if len(files) == 0 {
 		return fmt.Errorf("want a Compose file")
 	}
-	options, err := cli.NewProjectOptions(args[:1], cli.WithProfiles(args[1:]), cli.WithResolvedPaths(false), cli.WithInterpolation(true))
+	options, err := cli.NewProjectOptions(files, cli.WithProfiles(profiles), cli.WithResolvedPaths(false), cli.WithInterpolation(true))
 	if err != nil {
 		return err
 	}

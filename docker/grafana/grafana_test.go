@@ -24,13 +24,15 @@ import (
 type dashboard struct {
 	UID        string
 	Title      string
-	Templating struct {
-		List []struct {
-			Name       string
-			Definition string
-		}
-	}
-	Panels []panel
+	Schema     int `json:"schemaVersion"`
+	Templating struct{ List []variable }
+	Panels     []panel
+}
+
+type variable struct {
+	Name       string
+	Definition string
+	Query      struct{ Query string }
 }
 
 type panel struct {
@@ -189,10 +191,16 @@ func TestDashboards_EveryQueryAnswers(t *testing.T) {
 				if strings.Contains(query, "$") {
 					t.Errorf("%s, %q: a variable is left in %s", file, p.Title, query)
 				}
-				for _, name := range regexp.MustCompile(`[a-z]+_[a-z0-9_]+`).FindAllString(withoutLabels(query), -1) {
+				for _, name := range metricName.FindAllString(withoutLabels(query), -1) {
 					if !known[name] && !functions[name] {
 						t.Errorf("%s, %q: there is no metric %s", file, p.Title, name)
 					}
+				}
+				if p.Type == "timeseries" { // Grafana asks for a range
+					if draws(t, vm, query, now) == 0 {
+						t.Errorf("%s, %q: %s draws nothing", file, p.Title, query)
+					}
+					continue
 				}
 				results, err := vm.Query(query, now)
 				if err != nil {
@@ -226,6 +234,11 @@ func TestDashboards_Form(t *testing.T) {
 			t.Errorf("%s: uid %q, title %q", file, d.UID, d.Title)
 		}
 		uids[d.UID] = true
+		// Grafana upgrades older dashboards when it loads them; 39 is that of Grafana 10.3,
+		// and an older Grafana 10 takes it as it is.
+		if d.Schema < 37 || d.Schema > 39 {
+			t.Errorf("%s: schema %d", file, d.Schema)
+		}
 		taken := map[[2]int]string{}
 		var ids []int
 		for _, p := range d.Panels {
@@ -276,5 +289,46 @@ func TestProvisioning(t *testing.T) {
 	}
 	if boards := read("provisioning/dashboards/belabox-metrics.yaml"); !strings.Contains(boards, "path: /etc/grafana/belabox-metrics") {
 		t.Error("the dashboards are looked for elsewhere than the Compose file puts them")
+	}
+}
+
+// TestCompose: Grafana finds in its container what stands here, and its port is open
+// to this machine alone.
+func TestCompose(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../docker-compose.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file struct{ Services struct{ Grafana yaml.Node } }
+	if err := yaml.Unmarshal(text, &file); err != nil {
+		t.Fatal(err)
+	}
+	var g struct {
+		Image       string
+		Profiles    []string
+		Ports       []string
+		Volumes     []string
+		Environment map[string]string
+	}
+	if err := file.Services.Grafana.Decode(&g); err != nil || !slices.Equal(g.Profiles, []string{"grafana"}) {
+		t.Fatalf("got %+v, %v, want a service grafana with a profile of its own", g, err)
+	}
+	if major, _, _ := strings.Cut(strings.TrimPrefix(g.Image, "grafana/grafana-oss:"), "."); !slices.Contains([]string{"10", "11", "12"}, major) {
+		t.Errorf("got the image %q, want Grafana 10 to 12, pinned", g.Image)
+	}
+	for _, port := range g.Ports {
+		if !strings.HasPrefix(port, "127.0.0.1:") {
+			t.Errorf("port %s is open to the network", port)
+		}
+	}
+	for _, mount := range []string{"./grafana/provisioning:/etc/grafana/provisioning:ro", "./grafana/dashboards:/etc/grafana/belabox-metrics:ro"} {
+		if !slices.Contains(g.Volumes, mount) {
+			t.Errorf("got the mounts %q, want %s", g.Volumes, mount)
+		}
+	}
+	home := strings.TrimPrefix(g.Environment["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"], "/etc/grafana/belabox-metrics/")
+	if _, err := os.Stat(filepath.Join("dashboards", home)); home == "" || err != nil {
+		t.Errorf("the first dashboard is %q: %v", home, err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
@@ -233,6 +234,46 @@ func TestReceiver_TLS(t *testing.T) {
 	})
 	if code := c.stop(t, syscall.SIGTERM); code != 0 {
 		t.Errorf("got exit code %d; %s", code, c.logText())
+	}
+}
+
+// Files that did not fit each other are tried again, though their times say nothing new.
+func TestCertificate_Mended(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	certFile, keyFile, _ := writeCertificate(t, dir, 1)
+	c, err := newCertificate(certFile, keyFile, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeCertificate(t, dir, 2)
+	good, err := os.ReadFile(keyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := time.Now()
+	put := func(text string) {
+		t.Helper()
+		if err := errors.Join(os.WriteFile(keyFile, []byte(text), 0o600), os.Chtimes(keyFile, at, at)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	serial := func() int64 {
+		t.Helper()
+		c.looked = time.Time{} // a second has passed
+		now, err := c.current(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return now.Leaf.SerialNumber.Int64()
+	}
+	put("not a key")
+	if got := serial(); got != 1 {
+		t.Errorf("with a bad key: got certificate %d, want the old one", got)
+	}
+	put(string(good))
+	if got := serial(); got != 2 {
+		t.Errorf("mended: got certificate %d, want the new one", got)
 	}
 }
 

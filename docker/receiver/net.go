@@ -9,6 +9,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"belabox-metrics/shared/logx"
 )
 
 // bounded lets at most n connections in at a time. Further ones wait in the kernel's queue, where they cost next to
@@ -67,6 +69,7 @@ func (c *boundedConn) CloseWrite() error {
 type certificate struct {
 	certFile, keyFile string
 	log               *slog.Logger
+	faults            *logx.Throttle
 
 	mu     sync.Mutex
 	loaded *tls.Certificate
@@ -79,7 +82,7 @@ func newCertificate(certFile, keyFile string, log *slog.Logger) (*certificate, e
 	if certFile == "" {
 		return nil, nil
 	}
-	c := &certificate{certFile: certFile, keyFile: keyFile, log: log}
+	c := &certificate{certFile: certFile, keyFile: keyFile, log: log, faults: logx.NewThrottle(time.Minute, nil)}
 	if err := c.load(); err != nil {
 		return nil, err
 	}
@@ -88,12 +91,12 @@ func newCertificate(certFile, keyFile string, log *slog.Logger) (*certificate, e
 
 func (c *certificate) load() error {
 	stamps := c.stampsNow() // first: a change while reading shows at the next look
-	c.stamps = stamps
+	c.stamps = [2]time.Time{}
 	loaded, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
 	if err != nil {
 		return fmt.Errorf("load certificate: %w", err)
 	}
-	c.loaded = &loaded
+	c.loaded, c.stamps = &loaded, stamps
 	return nil
 }
 
@@ -107,7 +110,8 @@ func (c *certificate) stampsNow() (stamps [2]time.Time) {
 }
 
 // current returns the certificate. Files that changed are read again; those that do not fit each other, because somebody
-// is just replacing them, leave the old one in use.
+// is just replacing them, leave the old one in use, and are looked at again each second: what makes them good, such as
+// another mode, need not show in their times.
 func (c *certificate) current(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -115,7 +119,7 @@ func (c *certificate) current(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 		c.looked = now
 		if c.stampsNow() != c.stamps {
 			if err := c.load(); err != nil {
-				c.log.Error("certificate cannot be used; the old one stays", "err", err)
+				c.faults.Fail(c.log, slog.LevelError, "certificate cannot be used; the old one stays", err)
 			} else {
 				c.log.Info("certificate read again")
 			}

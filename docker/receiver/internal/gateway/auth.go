@@ -34,12 +34,20 @@ func (c caller) owns(device string) bool {
 	return found
 }
 
-// restrict narrows a selector, which Parse has taken, to the caller's devices.
-func (c caller) restrict(text string) string {
+// restrict narrows a selector to the caller's devices. One that names another device is refused: an answer without
+// samples would mean that they are not there, and shipperd would send them a second time.
+func (c caller) restrict(text string) (string, error) {
 	if len(c) == 0 {
-		return text
+		return text, nil
 	}
-	return selector.Restrict(text, line.DeviceLabel, c)
+	sel, err := selector.Parse(text)
+	if err != nil {
+		return "", err
+	}
+	if device := sel.Equal(line.DeviceLabel); device != "" && !c.owns(device) {
+		return "", fail(http.StatusForbidden, "these samples are not shown to this token: %s", c.foreign(device))
+	}
+	return selector.Restrict(text, line.DeviceLabel, c), nil
 }
 
 var errUnknown = errors.New("no token, or one that is not known")

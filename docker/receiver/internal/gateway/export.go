@@ -3,6 +3,7 @@ package gateway
 import (
 	"errors"
 	"io"
+	"log/slog"
 	"math"
 	"net/http"
 	"strconv"
@@ -60,7 +61,7 @@ func (g *gateway) export(w http.ResponseWriter, r *http.Request, who caller) err
 		return nil
 	}
 	if out.broken == nil && r.Context().Err() == nil {
-		g.log.Error("export broke off", "err", err)
+		g.exports.Fail(g.log, slog.LevelError, "export broke off", err)
 	}
 	if out.begun {
 		return err
@@ -129,7 +130,6 @@ func acceptsGzip(h http.Header) bool {
 type query struct {
 	store.Query
 	texts []string // the selectors
-	raw   bool     // every copy that is stored, whatever the server deduplicates
 }
 
 // readForm reads the parameters, from the URL and for POST from a form too.
@@ -150,7 +150,6 @@ func parseQuery(w http.ResponseWriter, r *http.Request, who caller) (query, erro
 	if err := readForm(w, r); err != nil {
 		return q, err
 	}
-	q.raw = r.Form.Get("reduce_mem_usage") == "1"
 	matches := r.Form["match[]"]
 	switch {
 	case len(matches) == 0:
@@ -160,9 +159,12 @@ func parseQuery(w http.ResponseWriter, r *http.Request, who caller) (query, erro
 		return q, fail(http.StatusBadRequest, "more than %d parameters match[]", maxSelectors)
 	}
 	for _, text := range matches {
-		sel, err := selector.Parse(text)
-		if err == nil && len(who) > 0 {
-			text = who.restrict(text)
+		var sel selector.Selector
+		text, err := who.restrict(text)
+		if _, refused := errors.AsType[*fault](err); refused {
+			return q, err
+		}
+		if err == nil {
 			sel, err = selector.Parse(text)
 		}
 		if err != nil {

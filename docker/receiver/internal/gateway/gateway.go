@@ -95,9 +95,10 @@ type gateway struct {
 	limits    limits
 	flights   flights
 	outage    outage
-	strangers *logx.Throttle
-	lookups   *logx.Throttle
 	stats     *stats
+
+	// Each keeps one kind of failure, which may come with every request, to a line a minute.
+	strangers, lookups, refusals, questions, exports *logx.Throttle
 }
 
 // New returns the handler of all paths, and that of the receiver's own numbers, which is not for strangers: where there
@@ -122,8 +123,9 @@ func New(cfg Config) (handler, numbers http.Handler) {
 		intake:    newIntake(cfg.MaxBodyBytes, cfg.MaxDecodedBytes),
 		limits:    limits{Limits: cfg.Limits, now: time.Now, accounts: map[string]*account{}},
 		outage:    outage{log: cfg.Log},
-		strangers: logx.NewThrottle(time.Minute, nil),
-		lookups:   logx.NewThrottle(time.Minute, nil),
+	}
+	for _, t := range []**logx.Throttle{&g.strangers, &g.lookups, &g.refusals, &g.questions, &g.exports} {
+		*t = logx.NewThrottle(time.Minute, nil)
 	}
 	g.stats = newStats(g)
 	return g.mux(), g.stats.set.Handler()

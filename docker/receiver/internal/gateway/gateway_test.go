@@ -14,32 +14,14 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/klauspost/compress/gzip"
 
 	"belabox-metrics/docker/receiver/internal/line"
 	"belabox-metrics/docker/receiver/internal/store"
+	"belabox-metrics/shared/testkit"
 )
-
-// logBuffer collects log lines of many goroutines.
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
 
 // sinkFunc and sourceFunc stand in for a store.
 type sinkFunc func(ctx context.Context, lines []line.Line) error
@@ -61,7 +43,7 @@ func (f sourceFunc) Select(ctx context.Context, q store.Query, yield func(*store
 // testServer is a gateway on a loopback port.
 type testServer struct {
 	*httptest.Server
-	log *logBuffer
+	log *testkit.Buffer
 }
 
 // start starts a gateway with a store of its own, unless change puts something else there. change may also shorten the
@@ -72,7 +54,7 @@ func start(t testing.TB, change func(*Config, *http.Server)) *testServer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	log := new(logBuffer)
+	log := new(testkit.Buffer)
 	cfg := Config{Sink: s, Source: s, Log: slog.New(slog.NewTextHandler(log, nil))}
 	if change == nil {
 		change = func(*Config, *http.Server) {}

@@ -100,7 +100,7 @@ func (g *gateway) chunk(r *http.Request, who caller, id string, body []byte, h *
 		}
 		defer end()
 		before, found, err := g.sink.Receipt(r.Context(), receipt.Device, id)
-		if err != nil {
+		if err != nil && r.Context().Err() == nil {
 			// A store that cannot be read may still be written, and that the samples are kept once is its own promise.
 			g.lookups.Fail(g.log, slog.LevelError, "chunk cannot be looked up", err)
 		}
@@ -128,7 +128,7 @@ func (g *gateway) chunk(r *http.Request, who caller, id string, body []byte, h *
 	} else {
 		receipt = nil
 	}
-	if err := g.write(r.Context(), b.lines, receipt); err != nil {
+	if err := g.write(r.Context(), who, b.lines, receipt); err != nil {
 		return nil, err
 	}
 	g.stats.accepted.Add(float64(b.answer.Accepted))
@@ -137,7 +137,7 @@ func (g *gateway) chunk(r *http.Request, who caller, id string, body []byte, h *
 }
 
 // write hands lines to the sink.
-func (g *gateway) write(ctx context.Context, lines []line.Line, receipt *store.Receipt) error {
+func (g *gateway) write(ctx context.Context, who caller, lines []line.Line, receipt *store.Receipt) error {
 	if len(lines) == 0 {
 		return nil
 	}
@@ -146,6 +146,7 @@ func (g *gateway) write(ctx context.Context, lines []line.Line, receipt *store.R
 		return err // the client has gone
 	}
 	if err != nil && senders(err) {
+		g.refusals.Fail(g.log, slog.LevelWarn, "the upstream refuses samples", err, "device", who.name())
 		return g.sinkFault(err)
 	}
 	if g.outage.note(err); err != nil {

@@ -15,6 +15,7 @@ import (
 
 	"belabox-metrics/docker/receiver/internal/line"
 	"belabox-metrics/docker/receiver/internal/store"
+	"belabox-metrics/shared/testkit"
 )
 
 // The form of the answer is fixed: shippers parse it.
@@ -237,7 +238,7 @@ func TestImport_StoreFails(t *testing.T) {
 func TestOutage_LogsOnceAMinute(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		log := new(logBuffer)
+		log := new(testkit.Buffer)
 		o := outage{log: slog.New(slog.NewTextHandler(log, nil))}
 		for range 125 { // seconds
 			o.note(errors.New("no disk"))

@@ -85,6 +85,10 @@ func (l *limits) enter(name string, known bool) (leave func(), err error) {
 	}, nil
 }
 
+// rounding is what the arithmetic may lose of one request: without it, whoever obeys Retry-After to the nanosecond could
+// be told to wait once more.
+const rounding = 1e-7
+
 func (l *limits) charge(a *account) error {
 	if a.running >= l.PerDevice {
 		return tooMany(time.Second)
@@ -92,7 +96,7 @@ func (l *limits) charge(a *account) error {
 	now := l.now()
 	a.left = min(float64(l.Burst), a.left+l.Rate*now.Sub(a.at).Seconds())
 	a.at = now
-	if a.left < 1 {
+	if a.left < 1-rounding {
 		return tooMany(time.Duration((1 - a.left) / l.Rate * float64(time.Second)))
 	}
 	a.left--

@@ -57,6 +57,21 @@ func TestLimits_Rate(t *testing.T) {
 	}
 }
 
+// Two seconds at this rate come to a hair less than one request: who has waited them gets in all the same.
+func TestLimits_Rounding(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(0, 0)
+	l := newLimits(Limits{Rate: 0.49999999999, Burst: 1}, func() time.Time { return now })
+	for i := range 3 {
+		leave, err := l.enter("d", true)
+		if err != nil {
+			t.Fatalf("request %d: %v", i, err)
+		}
+		leave()
+		now = now.Add(2 * time.Second)
+	}
+}
+
 // In no stretch of time does a device get more than burst + rate × time, and who obeys Retry-After gets in.
 func TestLimits_Property(t *testing.T) {
 	t.Parallel()

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -26,9 +27,6 @@ func (g *gateway) exportUpstream(ctx context.Context, q query, who caller, out *
 		"end":               {strconv.FormatFloat(float64(q.To)/1000, 'f', 3, 64)},
 		"max_rows_per_line": {strconv.Itoa(q.MaxRows)},
 		"match[]":           q.texts,
-	}
-	if q.raw {
-		form.Set("reduce_mem_usage", "1") // shows every copy that is stored
 	}
 	return g.upstream.Export(ctx, form, who, func(text []byte) error {
 		out.line = append(append(out.line[:0], text...), '\n')
@@ -55,9 +53,14 @@ func (g *gateway) count(w http.ResponseWriter, r *http.Request, who caller) erro
 			return fail(http.StatusBadRequest, "parameter time: %v", err)
 		}
 	}
-	q.Selector = who.restrict(q.Selector)
+	if q.Selector, err = who.restrict(q.Selector); err != nil {
+		return err
+	}
 	answer, err := g.upstream.Query(r.Context(), q.String(), at, who)
 	if err != nil {
+		if r.Context().Err() == nil {
+			g.questions.Fail(g.log, slog.LevelWarn, "question cannot be answered", err)
+		}
 		return g.upstreamFault(err)
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -65,8 +68,8 @@ func (g *gateway) count(w http.ResponseWriter, r *http.Request, who caller) erro
 	return err
 }
 
-// upstreamFault turns a failure of the upstream into an answer. What it says of the inside of the network stays in the
-// log.
+// upstreamFault turns a failure of the upstream to answer a question into an answer. What it says of the inside of the
+// network stays in the log.
 func (g *gateway) upstreamFault(err error) error {
 	e, ok := errors.AsType[*upstream.Error](err)
 	if !ok {

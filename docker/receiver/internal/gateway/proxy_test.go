@@ -3,8 +3,11 @@ package gateway
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -97,13 +100,20 @@ func TestUpstream_OwnSamplesOnly(t *testing.T) {
 	f("td", everything, 5)
 	f("td", `a`, 3)
 	f("td", `{device_id=~"d|e"}`, 5)
-	f("td", `{device_id="e"}`, 0)
+	f("td", `{device_id=~"e"}`, 0)
 	f("td", "{device_id!=`x`}", 5)
 	f("te", `{__name__=~"a|b"}`, 4)
 	f("te", `{device_id='e'}`, 4)
 	f("tboth", everything, 10)
 	f("tboth", `{device_id="old.1"}`, 5)
-	f("tboth", `{device_id="old-1"}`, 0)
+	f("tboth", `{device_id=~"old-1"}`, 0)
+	// To say that there is nothing would have shipperd send again what is there.
+	for path, form := range map[string]url.Values{
+		"/api/v1/export": match(`{device_id="old-1"}`),
+		"/api/v1/query":  {"query": {`sum(count_over_time({device_id="old-1"}[60000ms]))`}},
+	} {
+		wantFault(t, ts.as(t, "tboth", "GET", path+"?"+form.Encode(), ""), 403, "is not the token's")
+	}
 	r := ts.as(t, "td", "GET", "/api/v1/query?"+url.Values{"query": {
 		`sum by (__name__) (count_over_time({device_id=~".+"}[60000ms]) keep_metric_names)`,
 	}}.Encode(), "")
@@ -151,8 +161,13 @@ func TestUpstream_Chunks(t *testing.T) {
 		if c.status == 429 && r.header.Get("Retry-After") != "7" {
 			t.Errorf("got Retry-After %q", r.header.Get("Retry-After"))
 		}
-		if strings.Contains(r.body, vm.Addr()) {
-			t.Errorf("the sender is told the upstream's address: %s", r.body)
+		if strings.Contains(r.body, vm.Addr()) || strings.Contains(r.body, http.StatusText(c.step.Status)) && c.step.Status != 0 {
+			t.Errorf("the sender is told what the upstream said: %s", r.body)
+		}
+	}
+	for _, want := range []string{"the upstream refuses samples", "Bad Request", "device=d", "samples cannot be kept", "Internal Server Error"} {
+		if !strings.Contains(ts.log.String(), want) {
+			t.Errorf("the log has not %q:\n%s", want, ts.log.String())
 		}
 	}
 	if r := ts.as(t, "", "GET", "/health/ready", ""); r.status != 503 || !strings.Contains(r.body, "samples cannot be kept since") {
@@ -176,6 +191,31 @@ func TestUpstream_Chunks(t *testing.T) {
 	}
 	wantFault(t, ts.as(t, "td", "GET", "/api/v1/export?"+match("a").Encode(), ""), 503, "cannot be reached")
 	wantFault(t, ts.as(t, "td", "GET", "/api/v1/query?query="+url.QueryEscape(`sum(count_over_time(a[1ms]))`), ""), 503, "cannot be reached")
+}
+
+// What a device may add to a question does not reach the server: reduce_mem_usage=1 would make VictoriaMetrics up to
+// 1.150 mix up series, those of other devices' answers too.
+func TestUpstream_Parameters(t *testing.T) {
+	t.Parallel()
+	asked := make(chan url.Values, 1)
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_ = r.ParseForm() // what cannot be read is missing below
+		asked <- r.Form
+	}))
+	t.Cleanup(server.Close)
+	ts := before(t, server.URL+"/api/v1/import")
+	const more = "&reduce_mem_usage=1&extra_label=a%3Db&extra_filters[]=%7B%7D&format=x&timeout=1h&trace=1&max_rows_per_line=7"
+	for _, method := range []string{"GET", "POST"} {
+		ts.as(t, "td", method, "/api/v1/export?"+match("a").Encode()+more, "")
+		got := <-asked
+		want := url.Values{
+			"match[]": {`a{device_id="d"}`}, "extra_filters[]": {`{device_id=~"d"}`}, "start": {"0.000"}, "end": {"253402300799.999"},
+			"max_rows_per_line": {"7"},
+		}
+		if !maps.EqualFunc(got, want, slices.Equal) {
+			t.Errorf("%s: the server was asked %v, want %v", method, got, want)
+		}
+	}
 }
 
 // An export that breaks off behind the gateway breaks off in front of it.

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"belabox-metrics/docker/receiver/internal/secret"
+	"belabox-metrics/shared/secret"
 )
 
 const (
@@ -105,7 +105,7 @@ func (f *File) read() {
 	f.stamp = s
 	var text string
 	if err == nil {
-		text, err = secret.Read(f.path, maxFileBytes)
+		text, err = secret.Read(f.path, maxFileBytes, secret.Group)
 	}
 	var set *Set
 	if err == nil {

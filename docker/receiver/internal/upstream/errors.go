@@ -11,19 +11,23 @@ import (
 	"time"
 )
 
-// maxErrorBytes is how much of an error's answer is read.
-const maxErrorBytes = 4 << 10
+const (
+	// maxErrorBytes is how much of an error's answer is read.
+	maxErrorBytes = 4 << 10
+	// maxExcerptBytes is how much of it gets into the log.
+	maxExcerptBytes = 500
+)
 
 // Error is a request that the server did not fulfil.
 type Error struct {
 	// Status is what the sender is to be told: 400, 413, 422, 429, or 5xx where it is not the sender's fault.
 	Status     int
 	RetryAfter time.Duration // 0 = not said
-	Text       string        // without secrets
+	Text       string        // for the sender: nothing of what the server or the network says of the inside
 	// MayHaveStored says that the server may have read the samples.
 	MayHaveStored bool
 
-	cause error
+	cause error // for the log
 }
 
 func (e *Error) Error() string {
@@ -59,9 +63,10 @@ func failure(err error) *Error {
 //
 // After a 400 as after 5xx VictoriaMetrics may have stored lines: it stores block by block while it reads.
 func refusal(resp *http.Response, text []byte) *Error {
-	e := &Error{Status: resp.StatusCode, MayHaveStored: true}
-	excerpt := strings.ToValidUTF8(strings.TrimSpace(string(text[:min(len(text), 200)])), "?")
-	e.Text = fmt.Sprintf("the upstream answered %d: %q", resp.StatusCode, excerpt)
+	e := &Error{Status: resp.StatusCode, MayHaveStored: true, Text: fmt.Sprintf("the upstream answered %d", resp.StatusCode)}
+	if excerpt := strings.ToValidUTF8(strings.TrimSpace(string(text[:min(len(text), maxExcerptBytes)])), "?"); excerpt != "" {
+		e.cause = fmt.Errorf("%q", excerpt) // addresses and paths stand in it
+	}
 	switch resp.StatusCode {
 	case http.StatusBadRequest, http.StatusUnprocessableEntity:
 		if !strings.Contains(string(text), "unsupported path requested") {

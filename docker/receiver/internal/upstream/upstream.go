@@ -24,8 +24,8 @@ import (
 	"time"
 
 	"belabox-metrics/docker/receiver/internal/line"
-	"belabox-metrics/docker/receiver/internal/secret"
 	"belabox-metrics/docker/receiver/internal/store"
+	"belabox-metrics/shared/secret"
 )
 
 // Config says where the server is.
@@ -62,7 +62,7 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{cfg: cfg, memory: memory{now: time.Now}}
 	var faults []error
 	if s.write, s.export, s.count = addresses(cfg, &faults); cfg.TokenFile != "" {
-		if _, err := secret.ReadLine(cfg.TokenFile); err != nil {
+		if _, err := secret.ReadLine(cfg.TokenFile, secret.Group); err != nil {
 			faults = append(faults, fmt.Errorf("-upstream-token-file: %w", err))
 		}
 	}
@@ -190,7 +190,7 @@ func (s *Server) do(ctx context.Context, address string, header http.Header, bod
 	req.Header = header
 	req.Header.Set("User-Agent", "belabox-metrics-receiver")
 	if s.cfg.TokenFile != "" {
-		token, err := secret.ReadLine(s.cfg.TokenFile)
+		token, err := secret.ReadLine(s.cfg.TokenFile, secret.Group)
 		if err != nil {
 			return nil, &Error{Status: http.StatusBadGateway, Text: "the gateway cannot read its token for the upstream", cause: err}
 		}
