@@ -18,8 +18,11 @@ esac
 # Debian sorts "~" before the end and "+" behind it: 1.2.3~dev, 1.2.3, 1.2.3+4.g0abc.
 DEB_VERSION=$(sed -E 's/-([0-9]+)-g/+\1.g/; s/-dirty$/+dirty/; s/-/~/g' <<<"$version")
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}
+# Whoever hands packages to others names themselves, as with Debian's own tools. Without that nobody can be written to,
+# and the name says so.
+MAINTAINER="${DEBFULLNAME:-belabox-metrics local build} <${DEBEMAIL:-nobody@belabox-metrics.example}>"
 STAGE=$dist/stage-$target
-export ARCH DEB_VERSION STAGE SOURCE_DATE_EPOCH
+export ARCH DEB_VERSION MAINTAINER STAGE SOURCE_DATE_EPOCH
 
 rm -rf "$STAGE"
 make -s install-files BIN="$dist/bin-$target" DESTDIR="$STAGE"
@@ -30,10 +33,12 @@ belabox-metrics ($DEB_VERSION-1) stable; urgency=medium
 
   * Packaged from version $version; changelog.gz says what changed.
 
- -- belabox-metrics authors <packages@belabox-metrics.example>  $(LC_ALL=C date -u -R -d "@$SOURCE_DATE_EPOCH")
+ -- $MAINTAINER  $(LC_ALL=C date -u -R -d "@$SOURCE_DATE_EPOCH")
 END
 scripts/licenses.sh "$target" | gzip -9n >"$doc/licenses.gz"
 install -m 644 systemd/deb/copyright "$doc/copyright"
+# What operations.md leads to.
+install -m 644 docs/{alerts.yml,fleet.md,health-monitoring.md,metrics.md,page.md,security.md,victoriametrics-setup.md} "$doc/"
 install -D -m 644 systemd/deb/lintian-overrides "$STAGE/usr/share/lintian/overrides/belabox-metrics"
 go tool -modfile=shared/devtools/nfpm/go.mod nfpm package -f systemd/deb/nfpm.yaml -p deb -t "$dist/"
 rm -rf "$STAGE" "$dist/bin-$target"

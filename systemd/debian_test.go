@@ -16,14 +16,17 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// suite is the Debian that the machines are: version 12, whose systemd 252 is the
-// oldest that the units are tried on.
-var suite = flag.String("suite", "bookworm", "the Debian to boot")
-
-const (
-	packages = "systemd,systemd-sysv,dbus"
-	mirror   = "http://deb.debian.org/debian"
+// suite is the Debian that the machines are, and mirror where it comes from. Those of
+// Ubuntu take its keyring, from its package ubuntu-keyring. The oldest that the
+// package allows has systemd 245:
+//
+//	go test -tags systemdtest ./systemd -timeout 30m -run '^TestSystem' -suite focal -mirror http://archive.ubuntu.com/ubuntu
+var (
+	suite  = flag.String("suite", "bookworm", "the Debian to boot")
+	mirror = flag.String("mirror", "http://deb.debian.org/debian", "the archive of the suite")
 )
+
+const packages = "systemd,systemd-sysv,dbus"
 
 // debian returns a folder with a freshly bootstrapped Debian, to be copied. It is
 // kept in the user's cache between runs, and made anew when it is not whole.
@@ -41,7 +44,7 @@ var theDebian = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	recipe := sha256.Sum256([]byte(packages + mirror))
+	recipe := sha256.Sum256([]byte(packages + *mirror))
 	dir := filepath.Join(cache, "belabox-metrics", fmt.Sprintf("%s-%x", *suite, recipe[:6]))
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return "", err
@@ -59,7 +62,7 @@ var theDebian = sync.OnceValues(func() (string, error) {
 	if err := os.RemoveAll(making); err != nil {
 		return "", err
 	}
-	cmd := exec.Command("debootstrap", "--variant=minbase", "--include="+packages, *suite, making, mirror)
+	cmd := exec.Command("debootstrap", "--variant=minbase", "--include="+packages, *suite, making, *mirror)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("debootstrap: %w\n%s", err, out)
 	}
@@ -74,7 +77,7 @@ var theDebian = sync.OnceValues(func() (string, error) {
 
 // whole checks that every package is configured and every file of it is as it came.
 func whole(dir string) error {
-	if _, err := os.Stat(filepath.Join(dir, "usr/lib/systemd/systemd")); err != nil {
+	if _, err := os.Stat(filepath.Join(dir, "lib/systemd/systemd")); err != nil {
 		return err
 	}
 	for _, check := range []string{"--audit", "--verify"} {

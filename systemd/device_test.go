@@ -10,8 +10,7 @@ import (
 	"testing"
 	"time"
 
-	_ "modernc.org/sqlite"
-
+	"belabox-metrics/shared/store/storetest"
 	"belabox-metrics/shared/testkit"
 )
 
@@ -61,24 +60,7 @@ func (m *machine) ticks() (ms []int64) {
 
 func (m *machine) query(text string, scan func(*sql.Rows) error) {
 	m.t.Helper()
-	db, err := sql.Open("sqlite", "file:"+m.path(databasePath)+"?mode=ro&_pragma=busy_timeout(10000)")
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	defer db.Close()
-	rows, err := db.Query(text)
-	if err != nil {
-		m.t.Fatalf("%s: %v", text, err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		if err := scan(rows); err != nil {
-			m.t.Fatalf("%s: %v", text, err)
-		}
-	}
-	if err := rows.Err(); err != nil {
-		m.t.Fatalf("%s: %v", text, err)
-	}
+	storetest.Query(m.t, m.path(databasePath), text, scan)
 }
 
 // texts is a query whose rows are one text each.

@@ -155,7 +155,7 @@ func (m *machine) try(args ...string) (string, error) {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "nsenter", append([]string{"--target", strconv.Itoa(m.leader), "--all", "--"}, args...)...)
 	cmd.Dir = "/"
-	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin", "LC_ALL=C.UTF-8", "HOME=/root", "DEBIAN_FRONTEND=noninteractive"}
+	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8", "HOME=/root", "DEBIAN_FRONTEND=noninteractive"}
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
@@ -208,6 +208,17 @@ func (m *machine) active(daemon string, before int) (pid int) {
 		return nil
 	})
 	return m.pid(daemon)
+}
+
+// systemd is the version of the machine's.
+func (m *machine) systemd() int {
+	m.t.Helper()
+	fields := strings.Fields(m.run("systemctl", "--version")) // systemd 252 (252.39-1~deb12u1) …
+	version, err := strconv.Atoi(fields[1])
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return version
 }
 
 // journal is what a daemon has written, and systemd about it.

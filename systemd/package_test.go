@@ -95,6 +95,15 @@ func TestSystem_Packages(t *testing.T) {
 	if out, err := exec.Command("cmp", filepath.Join(dir, name), filepath.Join(debs(t), name)).CombinedOutput(); err != nil {
 		t.Errorf("two builds of one commit differ: %v: %s", err, out)
 	}
+	listing, err := exec.Command("dpkg-deb", "--contents", filepath.Join(dir, name)).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, listing)
+	}
+	for _, doc := range []string{"operations.md", "alerts.yml", "health-monitoring.md"} {
+		if !strings.Contains(string(listing), "./usr/share/doc/belabox-metrics/"+doc+"\n") {
+			t.Errorf("%s has no %s:\n%s", name, doc, listing)
+		}
+	}
 	archs := map[string]bool{}
 	for _, file := range files {
 		arch, err := exec.Command("dpkg-deb", "--field", file, "Architecture").Output()
