@@ -1,18 +1,32 @@
 package page
 
 import (
+	"bytes"
+	"compress/gzip"
 	"embed"
 	"net/http"
 	"path"
+	"strconv"
+	"strings"
 )
 
+// files has folder assets. Nothing of it is in memory before somebody asks.
+//
 //go:embed assets
-var folder embed.FS
+var files embed.FS
 
-// asset is a file of the page. It is served from the binary as it stands there:
-// nothing is kept in memory for it.
-type asset struct {
-	file, kind, tag string
+// assets are the files by path.
+var assets = map[string]asset{
+	"/":                         "index.html",
+	"/favicon.ico":              "icon.svg",
+	"/assets/page.css":          "page.css",
+	"/assets/app.js":            "app.js",
+	"/assets/charts.js":         "charts.js",
+	"/assets/panels.js":         "panels.js",
+	"/assets/text.js":           "text.js",
+	"/assets/uplot.js":          "uplot/uPlot.iife.min.js",
+	"/assets/uplot.css":         "uplot/uPlot.min.css",
+	"/assets/uplot-license.txt": "uplot/LICENSE.txt",
 }
 
 // kinds are the content types of the files.
@@ -24,37 +38,45 @@ var kinds = map[string]string{
 	".txt":  "text/plain; charset=utf-8",
 }
 
-// assets are the files by path.
-var assets = func() map[string]asset {
-	all := map[string]asset{}
-	for url, name := range map[string]string{
-		"/":                         "index.html",
-		"/favicon.ico":              "icon.svg",
-		"/assets/page.css":          "page.css",
-		"/assets/app.js":            "app.js",
-		"/assets/charts.js":         "charts.js",
-		"/assets/panels.js":         "panels.js",
-		"/assets/text.js":           "text.js",
-		"/assets/uplot.js":          "uplot/uPlot.iife.min.js",
-		"/assets/uplot.css":         "uplot/uPlot.min.css",
-		"/assets/uplot-license.txt": "uplot/LICENSE.txt",
-	} {
-		file := path.Join("assets", name)
-		body, err := folder.ReadFile(file)
-		if err != nil {
-			panic(err) // a test asks for each
-		}
-		all[url] = asset{file, kinds[path.Ext(name)], tagOf(body)}
-	}
-	return all
-}()
+// asset is a file of the page, by its name in folder assets.
+type asset string
 
-// ServeHTTP implements http.Handler.
+// ServeHTTP implements http.Handler. To compress all files takes some milliseconds,
+// and a browser takes each of them once: to keep the result would cost more.
 func (a asset) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	body, err := folder.ReadFile(a.file)
+	body, err := files.ReadFile("assets/" + string(a))
 	if err != nil {
-		panic(err) // it was there at the start
+		panic(err) // a test asks for each
 	}
-	w.Header().Set("Content-Type", a.kind)
-	send(w, r, a.tag, body)
+	tag := tagOf(body)
+	w.Header().Set("Content-Type", kinds[path.Ext(string(a))])
+	w.Header().Set("Vary", "Accept-Encoding")
+	if !takesGzip(r.Header.Get("Accept-Encoding")) {
+		send(w, r, tag, body)
+		return
+	}
+	w.Header().Set("Content-Encoding", "gzip")
+	send(w, r, strings.TrimSuffix(tag, `"`)+`-gzip"`, compress(body))
+}
+
+func compress(body []byte) []byte {
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	_, _ = z.Write(body) // a buffer takes everything
+	_ = z.Close()
+	return b.Bytes()
+}
+
+// takesGzip reads an Accept-Encoding header (RFC 9110, 12.5.3).
+func takesGzip(accept string) bool {
+	for part := range strings.SplitSeq(accept, ",") {
+		name, parameters, _ := strings.Cut(part, ";")
+		if !strings.EqualFold(strings.TrimSpace(name), "gzip") {
+			continue
+		}
+		weight, given := strings.CutPrefix(strings.ReplaceAll(parameters, " ", ""), "q=")
+		q, err := strconv.ParseFloat(weight, 64)
+		return !given || err == nil && q > 0
+	}
+	return false
 }

@@ -20,6 +20,17 @@ func cpuTime(b *testing.B) time.Duration {
 	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
 
+// dayOfHundred asks for about 100 series over 24 hours.
+func dayOfHundred() question {
+	q := question{rangeKey: "24h", span: spans["24h"], stat: statistics[0]}
+	for i := range 25 {
+		q.names = append(q.names, fmt.Sprintf("filler.%d", i))
+	}
+	q.names = append(q.names, "cpu.usage_percent", "thermal.zone_celsius", "memory.used_bytes", "load.average_1m", "disk.busy_percent",
+		"network.receive_bytes_per_second", "network.transmit_bytes_per_second")
+	return q
+}
+
 // BenchmarkSeries24h answers /api/series for 100 series over 24 hours, JSON
 // included, from a file of a million rows.
 func BenchmarkSeries24h(b *testing.B) {
@@ -27,11 +38,7 @@ func BenchmarkSeries24h(b *testing.B) {
 	path := b.TempDir() + "/metrics.db"
 	s.fill(b, path, time.Now())
 	at := s.serveFile(b, path)
-	q := question{rangeKey: "24h", span: spans["24h"], stat: statistics[0]}
-	for i := range 25 {
-		q.names = append(q.names, fmt.Sprintf("filler.%d", i))
-	}
-	q.names = append(q.names, "cpu.usage_percent", "thermal.zone_celsius", "memory.used_bytes", "load.average_1m", "disk.busy_percent", "network.receive_bytes_per_second", "network.transmit_bytes_per_second")
+	q := dayOfHundred()
 	reader, err := at.page.file.open(b.Context())
 	if err != nil {
 		b.Fatal(err)

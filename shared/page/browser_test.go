@@ -168,7 +168,7 @@ func (b *tab) do(actions ...chromedp.Action[chromedp.Void]) {
 // until waits for a JavaScript expression to become true.
 func (b *tab) until(what, expression string) {
 	b.t.Helper()
-	testkit.Eventually(b.t, 30*time.Second, what, func() bool {
+	testkit.Eventually(b.t, time.Minute, what, func() bool {
 		ok, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool]("Boolean("+expression+")"))
 		return err == nil && ok
 	})
@@ -191,11 +191,22 @@ func (b *tab) text(id string) string {
 // shot writes a picture of the whole page.
 func (b *tab) shot(name string) {
 	b.t.Helper()
+	b.picture(name, chromedp.FullScreenshot(100))
+}
+
+// frame writes a picture of what the screen shows first.
+func (b *tab) frame(name string) {
+	b.t.Helper()
+	b.picture(name, chromedp.CaptureScreenshot())
+}
+
+func (b *tab) picture(name string, take chromedp.Action[[]byte]) {
+	b.t.Helper()
 	dir := *shots
 	if dir == "" {
 		dir = b.t.TempDir()
 	}
-	png, err := chromedp.Run(b.ctx, chromedp.FullScreenshot(100))
+	png, err := chromedp.Run(b.ctx, take)
 	if err != nil {
 		b.t.Fatal(err)
 	}

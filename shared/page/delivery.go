@@ -49,6 +49,7 @@ type storage struct {
 
 // slowFacts are what the file knows and what costs some milliseconds to read.
 type slowFacts struct {
+	at                         time.Time // when they were read
 	stats                      []store.Stat
 	letters                    map[string]int64
 	lastAccepted, lastVerified time.Time
@@ -59,6 +60,7 @@ type slowFacts struct {
 }
 
 func (p *Page) readSlow(ctx context.Context, r *store.Reader) (f slowFacts, err error) {
+	f.at = p.cfg.Now()
 	if f.stats, err = r.Stats(ctx); err != nil {
 		return f, err
 	}
@@ -96,15 +98,29 @@ func (p *Page) readSlow(ctx context.Context, r *store.Reader) (f slowFacts, err 
 	return f, nil
 }
 
+// waiting are the pending rows at a time. The daemon counts them too, but only now
+// and then: who watches a backlog go down wants to see it go.
+type waiting struct {
+	store.Backlog
+	at time.Time
+}
+
+func (p *Page) countWaiting(ctx context.Context, r *store.Reader) (waiting, error) {
+	at := p.cfg.Now()
+	b, err := r.Backlog(ctx)
+	return waiting{b, at}, err
+}
+
 // fill adds what the file knows.
-func (p *Page) fill(s *status, f slowFacts, t totals) {
+func (p *Page) fill(s *status, w waiting, f slowFacts, t totals) {
 	d := &s.Delivery
+	d.Pending, d.Oldest = w.Rows, nil
+	if w.Rows > 0 {
+		d.Oldest = moment(time.UnixMilli(w.OldestMS))
+	}
 	d.LastAccepted, d.LastVerified, d.DeadLetters = moment(f.lastAccepted), moment(f.lastVerified), f.letters
-	if u, ok := s.Components["uploader"].Facts.(health.Uploader); ok {
-		d.LastError = u.Error
-		if u.LastUpload.After(f.lastAccepted) {
-			d.LastAccepted = moment(u.LastUpload)
-		}
+	if u, ok := s.Components["uploader"].Facts.(health.Uploader); ok && u.LastUpload.After(f.lastAccepted) {
+		d.LastAccepted = moment(u.LastUpload)
 	}
 	d.Rejected, d.Dropped = map[string]int64{}, map[string]int64{}
 	for _, point := range metrics.FromStats(f.stats) {
@@ -125,7 +141,7 @@ func (p *Page) fill(s *status, f slowFacts, t totals) {
 		}
 	}
 	d.Traffic = t.Traffic
-	d.Draining = p.drain.watch(p.cfg.Now(), d.Pending, int64(p.cfg.Config.Remote.BatchSize), t.BacklogPeak)
+	d.Draining = p.drain.watch(w.at, w.Rows, int64(p.cfg.Config.Remote.BatchSize), t.BacklogPeak)
 	s.Daemons = f.daemons
 	s.Storage.Data, s.Storage.Rows = f.sizes.Data, f.rows
 	s.Storage.WrittenPerDay, s.Storage.RowsPerDay = t.WrittenPerDay, t.RowsPerDay
@@ -183,18 +199,14 @@ func (p *Page) readLedger(ctx context.Context, r *store.Reader) (ledger, error) 
 	}, err
 }
 
-func (p *Page) serveLedger(w http.ResponseWriter, r *http.Request) error {
-	reader, err := p.file.open(r.Context())
+func (p *Page) answerLedger(ctx context.Context, _ *http.Request) ([]byte, error) {
+	reader, err := p.file.open(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	l, err := p.ledger.get(r.Context(), reader)
+	l, err := p.ledger.get(ctx, reader)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	body, err := json.Marshal(l)
-	if err == nil {
-		answer(w, r, body)
-	}
-	return err
+	return json.Marshal(l)
 }

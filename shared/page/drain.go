@@ -12,7 +12,7 @@ type seen struct {
 
 const (
 	drainWindow = 2 * time.Minute // that the speed is measured over
-	drainGap    = 30 * time.Second
+	drainGap    = 5 * time.Minute // between two counts of a backlog so large that counting it takes seconds
 	maxSeen     = 64
 )
 
@@ -25,16 +25,17 @@ type draining struct {
 	Done          float64 `json:"done"`            // 0 to 1, of the peak
 }
 
-// watch notes the pending rows, and returns how they go down; nil when there is no
-// backlog of more than one batch, or it does not get smaller.
-func (d *drain) watch(now time.Time, rows, batch int64, stored *peak) *draining {
-	if n := len(d.seen); n > 0 && (now.Before(d.seen[n-1].at) || now.Sub(d.seen[n-1].at) > drainGap) {
+// watch takes the pending rows as they were counted at a time, and returns how they go
+// down; nil when there is no backlog of more than one batch, or it does not get
+// smaller.
+func (d *drain) watch(at time.Time, rows, batch int64, stored *peak) *draining {
+	if n := len(d.seen); n > 0 && (at.Before(d.seen[n-1].at) || at.Sub(d.seen[n-1].at) > drainGap) {
 		d.seen = nil // nobody asked for a while, or the clock went back
 	}
-	if n := len(d.seen); n == 0 || d.seen[n-1].rows != rows || now.Sub(d.seen[n-1].at) >= 10*time.Second {
-		d.seen = append(d.seen, seen{now, rows})
+	if n := len(d.seen); n == 0 || at.After(d.seen[n-1].at) {
+		d.seen = append(d.seen, seen{at, rows})
 	}
-	for len(d.seen) > maxSeen || len(d.seen) > 1 && now.Sub(d.seen[0].at) > drainWindow {
+	for n := len(d.seen); n > maxSeen || n > 2 && at.Sub(d.seen[0].at) > drainWindow; n-- {
 		d.seen = d.seen[1:]
 	}
 	first, last := d.seen[0], d.seen[len(d.seen)-1]

@@ -2,6 +2,7 @@ package page
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -38,6 +39,9 @@ func (f *file) leave() { <-f.turn }
 func (f *file) open(ctx context.Context) (*store.Reader, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.closed {
+		return nil, errClosed
+	}
 	if f.idle != nil {
 		f.idle.Stop()
 	}
@@ -49,11 +53,10 @@ func (f *file) open(ctx context.Context) (*store.Reader, error) {
 		f.reader = reader
 	}
 	f.idle = time.AfterFunc(idleLimit, f.rest)
-	if f.closed {
-		f.idle.Stop()
-	}
 	return f.reader, nil
 }
+
+var errClosed = errors.New("the daemon is stopping")
 
 // rest closes the connection until the next question.
 func (f *file) rest() {

@@ -1,6 +1,7 @@
 package page
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
@@ -26,6 +27,7 @@ type scene struct {
 	Daemon string        // whose page; "" = shipperd
 	Age    time.Duration // how long it has been sampling; 0 = never
 	Filler int           // further series of each tick
+	Cores  int           // 0 = 8
 	Tags   map[string]string
 	Own    func(t time.Duration, age time.Duration) map[string]float64 // its own numbers, t after the start
 	Unsent time.Duration                                               // the end of the samples that is still pending
@@ -62,7 +64,7 @@ func sources(s scene) (all []source) {
 	}
 	tag := func(name, value string) store.Tag { return store.Tag{Name: name, Value: value} }
 	add("cpu.usage_percent", curve(1, 23*time.Minute, 22, 61), tag("core", "all"))
-	for i := range 8 {
+	for i := range cmp.Or(s.Cores, 8) {
 		add("cpu.usage_percent", curve(i+2, 17*time.Minute, 8, 88), tag("core", fmt.Sprint(i)))
 	}
 	add("memory.total_bytes", func(time.Duration) float64 { return 8_216_000_000 })
@@ -86,6 +88,8 @@ func sources(s scene) (all []source) {
 	}
 	add("filesystem.available_bytes", func(at time.Duration) float64 { return 2.1e10 - 3e3*at.Seconds() }, tag("mountpoint", "/"), tag("fstype", "ext4"))
 	add("filesystem.available_bytes", curve(2, 5*time.Hour, 3.1e11, 3.3e11), tag("mountpoint", "/data"), tag("fstype", "ext4"))
+	add("filesystem.size_bytes", func(time.Duration) float64 { return 3.1e10 }, tag("mountpoint", "/"), tag("fstype", "ext4"))
+	add("filesystem.size_bytes", func(time.Duration) float64 { return 1e12 }, tag("mountpoint", "/data"), tag("fstype", "ext4"))
 	for i := range s.Filler {
 		add(fmt.Sprintf("filler.%d", i/4), curve(i, time.Hour, 0, 1), tag("part", fmt.Sprint(i%4)))
 	}
@@ -158,6 +162,9 @@ func (s scene) settle(t testing.TB, path string, now time.Time) {
 		sent := int64(store.PackKey(now.Add(-s.Unsent).UnixMilli(), 1))
 		exec("UPDATE metrics SET uploaded = 1 WHERE dedup_key < ?", sent)
 		exec("UPDATE outbox SET low_water = ?", sent)
+		// What was verified and pruned before this day.
+		exec("INSERT INTO ledger (account, samples) SELECT 'verified_pruned', 1481004 - count(*) FROM metrics WHERE uploaded = 1")
+		exec("UPDATE ledger SET samples = samples + (SELECT samples FROM ledger WHERE account = 'verified_pruned') WHERE account = 'inserted'")
 		exec(`INSERT INTO upload_checkpoints (batch_id, chunk_index, state, first_key, last_key, row_keys, sample_count, bytes, content_hash, created_ms, accepted_ms, settled_ms)
 			VALUES ('b', 0, 'verified', 1, 2, x'', 2, 300, x'', ?1, ?1, ?2)`, ms-s.Unsent.Milliseconds()-3000, ms-s.Unsent.Milliseconds()-1000)
 	}
@@ -241,6 +248,7 @@ func (s scene) serveFile(t testing.TB, path string) served {
 		t.Fatal(err)
 	}
 	p := New(Config{Config: cfg, Device: device, Monitor: monitor})
+	p.budget.burst = slowdown * budgetBurst
 	p.Register(server)
 	server.Handle("/metrics", http.NotFoundHandler())
 	ctx, cancel := context.WithCancel(context.Background())
@@ -284,7 +292,7 @@ var scenes = []scene{
 		Name: "degraded", Age: 2 * time.Hour, Own: steady, Unsent: 4 * time.Minute, Rows: delivered,
 		Input: func(now time.Time, st health.Storage) health.Input {
 			return health.Input{
-				Uploader: &health.Uploader{Started: now.Add(-25 * time.Hour), LastUpload: now.Add(-4 * time.Minute), Error: "dial tcp 203.0.113.9:443: connection refused by metrics.example"},
+				Uploader: &health.Uploader{Started: now.Add(-25 * time.Hour), LastUpload: now.Add(-4 * time.Minute), Error: "POST https://metrics.example/api/v1/import: dial tcp 203.0.113.9:443: connect: connection refused"},
 				Storage:  &st, Time: &health.Clock{Checked: now.Add(-time.Minute), SkewMS: -7214, Source: "http://metrics.example/health"},
 			}
 		},
@@ -319,6 +327,8 @@ var scenes = []scene{
 			`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 220)
 			 INSERT INTO dead_letters (device_id, timestamp_ms, name, tags, value, value_type, reason, created_ms)
 			 SELECT 'd', i, 'x', '{}', 1, 0, iif(i <= 6, 'never_seen', 'bad_request'), i FROM n`,
+			"INSERT INTO ledger (account, samples) VALUES ('dropped:size', 18)",
+			"UPDATE ledger SET samples = samples + 220 + 18 WHERE account = 'inserted'",
 		}, delivered...),
 		Input: func(now time.Time, st health.Storage) health.Input {
 			list := []health.Collector{{Name: "cpu", LastSuccess: now}, {Name: "disk", LastSuccess: now}, {Name: "memory", LastSuccess: now}, {Name: "network", LastSuccess: now}}

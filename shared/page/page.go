@@ -4,20 +4,21 @@
 //
 // It promises that looking costs little and disturbs nothing: everything comes
 // from the binary and, through a reading connection of its own, from the file; one
-// question at a time, each with a limit; the connection is closed when nobody
-// looks. It shows what is stored and what follows from it, and where the file has
-// no answer it says nothing. Secrets never come near it.
+// question at a time, each with a limit, and all together with a budget; the
+// connection is closed when nobody looks. It shows what is stored and what follows
+// from it, and where the file has no answer it says nothing. Secrets never come
+// near it.
 package page
 
 import (
 	"cmp"
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
 	"belabox-metrics/shared/config"
 	"belabox-metrics/shared/health"
-	"belabox-metrics/shared/store"
 )
 
 // What one question may take. It reads, so nobody waits for it but who asked.
@@ -39,7 +40,9 @@ type Config struct {
 type Page struct {
 	cfg    Config
 	file   file
+	budget budget
 	status remembered[status]
+	wait   remembered[waiting]
 	slow   remembered[slowFacts]
 	totals remembered[totals]
 	ledger remembered[ledger]
@@ -52,10 +55,11 @@ func New(cfg Config) *Page {
 		cfg.Now = time.Now
 	}
 	p := &Page{cfg: cfg, file: newFile(cfg.Config.Storage.Path)}
-	p.status = remembered[status]{age: 2 * time.Second, ask: p.gather}
-	p.slow = remembered[slowFacts]{age: 15 * time.Second, ask: p.readSlow}
-	p.totals = remembered[totals]{age: time.Minute, ask: p.readTotals}
-	p.ledger = remembered[ledger]{age: time.Minute, ask: p.readLedger}
+	p.status = remembered[status]{age: 2 * time.Second, share: 1, ask: p.gather} // its parts have shares of their own
+	p.wait = remembered[waiting]{age: 2 * time.Second, share: 50, ask: p.countWaiting}
+	p.slow = remembered[slowFacts]{age: 15 * time.Second, share: 200, ask: p.readSlow}
+	p.totals = remembered[totals]{age: time.Minute, share: 200, ask: p.readTotals}
+	p.ledger = remembered[ledger]{age: time.Minute, share: 1000, ask: p.readLedger}
 	return p
 }
 
@@ -64,54 +68,52 @@ func (p *Page) Register(server interface{ Handle(string, http.Handler) }) {
 	for path, a := range assets {
 		server.Handle(path, a)
 	}
-	server.Handle("/api/status", p.asked(p.serveStatus))
-	server.Handle("/api/series", p.asked(p.serveSeries))
-	server.Handle("/api/ledger", p.asked(p.serveLedger))
+	server.Handle("/api/status", p.asked(p.answerStatus))
+	server.Handle("/api/series", p.asked(p.answerSeries))
+	server.Handle("/api/ledger", p.asked(p.answerLedger))
 }
 
-// Close closes the connection to the file. Call it before the daemon closes its
-// own.
+// Close closes the connection to the file, for good. Call it before the daemon
+// closes its own.
 func (p *Page) Close() error { return p.file.close() }
 
-// asked gives a handler its turn and its time.
-func (p *Page) asked(serve func(w http.ResponseWriter, r *http.Request) error) http.Handler {
+var errBusy = errors.New("others are asking: try again in a moment")
+
+// asked makes a handler of a question.
+func (p *Page) asked(ask func(ctx context.Context, r *http.Request) ([]byte, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		wait, cancel := context.WithTimeout(r.Context(), turnLimit)
-		defer cancel()
-		if !p.file.enter(wait) {
-			w.Header().Set("Retry-After", "2")
-			answerProblem(w, http.StatusServiceUnavailable, "others are asking: try again in a moment")
+		body, err := p.inTurn(r, ask)
+		if err == nil {
+			answer(w, r, body)
 			return
 		}
-		defer p.file.leave()
-		ctx, cancel := context.WithTimeout(r.Context(), queryLimit)
-		defer cancel()
-		if err := serve(w, r.WithContext(ctx)); err != nil {
-			answerProblem(w, http.StatusServiceUnavailable, err.Error())
+		code := http.StatusServiceUnavailable
+		if _, bad := errors.AsType[badQuestion](err); bad {
+			code = http.StatusBadRequest
+		} else if errors.Is(err, errBusy) {
+			w.Header().Set("Retry-After", "2")
 		}
+		answerProblem(w, code, err.Error())
 	})
 }
 
-// remembered is an answer that is good for a while. Only who has the turn asks.
-type remembered[T any] struct {
-	age   time.Duration
-	ask   func(context.Context, *store.Reader) (T, error)
-	value T
-	until time.Time
-}
-
-// get returns the answer, a new one or the last.
-func (m *remembered[T]) get(ctx context.Context, r *store.Reader) (T, error) {
+// inTurn asks while nobody else does, and as long as the budget lasts. Its answer is written
+// after the turn: who reads slowly holds up nobody.
+func (p *Page) inTurn(r *http.Request, ask func(ctx context.Context, r *http.Request) ([]byte, error)) ([]byte, error) {
+	wait, cancel := context.WithTimeout(r.Context(), turnLimit)
+	defer cancel()
+	if !p.file.enter(wait) {
+		return nil, errBusy
+	}
+	defer p.file.leave()
+	if !p.budget.wait(wait) {
+		return nil, errBusy
+	}
 	start := time.Now()
-	if start.Before(m.until) {
-		return m.value, nil
-	}
-	value, err := m.ask(ctx, r)
-	if err == nil {
-		// What took long is asked less often: at most a fiftieth of the time goes into it.
-		m.value, m.until = value, start.Add(max(m.age, 50*time.Since(start)))
-	}
-	return value, err
+	defer func() { p.budget.spend(time.Since(start)) }()
+	ctx, cancel := context.WithTimeout(r.Context(), queryLimit)
+	defer cancel()
+	return ask(ctx, r)
 }
 
 // earliest returns the earlier of two moments, of which nil is none.

@@ -6,4 +6,5 @@ package page
 const (
 	healthyFiller = 0 // series beside those that are drawn
 	healthyRows   = 300_000
+	slowdown      = 20 // of the page itself
 )

@@ -86,11 +86,16 @@ type question struct {
 	since    int64 // ms; 0 = the whole range
 }
 
+// badQuestion is one that makes no sense.
+type badQuestion string
+
+func (b badQuestion) Error() string { return string(b) }
+
 func parseQuestion(r *http.Request) (q question, err error) {
 	values := r.URL.Query()
 	q.names = values["name"]
 	if len(q.names) == 0 || len(q.names) > maxNames {
-		return q, fmt.Errorf("want 1 to %d times name=, such as name=cpu.usage_percent", maxNames)
+		return q, badQuestion(fmt.Sprintf("want 1 to %d times name=, such as name=cpu.usage_percent", maxNames))
 	}
 	q.rangeKey = "1h"
 	if values.Has("range") {
@@ -98,7 +103,7 @@ func parseQuestion(r *http.Request) (q question, err error) {
 	}
 	var known bool
 	if q.span, known = spans[q.rangeKey]; !known {
-		return q, fmt.Errorf("want range=15m, 1h, 6h or 24h")
+		return q, badQuestion("want range=15m, 1h, 6h or 24h")
 	}
 	stat := "mean"
 	if values.Has("stat") {
@@ -106,12 +111,12 @@ func parseQuestion(r *http.Request) (q question, err error) {
 	}
 	i := slices.IndexFunc(statistics, func(s statistic) bool { return s.name == stat })
 	if i < 0 {
-		return q, fmt.Errorf("want stat=mean, max, min or last")
+		return q, badQuestion("want stat=mean, max, min or last")
 	}
 	q.stat = statistics[i]
 	if text := values.Get("since"); text != "" {
 		if q.since, err = strconv.ParseInt(text, 10, 64); err != nil || q.since < 0 || q.since > store.MaxTimestampMS {
-			return q, fmt.Errorf("want since= in milliseconds since 1970")
+			return q, badQuestion("want since= in milliseconds since 1970")
 		}
 	}
 	return q, nil
@@ -160,25 +165,20 @@ func (n numbers) MarshalJSON() ([]byte, error) {
 	return append(body, ']'), nil
 }
 
-func (p *Page) serveSeries(w http.ResponseWriter, r *http.Request) error {
+func (p *Page) answerSeries(ctx context.Context, r *http.Request) ([]byte, error) {
 	q, err := parseQuestion(r)
 	if err != nil {
-		answerProblem(w, http.StatusBadRequest, err.Error())
-		return nil
+		return nil, err
 	}
-	reader, err := p.file.open(r.Context())
+	reader, err := p.file.open(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	c, err := p.chart(r.Context(), reader, q)
+	c, err := p.chart(ctx, reader, q)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	body, err := json.Marshal(c)
-	if err == nil {
-		answer(w, r, body)
-	}
-	return err
+	return json.Marshal(c)
 }
 
 // chart reads what was asked for.

@@ -41,19 +41,16 @@ type state struct {
 
 type reason struct {
 	health.Reason
+	Words  string `json:"words"` // the message for people
 	Advice string `json:"advice"`
 }
 
-func (p *Page) serveStatus(w http.ResponseWriter, r *http.Request) error {
-	s, err := p.status.get(r.Context(), nil)
+func (p *Page) answerStatus(ctx context.Context, _ *http.Request) ([]byte, error) {
+	s, err := p.status.get(ctx, nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	body, err := json.Marshal(s)
-	if err == nil {
-		answer(w, r, body)
-	}
-	return err
+	return json.Marshal(s)
 }
 
 // gather asks the daemon and the file. A file that cannot be read is no reason to
@@ -73,14 +70,15 @@ func (p *Page) gather(ctx context.Context, _ *store.Reader) (status, error) {
 	}
 	s.Host, _ = os.Hostname() // a machine without a name shows none
 	for _, r := range report.Reasons {
-		s.State.Reasons = append(s.State.Reasons, reason{r, adviceFor(r.Code)})
+		s.State.Reasons = append(s.State.Reasons, reason{Reason: r})
+	}
+	if u, ok := report.Components["uploader"].Facts.(health.Uploader); ok {
+		s.Delivery.LastError = u.Error
 	}
 	if facts, ok := report.Components["storage"].Facts.(health.Storage); ok {
 		s.Delivery.Pending, s.Delivery.Oldest = facts.Pending, moment(facts.OldestPending)
 	}
-	if err := p.look(ctx, &s); ctx.Err() != nil {
-		return s, ctx.Err() // whoever asked went away: that is no answer for the next one
-	} else if err != nil {
+	if err := p.look(ctx, &s); err != nil {
 		s.FileError = err.Error()
 		s.note("storage", "database_unreadable", err.Error())
 	}
@@ -88,6 +86,10 @@ func (p *Page) gather(ctx context.Context, _ *store.Reader) (status, error) {
 		s.note("uploader", "dead_letters", strconv.FormatInt(n, 10)+" samples could not be delivered and are kept as dead letters")
 	}
 	slices.SortStableFunc(s.State.Reasons, func(a, b reason) int { return cmp.Compare(b.Severity, a.Severity) })
+	for i := range s.State.Reasons {
+		r := &s.State.Reasons[i]
+		r.Words, r.Advice = s.words(r.Reason, health.LimitsOf(c), p.cfg.Now()), s.adviceOn(r.Code)
+	}
 	return s, nil
 }
 
@@ -100,6 +102,10 @@ func (p *Page) look(ctx context.Context, s *status) error {
 	if err != nil {
 		return err
 	}
+	waiting, err := p.wait.get(ctx, reader)
+	if err != nil {
+		return err
+	}
 	facts, err := p.slow.get(ctx, reader)
 	if err != nil {
 		return err
@@ -108,22 +114,23 @@ func (p *Page) look(ctx context.Context, s *status) error {
 	if err != nil {
 		return err
 	}
-	p.fill(s, facts, t)
+	p.fill(s, waiting, facts, t)
 	c := p.cfg.Config
 	if _, own := s.Components["uploader"]; !own && c.Remote.Enabled && c.Storage.Retention >= recordsLast {
-		s.addUploader(facts, health.LimitsOf(c), p.cfg.Now())
+		s.addUploader(facts, health.LimitsOf(c))
 	}
 	return nil
 }
 
 // addUploader lets collectord's page say how the uploads go, by the same rules,
-// from what shipperd has left in the file.
-func (s *status) addUploader(f slowFacts, limits health.Limits, now time.Time) {
+// from what shipperd has left in the file, as of when that was read: it has gone
+// on since.
+func (s *status) addUploader(f slowFacts, limits health.Limits) {
 	u := &health.Uploader{Started: f.shipperStarted, LastUpload: f.lastAccepted}
 	if u.Started.IsZero() && u.LastUpload.IsZero() {
 		return // it never ran here, which has a reason of its own
 	}
-	report := health.Evaluate(health.Input{Uploader: u, Storage: &health.Storage{Pending: s.Delivery.Pending}}, limits, now)
+	report := health.Evaluate(health.Input{Uploader: u, Storage: &health.Storage{Pending: s.Delivery.Pending}}, limits, f.at)
 	for _, r := range report.Reasons {
 		if r.Component != "uploader" {
 			continue
@@ -133,14 +140,17 @@ func (s *status) addUploader(f slowFacts, limits health.Limits, now time.Time) {
 		} else if r.Severity == s.State.Status {
 			s.State.Since = earliest(s.State.Since, moment(r.Since))
 		}
-		s.State.Reasons = append(s.State.Reasons, reason{r, adviceFor(r.Code)})
+		s.State.Reasons = append(s.State.Reasons, reason{Reason: r})
 	}
 }
 
-// note adds something that changes no status.
+// note adds something that changes no status, unless the daemon has said it.
 func (s *status) note(component, code, message string) {
+	if slices.ContainsFunc(s.State.Reasons, func(r reason) bool { return r.Code == code }) {
+		return
+	}
 	s.State.Reasons = append(s.State.Reasons, reason{
-		health.Reason{Component: component, Code: code, Severity: health.OK, Message: message}, adviceFor(code),
+		Reason: health.Reason{Component: component, Code: code, Severity: health.OK, Message: message},
 	})
 }
 

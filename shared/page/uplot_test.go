@@ -3,6 +3,7 @@ package page
 import (
 	"crypto/sha256"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 )
@@ -19,12 +20,12 @@ var uplotSums = map[string]string{
 
 func TestUPlot_IsAsItWasPublished(t *testing.T) {
 	t.Parallel()
-	entries, err := folder.ReadDir("assets/uplot")
+	entries, err := os.ReadDir("assets/uplot")
 	if err != nil || len(entries) != len(uplotSums) {
 		t.Fatalf("got %d files, %v, want %d", len(entries), err, len(uplotSums))
 	}
 	for name, want := range uplotSums {
-		body, err := folder.ReadFile("assets/uplot/" + name)
+		body, err := os.ReadFile("assets/uplot/" + name)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -4,6 +4,7 @@ import * as panels from './panels.js';
 import { byId, el, time } from './text.js';
 
 const statusEvery = 5000;
+const accountEvery = 60000;
 
 async function ask(url) {
   const answer = await fetch(url, { signal: AbortSignal.timeout(15000), cache: 'no-cache' });
@@ -38,7 +39,15 @@ function panelsOf(s) {
   panels.delivery(s, now);
   panels.storage(s, now);
   panels.daemons(s, now);
-  panels.ledger(s, async () => (await ask('/api/ledger')).body);
+}
+
+// account asks for the ledger, which the daemon adds up only now and then.
+async function account() {
+  try {
+    panels.ledger((await ask('/api/ledger')).body, now);
+  } catch (e) {
+    panels.noLedger(e.message);
+  }
 }
 
 async function refresh() {
@@ -58,28 +67,38 @@ async function refresh() {
 }
 
 // load reads the whole range, group by group, so that one dear question does not
-// hold up the others.
+// hold up the others, and draws what has come.
 async function load(range) {
   const mine = (data = new Data(range));
-  for (const group of groups) {
-    const { body } = await ask(mine.url(Object.keys(group.names)));
-    if (data !== mine) return;
-    mine.take(group, body);
+  mine.loading = true;
+  try {
+    for (const group of groups) {
+      const { body } = await ask(mine.url(Object.keys(group.names)));
+      if (data !== mine) return;
+      mine.take(group, body);
+      show(mine);
+    }
+    document.documentElement.dataset.loaded = range;
+  } finally {
+    mine.loading = false;
   }
-  board.draw(mine);
-  if (status) panels.glance(status, mine, now);
-  document.documentElement.dataset.loaded = range;
 }
 
-// follow reads what has come since.
+// follow reads what has come since, or the whole where that did not arrive.
 async function follow() {
   const mine = data;
-  const sets = [...mine.groups.values()];
-  if (!sets.length) return load(mine.range);
-  const since = Math.min(...sets.map((s) => s.next - s.step));
-  const { body } = await ask(mine.url(groups.flatMap((g) => Object.keys(g.names)), since));
-  if (data !== mine) return;
-  for (const group of groups) mine.take(group, body);
+  if (mine.loading) return;
+  if (!mine.complete) return load(mine.range);
+  const since = Math.min(...[...mine.groups.values()].map((s) => s.next - s.step));
+  for (const some of mine.portions()) {
+    const { body } = await ask(mine.url(some.flatMap((g) => Object.keys(g.names)), since));
+    if (data !== mine) return;
+    for (const group of some) mine.take(group, body);
+  }
+  show(mine);
+}
+
+function show(mine) {
   board.draw(mine);
   if (status) panels.glance(status, mine, now);
 }
@@ -112,6 +131,7 @@ for (const [range, [words]] of Object.entries(ranges)) {
   b.addEventListener('click', () => choose(range));
   byId('ranges').append(b);
 }
+loop(refresh, () => statusEvery); // the banner comes first
 choose('1h');
-loop(refresh, () => statusEvery);
+setTimeout(() => loop(account, () => accountEvery), 1000);
 setTimeout(() => loop(follow, () => ranges[data.range][1] * 1000), statusEvery);

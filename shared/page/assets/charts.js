@@ -7,6 +7,16 @@ const lengths = { '15m': 900e3, '1h': 3600e3, '6h': 21600e3, '24h': 86400e3 };
 const tag = (name) => (line) => line.tags[name] ?? '';
 const fixed = (text) => () => text;
 
+// usedShare makes of the free and the whole space of each file system the share that
+// is used: bytes of a card and of a disk fit on no common scale.
+function usedShare(lines) {
+  const sizes = new Map(lines.filter((l) => l.name === 'filesystem.size_bytes').map((l) => [l.tags.mountpoint, l.values]));
+  return lines.filter((l) => l.name === 'filesystem.available_bytes' && sizes.has(l.tags.mountpoint)).map((l) => {
+    const size = sizes.get(l.tags.mountpoint);
+    return { ...l, values: l.values.map((free, i) => (free === null || !size[i] ? null : 100 * (1 - free / size[i]))) };
+  });
+}
+
 // groups are asked for together; each makes one chart, or one for each value of split.
 export const groups = [
   { id: 'cpu', place: 'device', title: 'CPU', names: { 'cpu.usage_percent': (l) => (l.tags.core === 'all' ? 'all cores' : `core ${l.tags.core ?? ''}`) }, format: t.percent, max: 100, first: 'all cores', thin: true },
@@ -16,7 +26,7 @@ export const groups = [
   { id: 'net', place: 'device', title: (s) => `Network ${s}`, split: tag('interface'), names: { 'network.receive_bytes_per_second': fixed('received'), 'network.transmit_bytes_per_second': fixed('sent') }, format: t.bits, fill: true, bits: true },
   { id: 'disk', place: 'device', title: (s) => `Disk ${s}`, split: tag('device'), names: { 'disk.read_bytes_per_second': fixed('read'), 'disk.written_bytes_per_second': fixed('written') }, format: t.perSecond, base: 1024 },
   { id: 'busy', place: 'device', title: 'Disks busy', names: { 'disk.busy_percent': tag('device') }, format: t.percent, max: 100 },
-  { id: 'space', place: 'device', title: 'Free disk space', names: { 'filesystem.available_bytes': tag('mountpoint') }, format: t.bytes, base: 1024 },
+  { id: 'space', place: 'device', title: 'Disk space used', names: { 'filesystem.available_bytes': tag('mountpoint'), 'filesystem.size_bytes': tag('mountpoint') }, derive: usedShare, format: t.percent, max: 100 },
   { id: 'pending', place: 'delivery', title: 'Pending rows', names: { 'storage.metrics_pending_upload': fixed('rows') }, format: t.count, fill: true },
   { id: 'oldest', place: 'delivery', title: 'Age of the oldest pending row', names: { 'storage.oldest_pending_seconds': fixed('age') }, format: t.duration, fill: true, time: true },
   { id: 'file', place: 'storage', title: 'Database and WAL', names: { 'storage.database_size_bytes': fixed('database'), 'storage.wal_size_bytes': fixed('WAL') }, format: t.bytes, base: 1024 },
@@ -57,7 +67,28 @@ export class Data {
       // Labels of the device may have changed: then it is the same line to a person.
       if (Object.hasOwn(group.names, line.name)) put(JSON.stringify([line.name, group.names[line.name](line), group.split?.(line)]), line, answer.from_ms, line.values);
     }
-    this.groups.set(group.id, { from, step, n, next: answer.next_ms, lines });
+    const more = Math.max(old?.more ?? 0, answer.left_out);
+    this.groups.set(group.id, { from, step, n, next: answer.next_ms, lines, more });
+  }
+
+  // portions are groups that can be asked for at once: one answer has 200 series.
+  portions() {
+    const all = [[]];
+    let size = 0;
+    for (const group of groups) {
+      const lines = this.groups.get(group.id).lines.size;
+      if (size + lines > 150 && size) {
+        all.push([]);
+        size = 0;
+      }
+      all.at(-1).push(group);
+      size += lines;
+    }
+    return all;
+  }
+
+  get complete() {
+    return this.groups.size === groups.length;
   }
 
   lines(id) {
@@ -107,6 +138,8 @@ class Chart {
     head.append(t.el('h3', '', title), this.at);
     this.legend = t.el('div', 'legend');
     this.plot = t.el('div', 'plot');
+    this.plot.setAttribute('role', 'img'); // its values are in the legend, as text
+    this.plot.setAttribute('aria-label', `${title}, over time`);
     this.root.append(head, this.legend, this.plot);
     this.hidden = new Set();
     this.key = '';
@@ -128,6 +161,7 @@ class Chart {
   show(set, lines, sync) {
     const x = Array.from({ length: set.n }, (_, i) => (set.from + i * set.step) / 1000);
     this.step = set.step;
+    this.more = set.more;
     this.values = lines.map((l) => l.values);
     const data = [x, ...lines.map((l) => joined(l.values))];
     const labels = lines.map((l) => this.group.names[l.name](l));
@@ -153,10 +187,11 @@ class Chart {
         dash: label === g.unfilled ? [4, 4] : undefined, fill: filled ? stroke + '22' : undefined,
       };
     });
+    const rest = this.more ? [t.el('span', 'rest', `and ${this.more} more`)] : [];
     this.u?.destroy();
     this.chips = labels.map((label, i) => this.chip(label, series[i].stroke, i));
     const first = labels.indexOf(g.first); // drawn last, so that it lies on top
-    this.legend.replaceChildren(...(first < 0 ? [] : [this.chips[first].button]), ...this.chips.filter((c, i) => i !== first).map((c) => c.button));
+    this.legend.replaceChildren(...(first < 0 ? [] : [this.chips[first].button]), ...this.chips.filter((c, i) => i !== first).map((c) => c.button), ...rest);
     const axis = { stroke: css('--soft'), font, grid: { stroke: css('--grid'), width: 1 }, ticks: { show: false } };
     this.u = new uPlot({
       width: this.width(), height: 168, series: [{}, ...series], legend: { show: false }, padding: [8, 16, 0, 0],
@@ -166,7 +201,7 @@ class Chart {
       },
       scales: { y: { range: (u, low, high) => this.scale(low, high) } },
       axes: [
-        { ...axis, size: 26, space: 64, values: (u, all) => all.map((s) => t.time(new Date(s * 1000))) },
+        { ...axis, size: 26, space: 64, values: (u, all) => all.map((s) => t.tick(new Date(s * 1000))) },
         { ...axis, size: 62, space: 34, gap: 4, values: (u, all) => all.map((v) => g.format(v)), ...this.splits() },
       ],
       hooks: { setCursor: [() => this.say()] },
@@ -260,7 +295,7 @@ export class Board {
       const set = data.groups.get(group.id);
       if (!set) continue;
       const parts = new Map();
-      for (const line of data.lines(group.id)) {
+      for (const line of group.derive?.(data.lines(group.id)) ?? data.lines(group.id)) {
         const part = group.split ? group.split(line) : '';
         if (!parts.has(part)) parts.set(part, []);
         parts.get(part).push(line);
@@ -284,7 +319,10 @@ export class Board {
         this.charts.delete(id);
       }
     }
-    for (const [name, place] of Object.entries(this.places)) this.empty(place, seen.some(([p]) => p === name));
+    for (const [name, place] of Object.entries(this.places)) {
+      const has = seen.some(([p]) => p === name);
+      if (has || data.complete) this.empty(place, has);
+    }
   }
 
   // put keeps a chart behind the ones before it without moving those that stand right.

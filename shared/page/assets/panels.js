@@ -34,13 +34,14 @@ const words = {
 };
 
 export function banner(s, now) {
-  const { status, reasons, since } = s.state;
+  const { status, since } = s.state;
   let [title, line] = words[status] ?? [status, ''];
   let tone = status;
   const draining = s.delivery.draining;
+  const reasons = s.state.reasons.filter((r) => !draining || !r.code.startsWith('backlog')); // whose progress is shown
   if (draining && status !== 'error') {
     title = 'Catching up';
-    line = 'The server is back, and what was kept meanwhile is being sent.';
+    line = 'The server is back, and what was kept meanwhile is being sent. There is nothing to do.';
     tone = 'busy';
   } else if (status === 'ok' && !s.delivery.enabled) {
     line = 'Samples are taken and stored. Delivery is switched off.';
@@ -56,16 +57,16 @@ export function banner(s, now) {
   byId('reasons').dataset.key = key;
   byId('reasons').replaceChildren(...reasons.map((r) => {
     const li = el('li');
-    const what = el('p', r.severity === 'ok' ? 'what note' : 'what', r.message);
+    const what = el('p', r.severity === 'ok' ? 'what note' : 'what', r.words);
     if (r.since) what.append(el('span', 'since', ` · since ${t.time(new Date(r.since), now)}`));
     li.append(what);
-    const line = (name, text) => {
-      const p = el('p', 'todo');
+    const line = (className, name, text) => {
+      const p = el('p', className);
       p.append(el('span', '', `${name}: `), text); // a string becomes a text node
       li.append(p);
     };
-    if (s.delivery.last_error && r.code.startsWith('upload_')) line('Last error', s.delivery.last_error);
-    line('What to do', r.advice);
+    line('todo', 'What to do', r.advice);
+    if (s.delivery.last_error && r.code.startsWith('upload_')) line('raw', 'Last error', s.delivery.last_error);
     return li;
   }));
 }
@@ -137,7 +138,7 @@ export function delivery(s, now) {
   const g = d.draining;
   byId('drain').hidden = !g;
   if (g) {
-    keep(byId('drain-words'), `Catching up: ${t.count(g.rows)} of ${t.count(g.peak_rows)} rows to go`);
+    keep(byId('drain-words'), `${t.count(g.rows)} of ${t.count(g.peak_rows)} rows to go`);
     keep(byId('drain-time'), `${t.count(g.rows_per_second)} rows a second, about ${t.duration(g.seconds_left)} left`);
     byId('drain-meter').style.width = `${(g.done * 100).toFixed(1)}%`;
   }
@@ -221,39 +222,23 @@ export function daemons(s, now) {
   }));
 }
 
-// ledger adds up on demand where the file is large: it reads every row.
-export function ledger(s, ask) {
-  const box = byId('ledger');
-  if (box.children.length) return;
-  const show = async () => {
-    button.disabled = true;
-    try {
-      const l = await ask();
-      const list = el('dl');
-      const dropped = Object.values(l.dropped ?? {}).reduce((a, b) => a + b, 0);
-      pairs(list, [
-        ['Ever taken', t.count(l.inserted)],
-        ['Verified at the server', t.count(l.verified), 'under'],
-        ['Accepted, not read back yet', t.count(l.accepted), 'under'],
-        ['Pending', t.count(l.pending), 'under'],
-        ['Texts, never sent', t.count(l.unsendable), 'under'],
-        ['Dead letters', t.count(l.rejected), 'under'],
-        ['Dropped', t.count(dropped), 'under'],
-        ['Unaccounted for', t.count(l.difference), l.difference ? 'total bad' : 'total'],
-      ]);
-      button.textContent = 'Add it up again';
-      box.replaceChildren(list, el('p', 'hint', `As of ${t.time(new Date(l.time))}. `), button);
-    } catch (e) {
-      box.replaceChildren(el('p', 'hint', `It could not be added up: ${e.message}`), button);
-    }
-    button.disabled = false;
-  };
-  const button = el('button', 'plain', 'Add it up');
-  button.type = 'button';
-  button.addEventListener('click', show);
-  if (s.storage.rows > 200000) box.append(el('p', 'hint', 'Every sample ever taken, and where it is. To add it up, each row of the file is read.'), button);
-  else {
-    box.append(el('p', 'hint', 'Adding up …'));
-    show();
-  }
+// ledger shows where every sample is that was ever taken.
+export function ledger(l, now) {
+  const list = el('dl');
+  const dropped = Object.values(l.dropped ?? {}).reduce((a, b) => a + b, 0);
+  pairs(list, [
+    ['Ever taken', t.count(l.inserted)],
+    ['Verified at the server', t.count(l.verified), 'under'],
+    ['Accepted, not read back yet', t.count(l.accepted), 'under'],
+    ['Pending', t.count(l.pending), 'under'],
+    ['Texts, never sent', t.count(l.unsendable), 'under'],
+    ['Dead letters', t.count(l.rejected), 'under'],
+    ['Dropped', t.count(dropped), 'under'],
+    ['Unaccounted for', t.count(l.difference), l.difference ? 'total bad' : 'total'],
+  ]);
+  byId('ledger').replaceChildren(list, el('p', 'hint', `As of ${t.time(new Date(l.time), now)}.`));
+}
+
+export function noLedger(why) {
+  byId('ledger').replaceChildren(el('p', 'hint', `It could not be added up: ${why}. “belabox-shipperd audit” takes the time it needs.`));
 }

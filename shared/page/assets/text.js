@@ -20,7 +20,7 @@ export function count(n) {
 function scaled(n, base, units) {
   let i = 0;
   let v = Math.abs(n);
-  while (v >= base && i < units.length - 1) {
+  while (v >= base - 0.5 && i < units.length - 1) { // what would be rounded to a whole of the next unit is one
     v /= base;
     i++;
   }
@@ -54,6 +54,12 @@ export function time(date, now = new Date()) {
   const clock = date.toLocaleTimeString('en-GB', { hour: '2-digit', minute: '2-digit' });
   if (date.toDateString() === now.toDateString()) return clock;
   return `${date.toLocaleDateString('en-GB', { day: 'numeric', month: 'short' })} ${clock}`;
+}
+
+// tick is a time on an axis: midnight is the new day.
+export function tick(date) {
+  if (date.getHours() || date.getMinutes() || date.getSeconds()) return date.toLocaleTimeString('en-GB', { hour: '2-digit', minute: '2-digit' });
+  return date.toLocaleDateString('en-GB', { day: 'numeric', month: 'short' });
 }
 
 // ago counts by the device's clock: the page's may be another.

@@ -1,0 +1,295 @@
+package page
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"belabox-metrics/shared/store"
+)
+
+func TestBudget(t *testing.T) {
+	t.Parallel()
+	var b budget
+	now := time.Unix(1_800_000_000, 0)
+	if got := b.missing(now); got > 0 {
+		t.Fatalf("at the start: got %v to wait, want none", got)
+	}
+	b.spend(budgetBurst)
+	if got := b.missing(now); got != 0 {
+		t.Errorf("it is just spent: got %v to wait", got)
+	}
+	b.spend(2 * time.Second)
+	if got := b.missing(now); got != 10*time.Second {
+		t.Errorf("2 s too many: got %v to wait, want 10 s", got)
+	}
+	if got := b.missing(now.Add(4 * time.Second)); got != 6*time.Second {
+		t.Errorf("4 s later: got %v to wait, want 6 s", got)
+	}
+	if got := b.missing(now.Add(-time.Hour)); got != 6*time.Second {
+		t.Errorf("the clock goes back: got %v to wait, want 6 s", got)
+	}
+	b.missing(now.Add(time.Hour))
+	if b.left != budgetBurst {
+		t.Errorf("an hour later: got %v left, want %v", b.left, budgetBurst)
+	}
+}
+
+// TestBudget_BoundsWhatIsTaken: who asks without end gets a fifth of the time.
+func TestBudget_BoundsWhatIsTaken(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var b budget
+		start, spent := time.Now(), time.Duration(0)
+		for time.Since(start) < 10*time.Minute {
+			if !b.wait(t.Context()) {
+				t.Fatal("the wait was given up")
+			}
+			time.Sleep(300 * time.Millisecond) // the question
+			b.spend(300 * time.Millisecond)
+			spent += 300 * time.Millisecond
+		}
+		if share := spent.Seconds() / time.Since(start).Seconds(); share < 0.19 || share > 0.22 {
+			t.Errorf("got %.3f of the time, want a fifth", share)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		b.spend(time.Minute)
+		if b.wait(ctx) {
+			t.Error("it waits longer than it may")
+		}
+	})
+}
+
+func TestRemembered(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		asked, takes := 0, time.Duration(0)
+		var fail error
+		m := remembered[int]{age: time.Minute, share: 100, ask: func(ctx context.Context, _ *store.Reader) (int, error) {
+			asked++
+			time.Sleep(takes)
+			return asked, errors.Join(fail, ctx.Err())
+		}}
+		// Asks each second for a while, and returns how often the question was passed on.
+		during := func(d time.Duration) int {
+			before := asked
+			for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(time.Second) {
+				_, _ = m.get(t.Context(), nil)
+			}
+			return asked - before
+		}
+		if got := during(10 * time.Minute); got != 10 {
+			t.Errorf("a cheap question: passed on %d times in 10 min, want 10", got)
+		}
+		takes = 3 * time.Second
+		if got := during(time.Hour); got < 11 || got > 13 {
+			t.Errorf("one of 3 s: passed on %d times in an hour, want 12", got)
+		}
+		time.Sleep(time.Hour)
+		fail, takes = errors.New("no"), 0
+		if got := during(10 * time.Second); got != 5 {
+			t.Errorf("a failure at once: passed on %d times in 10 s, want 5", got)
+		}
+		takes = 4 * time.Second
+		if got := during(time.Hour); got < 11 || got > 13 {
+			t.Errorf("a failure that takes 4 s: passed on %d times in an hour, want 12", got)
+		}
+		// Who asked goes away: the answer is for the next one.
+		time.Sleep(time.Hour)
+		fail = nil
+		gone, cancel := context.WithTimeout(t.Context(), time.Hour)
+		cancel()
+		first, err := m.get(gone, nil)
+		if err != nil {
+			t.Errorf("a question whose asker went away: %v", err)
+		}
+		if second, err := m.get(t.Context(), nil); second != first || err != nil {
+			t.Errorf("the next one: got %d, %v, want %d", second, err, first)
+		}
+		// The limit of the question stays.
+		time.Sleep(time.Hour)
+		limited, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := m.get(limited, nil); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("beyond the limit: got %v", err)
+		}
+	})
+}
+
+// TestLedger_IsRemembered: whoever asks again gets the sum there is.
+func TestLedger_IsRemembered(t *testing.T) {
+	t.Parallel()
+	p := ramp(t, 10*time.Second, time.Minute, time.Unix(1_800_000_000, 0))
+	asked := 0
+	ask := p.ledger.ask
+	p.ledger.ask = func(ctx context.Context, r *store.Reader) (ledger, error) { asked++; return ask(ctx, r) }
+	url := serveMux(t, p)
+	for range 20 {
+		if l := getJSON[ledger](t, url+"/api/ledger"); l.Inserted != 7 {
+			t.Fatalf("got %+v", l)
+		}
+	}
+	if asked != 1 {
+		t.Errorf("the rows were counted %d times for 20 questions, want once", asked)
+	}
+}
+
+// TestPage_SlowReader: a client that asks for much and reads nothing holds up
+// nobody.
+func TestPage_SlowReader(t *testing.T) {
+	t.Parallel()
+	var further []store.Sample
+	for i := range 150 {
+		further = append(further, store.Sample{Series: store.NewSeries(device, "many", store.Number, store.Tag{Name: strings.Repeat("long", 30_000), Value: fmt.Sprint(i)}), Value: 1})
+	}
+	p := ramp(t, 10*time.Second, 10*time.Second, time.Unix(1_800_000_000, 0), further...)
+	url := serveMux(t, p) // an answer of 18 MB, more than a kernel buffers
+	conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.(*net.TCPConn).SetReadBuffer(4 << 10); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(conn, "GET /api/series?name=many&range=24h HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(conn, make([]byte, 1)); err != nil { // the answer has begun
+		t.Fatal(err)
+	}
+	start := time.Now()
+	if resp, body := get(t, url+"/api/status", ""); resp.StatusCode != 200 {
+		t.Errorf("got %d %s beside a client that does not read", resp.StatusCode, body)
+	}
+	if took := time.Since(start); took >= turnLimit {
+		t.Errorf("the answer took %v beside a client that does not read", took)
+	}
+}
+
+// TestPage_TellsThatItIsBusy: who gets no turn is told when to come again.
+func TestPage_TellsThatItIsBusy(t *testing.T) {
+	t.Parallel()
+	p := ramp(t, 10*time.Second, time.Minute, time.Now())
+	busy := func() *httptest.ResponseRecorder {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		defer cancel()
+		out := httptest.NewRecorder()
+		p.asked(p.answerStatus).ServeHTTP(out, httptest.NewRequestWithContext(ctx, "GET", "/api/status", nil))
+		return out
+	}
+	p.file.enter(t.Context())
+	if out := busy(); out.Code != 503 || out.Header().Get("Retry-After") == "" || !strings.Contains(out.Body.String(), "others are asking") {
+		t.Errorf("somebody else has the turn: got %d, %v, %s", out.Code, out.Header(), out.Body)
+	}
+	p.file.leave()
+	p.budget.missing(time.Now())
+	p.budget.spend(time.Hour)
+	if out := busy(); out.Code != 503 || out.Header().Get("Retry-After") == "" {
+		t.Errorf("nothing is left of the budget: got %d, %v", out.Code, out.Header())
+	}
+}
+
+// TestPage_WritesNothing: looking changes neither the file nor the folder.
+func TestPage_WritesNothing(t *testing.T) {
+	t.Parallel()
+	at := sceneNamed(t, "dead-letter").serve(t)
+	dir := filepath.Dir(at.page.cfg.Config.Storage.Path)
+	state := func() map[string]string {
+		t.Helper()
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all := map[string]string{}
+		for _, e := range entries {
+			if strings.HasSuffix(e.Name(), "-shm") {
+				continue // the lock table of the readers, which is memory
+			}
+			body, err := os.ReadFile(filepath.Join(dir, e.Name()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			all[e.Name()] = fmt.Sprintf("%x", sha256.Sum256(body))
+		}
+		return all
+	}
+	before := state()
+	for _, path := range []string{"/", "/api/status", "/api/ledger", "/api/series?name=cpu.usage_percent&range=24h"} {
+		if resp, body := get(t, at.url+path, ""); resp.StatusCode != 200 {
+			t.Fatalf("%s: got %d %s", path, resp.StatusCode, body)
+		}
+	}
+	for _, method := range []string{http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodPatch} {
+		req, err := http.NewRequestWithContext(t.Context(), method, at.url+"/api/status", strings.NewReader("{}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusMethodNotAllowed {
+			t.Errorf("%s: got %d, want 405", method, resp.StatusCode)
+		}
+	}
+	if after := state(); fmt.Sprint(after) != fmt.Sprint(before) {
+		t.Errorf("looking changed the folder:\n%v\n%v", before, after)
+	}
+}
+
+// TestPage_NoTickWaits: a tick is stored in the middle of a question.
+func TestPage_NoTickWaits(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1_800_000_000, 0)
+	p := ramp(t, 10*time.Second, time.Hour, now)
+	path := p.cfg.Config.Storage.Path
+	in, err := store.OpenInserter(t.Context(), store.Options{Path: path, Daemon: "collectord", Version: "1"}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close(t.Context()) //nolint:errcheck // the test's own file
+	reader, err := p.file.open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	series, _, err := reader.SeriesNamed(t.Context(), device, []string{"ramp"}, 1)
+	if err != nil || len(series) != 1 {
+		t.Fatalf("got %v, %v", series, err)
+	}
+	stored := 0
+	err = reader.Probe(t.Context(), []int64{series[0].ID}, now.Add(-time.Minute).UnixMilli(), now.UnixMilli(), 1, func(int64, int64, float64) {
+		stored++
+		tick := now.Add(time.Duration(stored) * time.Second)
+		if _, err := in.Insert(t.Context(), tick, []store.Sample{{Series: store.NewSeries(device, "ramp", store.Number), Value: 1}}); err != nil {
+			t.Errorf("a tick while somebody reads: %v", err)
+		}
+	})
+	if err != nil || stored < 5 {
+		t.Errorf("got %v, %d ticks stored during the question, want some", err, stored)
+	}
+}
+
+func TestPage_AfterItsEnd(t *testing.T) {
+	t.Parallel()
+	p := ramp(t, 10*time.Second, time.Minute, time.Now())
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if resp, body := ask(t, p, "/api/series?name=ramp"); resp.StatusCode != 503 || !strings.Contains(body, "stopping") || p.file.reader != nil {
+		t.Errorf("got %d %s, want that nothing is opened again", resp.StatusCode, body)
+	}
+}
