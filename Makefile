@@ -19,7 +19,10 @@ BIN      ?= bin
 DIST     ?= dist
 
 stamp     = $(if $(2),-X belabox-metrics/shared/buildinfo.$(1)=$(2))
-GOBUILD  := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false \
+# HTTP/1.1 is all that VictoriaMetrics and its proxies ask for; without HTTP/2 each
+# program is half a megabyte smaller, and as much less of it is in memory.
+TAGS     := nethttpomithttp2
+GOBUILD  := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -tags $(TAGS) \
             -ldflags '-s -w $(call stamp,Version,$(VERSION)) $(call stamp,Commit,$(COMMIT))'
 TOOL     := $(GO) tool -modfile=shared/devtools/go.mod
 # linux-arm7 -> GOOS=linux GOARCH=arm GOARM=7

@@ -14,12 +14,12 @@ import (
 //
 // A plain go build leaves Commit empty; String then takes the revision that the Go command stored in the binary.
 var (
-	Version = "0.1.0-dev"
+	Version = "1.0.0"
 	Commit  = ""
 )
 
 // String returns the line that -version prints, for example
-// "collectord 0.1.0 (commit 0123456789ab, go1.26.8, linux/amd64)".
+// "collectord 1.0.0 (commit 0123456789ab, go1.26.8, linux/amd64)".
 func String(program string) string {
 	return fmt.Sprintf("%s %s (commit %s, %s, %s/%s)",
 		program, Version, commit(), runtime.Version(), runtime.GOOS, runtime.GOARCH)

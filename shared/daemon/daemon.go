@@ -3,16 +3,21 @@
 //
 // It promises that a wrong command line or configuration changes nothing and
 // ends with code 2, that the work starts only with the lock held, and that the
-// first SIGTERM or SIGINT drains while the second kills.
+// first SIGTERM or SIGINT drains while the second kills. It keeps what a daemon
+// takes of the machine small: one core, a small heap, no pages that only the start
+// needed; a user who has set GOMAXPROCS or GOGC knows better.
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -53,6 +58,7 @@ type Command struct {
 // Env is what a program gets to work with.
 type Env struct {
 	Config  config.Config
+	File    string // the configuration's, "" = these are the defaults
 	Log     *slog.Logger
 	Secrets *logx.Secrets // whatever is added here never shows in Log
 	Args    []string      // behind the command's name
@@ -89,13 +95,14 @@ func (p Program) Main(args []string, stdout, stderr io.Writer) int {
 		}
 		return ExitOK
 	}
-	cfg, err := config.Load(opt.config)
+	file := fileToRead(opt.config, config.Packaged)
+	cfg, err := config.Load(file)
 	if err != nil {
 		fmt.Fprintf(stderr, "%s: configuration:\n%v\n", p.Name, err)
 		return ExitUsage
 	}
 	if opt.checkConfig {
-		fmt.Fprintf(stdout, "%s: configuration is fine\n", p.Name)
+		fmt.Fprintf(stdout, "%s: configuration is fine: %s\n", p.Name, cmp.Or(file, "the defaults"))
 		return ExitOK
 	}
 	secrets := new(logx.Secrets)
@@ -104,9 +111,21 @@ func (p Program) Main(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "%s: %v\n", p.Name, err)
 		return ExitUsage
 	}
-	env := Env{Config: cfg, Log: log, Secrets: secrets, Args: opt.args, Stdout: stdout, Stderr: stderr}
+	env := Env{Config: cfg, File: file, Log: log, Secrets: secrets, Args: opt.args, Stdout: stdout, Stderr: stderr}
 	spareMemory()
 	return p.exitCode(env, p.work(env, opt.command))
+}
+
+// fileToRead is the configuration to read: the given one, else the packaged one where there
+// is one. Who asks what a device does means the device's own configuration.
+func fileToRead(given, packaged string) string {
+	if given != "" {
+		return given
+	}
+	if _, err := os.Lstat(packaged); errors.Is(err, fs.ErrNotExist) {
+		return ""
+	}
+	return packaged // what else there is to say about it, reading it tells
 }
 
 // work serves or runs one command, with the lock where it is needed.
@@ -131,6 +150,8 @@ func (p Program) work(env Env, command *Command) (err error) {
 		if command != nil {
 			return command.Run(ctx, env)
 		}
+		oneCore()
+		go spareProgramPages(ctx)
 		return p.stopped(ctx, env, p.Serve(ctx, env))
 	})
 }
@@ -158,7 +179,7 @@ func (p Program) exitCode(env Env, err error) int {
 	}
 	args := []any{logx.Err(err)}
 	if crash, ok := errors.AsType[*run.PanicError](err); ok {
-		args = append(args, "stack", string(crash.Stack))
+		args = append(args, logx.KeyStack, string(crash.Stack))
 	}
 	env.Log.Error(p.Name+" stopped by an error", args...)
 	return ExitFailure
@@ -242,5 +263,6 @@ func (p Program) usage(w io.Writer) {
 	for _, l := range lines {
 		fmt.Fprintf(w, "  %s %-28s %s\n", p.Name, l[0], l[1])
 	}
-	fmt.Fprintf(w, "\nWithout -config the defaults hold. Exit codes: 0 done, 1 failure, 2 wrong usage or configuration.\n")
+	fmt.Fprintf(w, "\nWithout -config it is %s, or the defaults where there is none.\n", config.Packaged)
+	fmt.Fprintf(w, "Exit codes: 0 done, 1 failure, 2 wrong usage or configuration.\n")
 }

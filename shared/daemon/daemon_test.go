@@ -62,7 +62,7 @@ func TestMain_ExitCodes(t *testing.T) {
 		{"faults", failing(nil), []string{"-config", broken}, ExitUsage, "", "remote.urll"},
 		{"faults, all", failing(nil), []string{"-config", broken}, ExitUsage, "", "collection.interval"},
 		{"check of faults", failing(nil), []string{"-check-config", "-config", broken}, ExitUsage, "", "remote.urll"},
-		{"check", failing(errors.New("must not run")), []string{"-check-config", "-config", path}, ExitOK, "fine", ""},
+		{"check", failing(errors.New("must not run")), []string{"-check-config", "-config", path}, ExitOK, "fine: " + path, ""},
 		{"unknown flag", failing(nil), []string{"-frobnicate"}, ExitUsage, "", "-frobnicate"},
 		{"unknown command", failing(nil), []string{"frobnicate"}, ExitUsage, "", "frobnicate"},
 		{"version", failing(nil), []string{"-version"}, ExitOK, "testd ", ""},
@@ -77,6 +77,23 @@ func TestMain_ExitCodes(t *testing.T) {
 		}
 		if c.stderr == "" && c.code != ExitFailure && strings.Contains(got.stderr, "ERROR") {
 			t.Errorf("%s: unexpected error in the log: %s", c.what, got.stderr)
+		}
+	}
+}
+
+func TestFileToRead(t *testing.T) {
+	t.Parallel()
+	packaged, _ := configFile(t, "")
+	beneath := filepath.Join(packaged, "config.yaml") // of which one cannot even ask
+	for _, c := range []struct{ given, packaged, want string }{
+		{"mine.yaml", packaged, "mine.yaml"},
+		{"", packaged, packaged},
+		{"", packaged + ".none", ""},
+		{"", filepath.Join(packaged+".none", "config.yaml"), ""},
+		{"", beneath, beneath},
+	} {
+		if got := fileToRead(c.given, c.packaged); got != c.want {
+			t.Errorf("given %q, packaged %q: got %q, want %q", c.given, c.packaged, got, c.want)
 		}
 	}
 }

@@ -24,6 +24,10 @@ func ExplainAccess(path string, err error) error {
 	}
 	folder := filepath.Dir(path)
 	if errors.Is(err, syscall.EROFS) || errors.Is(unix.Access(folder, unix.W_OK), unix.EROFS) {
+		if state := os.Getenv("STATE_DIRECTORY"); state != "" && !within(state, folder) {
+			return fmt.Errorf("%w: the service may write below %s alone: give %s to user %s and add ReadWritePaths=%s to section [Service] of both (systemctl edit belabox-collectord, and belabox-shipperd)",
+				err, state, folder, userName(os.Getuid()), folder)
+		}
 		return fmt.Errorf("%w: the file system of %s is mounted read-only; after an error of the disk it stays so until it is checked: unmount it, run fsck, mount it again, or restart the device",
 			err, folder)
 	}
@@ -45,6 +49,12 @@ func ExplainAccess(path string, err error) error {
 		}
 	}
 	return err
+}
+
+// within tells whether folder is state, which systemd made for the service, or below it.
+func within(state, folder string) bool {
+	rel, err := filepath.Rel(state, folder)
+	return err == nil && filepath.IsLocal(rel)
 }
 
 // ownership describes owner, group and mode of a file.

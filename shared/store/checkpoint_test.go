@@ -6,7 +6,9 @@ import (
 	"time"
 )
 
-func TestCheckpoint(t *testing.T) {
+// TestCheckpoint_ShrinksWAL: many rows make the WAL grow, a checkpoint empties it, and
+// no row is lost by it.
+func TestCheckpoint_ShrinksWAL(t *testing.T) {
 	t.Parallel()
 	path := newPath(t)
 	in, ob := openInserter(t, options(path), time.Hour), openOutbox(t, options(path))
@@ -26,6 +28,9 @@ func TestCheckpoint(t *testing.T) {
 		}
 		if WALSize(path) != 0 || FileSize(path) < size {
 			t.Errorf("%s: the WAL has %d bytes, the file %d", name, WALSize(path), FileSize(path))
+		}
+		if n := queryInt(t, in.db, "SELECT count(*) FROM metrics"); n != 500 {
+			t.Errorf("%s: %d rows, want 500", name, n)
 		}
 		// With nothing to copy.
 		if r, err = checkpoint(); err != nil || !r.Complete || r.WALBefore != 0 || r.WALAfter != 0 {

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Rejection is a sample that can never be delivered.
@@ -152,6 +153,17 @@ func (ob *Outbox) OpenChunks(ctx context.Context) ([]*Chunk, error) {
 		return nil, fmt.Errorf("read open chunks: %w", classify(err))
 	}
 	return chunks, nil
+}
+
+// LastAccepted returns when a chunk was last answered 2xx, by this run or an earlier one;
+// zero when none on record was. Records go when their rows are pruned.
+func (ob *Outbox) LastAccepted(ctx context.Context) (time.Time, error) {
+	var ms int64
+	err := ob.db.QueryRowContext(ctx, "SELECT coalesce(max(accepted_ms), 0) FROM upload_checkpoints").Scan(&ms)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("read the last upload: %w", classify(err))
+	}
+	return fromMS(ms), nil
 }
 
 // settle records an outcome of c: mark changes the rows and may narrow c.Keys.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -41,7 +42,9 @@ func TestInsert_RowsComeBack(t *testing.T) {
 	}
 }
 
-func TestInsert_SameTickTwice(t *testing.T) {
+// TestInsert_SameBatchTwice: the same samples again are no new rows, from this handle,
+// from another process, or by hand.
+func TestInsert_SameBatchTwice(t *testing.T) {
 	t.Parallel()
 	path := newPath(t)
 	in := openInserter(t, options(path), time.Hour)
@@ -65,6 +68,10 @@ func TestInsert_SameTickTwice(t *testing.T) {
 	r, err = again.Insert(t.Context(), tick0, samples(numberSeries(150), 1))
 	if want := (InsertResult{Duplicates: 150}); err != nil || r != want {
 		t.Errorf("got %+v, %v, want %+v", r, err, want)
+	}
+	_, err = rawDB(t, path).Exec("INSERT INTO metrics (dedup_key, value) SELECT dedup_key, -1 FROM metrics LIMIT 1")
+	if err == nil || !strings.Contains(err.Error(), "UNIQUE constraint failed: metrics.dedup_key") {
+		t.Errorf("a row with the key of another: %v", err)
 	}
 }
 

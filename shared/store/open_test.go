@@ -33,9 +33,9 @@ func connections(t *testing.T, db *sql.DB, w *writer, size int) []*sql.Conn {
 	return all
 }
 
-// TestOpen_Pragmas asks every connection of both handles: a setting that reached
+// TestConnectionPool_Settings asks every connection of both handles: a setting that reached
 // one of them only would show here.
-func TestOpen_Pragmas(t *testing.T) {
+func TestConnectionPool_Settings(t *testing.T) {
 	t.Parallel()
 	path := newPath(t)
 	in, ob := openInserter(t, options(path), time.Second), openOutbox(t, options(path))
@@ -48,7 +48,7 @@ func TestOpen_Pragmas(t *testing.T) {
 			"synchronous":        "1", // NORMAL
 			"wal_autocheckpoint": "0",
 			"page_size":          "1024",
-			"cache_size":         "-1024",
+			"cache_size":         "-256",
 			"foreign_keys":       "1",
 			"trusted_schema":     "0",
 			"mmap_size":          "0",
@@ -61,8 +61,8 @@ func TestOpen_Pragmas(t *testing.T) {
 	}
 }
 
-// TestOpen_ConnectionsAreKept: opening one costs more than a tick.
-func TestOpen_ConnectionsAreKept(t *testing.T) {
+// TestConnectionPool_IsKept: opening one costs more than a tick.
+func TestConnectionPool_IsKept(t *testing.T) {
 	t.Parallel()
 	ob := openOutbox(t, options(newPath(t)))
 	var busy []*sql.Conn

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// TestPlans asserts how SQLite runs the statements whose cost must not grow with
-// the file. Any change shows here; see https://sqlite.org/eqp.html.
-func TestPlans(t *testing.T) {
+// TestIndexCoverage_HotPath asserts how SQLite runs the statements of an upload,
+// whose cost must not grow with the file. Any change shows here; see https://sqlite.org/eqp.html.
+func TestIndexCoverage_HotPath(t *testing.T) {
 	t.Parallel()
 	path := newPath(t)
 	in, ob := openInserter(t, options(path), time.Hour), openOutbox(t, options(path))

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"syscall"
 	"time"
 )
 
@@ -67,7 +68,7 @@ func (d *door) inPlace() error {
 // replaced says what happened to one of the files, and what follows.
 func replaced(which int, how string) error {
 	if which == 0 {
-		return fmt.Errorf("%w: it was %s; what was in it is saved, and the next start takes what is there then; stop both daemons before you touch it",
+		return fmt.Errorf("%w: it was %s; what was in it is saved now, and the next start takes what is there then; stop both daemons before you touch it",
 			ErrReplaced, how)
 	}
 	return fmt.Errorf("%w: its %s file was %s; what was committed is brought into the database now; stop both daemons before you touch it",
@@ -82,8 +83,38 @@ func (in *Inserter) Rescue(ctx context.Context) error {
 	return in.door.rescue(ctx, in.db, in.o)
 }
 
-// Rescue is Inserter.Rescue, for the time while collectord is away.
-func (ob *Outbox) Rescue(ctx context.Context) error { return ob.door.rescue(ctx, ob.db, ob.o) }
+// Rescue is Inserter.Rescue, for the time while collectord is away. When its lock was
+// removed too, nobody knows whether it is: so this waits until nobody else has the old
+// files open, and leaves it to them when they stay.
+func (ob *Outbox) Rescue(ctx context.Context) error {
+	if now, err := os.Stat(ob.o.Path); err == nil && os.SameFile(now, ob.door.ids[0]) {
+		return nil
+	}
+	if alone, err := ob.door.waitAlone(cmp.Or(ob.o.watchEvery, watchEvery) + rescueTakes); err != nil || !alone {
+		return err
+	}
+	if p, err := readPlan(ob.o.Path); err != nil || p != nil {
+		return err // somebody has saved it
+	}
+	return ob.door.rescue(ctx, ob.db, ob.o)
+}
+
+// rescueTakes is how long the other daemon may take to save what was in the database,
+// after it has noticed.
+const rescueTakes = 10 * time.Second
+
+// waitAlone waits until nobody else has the database open.
+func (d *door) waitAlone(limit time.Duration) (alone bool, err error) {
+	for end := time.Now().Add(limit); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if alone, err = d.flock(syscall.LOCK_EX); alone || err != nil {
+			return alone, err
+		}
+		if _, err = d.flock(syscall.LOCK_SH); err != nil { // asking for more has cost it
+			return false, err
+		}
+	}
+	return false, nil
+}
 
 func (d *door) rescue(ctx context.Context, db *sql.DB, o Options) error {
 	now, err := os.Stat(d.path)
@@ -100,8 +131,8 @@ func (d *door) rescue(ctx context.Context, db *sql.DB, o Options) error {
 	to := aside
 	if gone {
 		to, report.Reason = d.path+newSuffix, "it was removed while it was in use, and is back"
-		if err := removeFile(to); err != nil {
-			return err
+		if err := errors.Join(MakeFolder(d.path), removeFile(to)); err != nil {
+			return fmt.Errorf("save what was in the database: %w", err)
 		}
 	}
 	// https://sqlite.org/lang_vacuum.html#vacuum_with_an_into_clause

@@ -2,6 +2,7 @@ package store
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -163,6 +164,63 @@ func TestRescue(t *testing.T) {
 			t.Errorf("remove %v: %s has %d rows, want 60", remove, kept, n)
 		}
 		checkIntegrity(t, db)
+	}
+}
+
+// TestRescue_AllRemoved: with all files, or with their folder, the locks go too, by which
+// shipperd knows whether collectord is there. It notices first, and waits: what
+// collectord had inserted until it noticed is there with the next start.
+func TestRescue_AllRemoved(t *testing.T) {
+	t.Parallel()
+	for name, remove := range map[string]func(path string) error{
+		"folder": func(path string) error { return os.RemoveAll(filepath.Dir(path)) },
+		"files": func(path string) error {
+			names, err := filepath.Glob(path + "*")
+			for _, name := range names {
+				err = errors.Join(err, os.Remove(name))
+			}
+			return err
+		},
+	} {
+		for _, collectord := range []bool{true, false} {
+			t.Run(fmt.Sprint(name, ", with collectord: ", collectord), func(t *testing.T) {
+				t.Parallel()
+				path := filepath.Join(t.TempDir(), "var", "metrics.db")
+				in, ob := openInserter(t, options(path), 0), openOutbox(t, options(path))
+				mustInsert(t, in, tick0, samples(numberSeries(30), 1))
+				if err := remove(path); err != nil {
+					t.Fatal(err)
+				}
+				mustInsert(t, in, tick0.Add(time.Second), samples(numberSeries(30), 2))
+				if !collectord {
+					if err := in.Close(t.Context()); err != nil {
+						t.Fatal(err)
+					}
+				}
+				saved := make(chan error, 1)
+				go func() { saved <- errors.Join(ob.Rescue(background), ob.Close(background)) }()
+				if collectord {
+					select {
+					case err := <-saved:
+						t.Fatalf("shipperd did not wait for collectord: %v", err)
+					case <-time.After(100 * time.Millisecond):
+					}
+					mustInsert(t, in, tick0.Add(2*time.Second), samples(numberSeries(30), 3))
+					if err := errors.Join(in.Rescue(t.Context()), in.Close(t.Context())); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if err := <-saved; err != nil {
+					t.Fatal(err)
+				}
+				next := openInserter(t, options(path), 0)
+				want := map[bool]int64{true: 90, false: 60}[collectord]
+				if n := queryInt(t, next.db, "SELECT count(*) FROM metrics"); n != want {
+					t.Errorf("%d rows are back, want %d", n, want)
+				}
+				checkIntegrity(t, next.db)
+			})
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 )
@@ -24,6 +25,19 @@ func TestSeriesKey_Fixed(t *testing.T) {
 	f(NewSeries("box-1", "cpu.usage_percent", Number, core), "d744176e734475c2b6fc00fd0fe7d2be483cbf82f88f6efda3cbd6f5727f3981")
 	f(NewSeries("box-1", "cpu.usage_percent", Text, core), "e82c8ba48dcf79f3833f5c26701eab3f23898bf4c3871d114201cc6cf8bbdbd5")
 	f(NewSeries("", "", Number), "c9904f855000b29639ed8d062d6afe5ce3f92d8802c6f9a31531e69d4e022029")
+}
+
+// TestSeriesKey_ValueType: a metric that changes from number to text is another
+// series, so its rows never stand in each other's way.
+func TestSeriesKey_ValueType(t *testing.T) {
+	t.Parallel()
+	number, text := NewSeries("d", "n", Number, Tag{"a", "1"}), NewSeries("d", "n", Text, Tag{"a", "1"})
+	if SeriesKey(number.Device, number.Name, number.Tags, number.Type) == SeriesKey(text.Device, text.Name, text.Tags, text.Type) {
+		t.Error("number and text have one key")
+	}
+	in := openInserter(t, options(newPath(t)), time.Hour)
+	mustInsert(t, in, tick0, []Sample{{Series: number, Value: 1}})
+	mustInsert(t, in, tick0, []Sample{{Series: text, Text: "one"}}) // at the same millisecond
 }
 
 func TestSeriesKey_PartsDoNotRunTogether(t *testing.T) {

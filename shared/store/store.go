@@ -23,6 +23,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"belabox-metrics/migrations"
@@ -250,7 +251,9 @@ func prepareFile(path string) error {
 // MakeFolder makes the folder for the database at path, for the owner and the
 // group, where it is missing.
 func MakeFolder(path string) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o750); errors.Is(err, syscall.EROFS) {
+		return fmt.Errorf("open store %q: %w", path, ExplainAccess(path, err))
+	} else if err != nil {
 		return fmt.Errorf("open store %q: %w; make the folder or set storage.path to one this user may write", path, err)
 	}
 	syncFolders(filepath.Dir(path))
@@ -277,7 +280,7 @@ func dsn(o Options, synchronous string) string {
 			pragma("busy_timeout", cmp.Or(o.BusyTimeout, busyTimeout).Milliseconds()),
 			pragma("page_size", newPageSize),
 			pragma("wal_autocheckpoint", 0), // one daemon checkpoints, by its own clock: Checkpointer
-			pragma("cache_size", -1024),     // KiB
+			pragma("cache_size", -256),      // KiB a connection: all work goes along the edges of the b-tree
 			pragma("foreign_keys", 1),
 			pragma("trusted_schema", 0),
 		},

@@ -9,15 +9,17 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"belabox-metrics/shared/lock"
 	"belabox-metrics/shared/store"
 	"belabox-metrics/shared/testkit"
 )
 
-var loadMB = flag.Int64("wal.mb", 120, "megabytes that TestLoad brings through the WAL")
+var loadMB = flag.Int64("wal.mb", 300, "megabytes that TestWAL_StaysBelowItsLimit brings through the WAL")
 
 const jobVar = "BELABOX_WAL_TEST_READ"
 
@@ -76,10 +78,10 @@ func readSlowly(path string) error {
 	return ob.Close(context.Background())
 }
 
-// TestLoad inserts as fast as it can, with the keeper of collectord beside it and a
-// slow reader in another process. The WAL stays below 64 MB all the time, ends
+// TestWAL_StaysBelowItsLimit inserts as fast as it can, with the keeper of collectord
+// beside it and a slow reader in another process. The WAL stays below 64 MB all the time, ends
 // empty, and what the checkpoints took off it is told.
-func TestLoad(t *testing.T) {
+func TestWAL_StaysBelowItsLimit(t *testing.T) {
 	t.Parallel()
 	bound, total := int64(64<<20), *loadMB<<20 // what the WAL must stay below under any load
 	if raceDetector {
@@ -148,6 +150,84 @@ func TestLoad(t *testing.T) {
 		t.Error("hardly any checkpoint: the test proves nothing")
 	}
 	if err := errors.Join(in.Close(t.Context())); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestWAL_StaysBelowWhileDraining marks a backlog as fast as it can, with the keeper of
+// collectord beside it, which knows nothing of it but what it sees every look.
+func TestWAL_StaysBelowWhileDraining(t *testing.T) {
+	t.Parallel()
+	const (
+		bound = int64(4 << 20)
+		rows  = 300_000
+		batch = 10_000 // half a MB
+	)
+	path := filepath.Join(t.TempDir(), "metrics.db")
+	in, err := store.OpenInserter(t.Context(), store.Options{Path: path, Daemon: "collectord"}, 10*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	samples := make([]store.Sample, 1000)
+	for i := range samples {
+		samples[i].Series = store.NewSeries("device", "m", store.Number, store.Tag{Name: "i", Value: fmt.Sprint(i)})
+	}
+	for tick := range rows / len(samples) {
+		if _, err := in.Insert(t.Context(), time.UnixMilli(1_700_000_000_000+int64(tick)), samples); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ob, err := store.OpenOutbox(t.Context(), store.Options{Path: path, Daemon: "shipperd"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := in.Checkpoint(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	quiet := slog.New(slog.DiscardHandler)
+	owner := New(Config{Path: path, Interval: time.Hour, Size: bound, Owner: true}, in.Checkpoint, quiet)
+	var checkpoints atomic.Int64
+	owner.Done = func(store.CheckpointResult) { checkpoints.Add(1) }
+	standIn := New(Config{Path: path, Interval: time.Hour, Size: bound}, ob.Checkpoint, quiet)
+	ctx, cancel := context.WithCancel(t.Context())
+	var keepers sync.WaitGroup
+	keepers.Go(func() { _ = owner.Run(ctx) })
+	testkit.Eventually(t, 10*time.Second, "collectord's keeper holds the lock", func() bool {
+		_, held, _ := lock.Holder(path + ".checkpoint.lock")
+		return held
+	})
+	keepers.Go(func() { _ = standIn.Run(ctx) })
+
+	var largest int64
+	for n := 0; ; n++ {
+		standIn.Room(t.Context())
+		pending, err := ob.Pending(t.Context(), 0, batch, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(pending) == 0 {
+			break
+		}
+		keys := make(store.KeySet, len(pending))
+		for i, r := range pending {
+			keys[i] = r.Key
+		}
+		c := &store.Chunk{BatchID: "drain", Index: n, Keys: keys, Contiguous: true, Created: time.Now()}
+		if err := errors.Join(ob.RecordSending(t.Context(), c), ob.MarkAllUploaded(t.Context(), c)); err != nil {
+			t.Fatal(err)
+		}
+		if largest = max(largest, store.WALSize(path)); largest >= bound {
+			t.Fatalf("the WAL grew to %d kB", largest>>10)
+		}
+	}
+	cancel()
+	keepers.Wait()
+	t.Logf("at most %d kB in the WAL, %d checkpoints", largest>>10, checkpoints.Load())
+	if checkpoints.Load() == 0 {
+		t.Error("no checkpoint was needed: the test proves nothing")
+	}
+	owner.Final(t.Context())
+	if err := errors.Join(ob.Close(t.Context()), in.Close(t.Context())); err != nil {
 		t.Error(err)
 	}
 }

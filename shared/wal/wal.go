@@ -49,8 +49,12 @@ func New(cfg Config, checkpoint func(context.Context) (store.CheckpointResult, e
 	}
 }
 
-// look is how often the size is looked at.
-const look = 5 * time.Second
+// How often the size is looked at: by the daemon that checkpoints, and by the one that
+// steps in, to which it is also brought by Room.
+const (
+	look        = 5 * time.Second
+	lookStandIn = 15 * time.Second
+)
 
 // Of Size, in eighths: from the first on the WAL is checkpointed; from the second on
 // inserts wait for that, because what they add meanwhile has to fit, too.
@@ -59,9 +63,10 @@ const (
 	waitPart    = 7
 )
 
-// patience is how long an insert waits: a tick that comes late is better than none,
-// and a WAL that is too large better than a tick lost.
-const patience = 5 * time.Second
+// patience is how long a write waits: a tick that comes late is better than none,
+// and a WAL that is too large better than a tick lost. It is longer than look, for
+// the one that writes may have to wait for the other's look.
+const patience = 6 * time.Second
 
 func (k *Keeper) above(eighths int64) bool { return store.WALSize(k.cfg.Path) > k.cfg.Size/8*eighths }
 
@@ -75,8 +80,9 @@ func (k *Keeper) DiskFull() {
 	}
 }
 
-// Room is to be called before each insert: it returns at once, unless inserts come
-// so fast that the WAL would outgrow Size before the next checkpoint.
+// Room is to be called before each insert, and before whatever else adds a few MB: it
+// returns at once, unless writes come so fast that the WAL would outgrow Size before
+// the next checkpoint.
 func (k *Keeper) Room(ctx context.Context) {
 	if !k.above(waitPart) {
 		return
@@ -99,7 +105,11 @@ func (k *Keeper) Room(ctx context.Context) {
 // Run checkpoints until ctx ends. The owner calls Final after that, when the
 // last insert is done.
 func (k *Keeper) Run(ctx context.Context) error {
-	tick := time.NewTicker(look)
+	every := lookStandIn
+	if k.cfg.Owner {
+		every = look
+	}
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
 		if k.cfg.Owner && k.held == nil {

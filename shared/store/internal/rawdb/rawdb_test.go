@@ -126,7 +126,7 @@ func TestRows_LikeSQLite(t *testing.T) {
 			compare := func(what string) {
 				t.Helper()
 				got, damage := read(t, m.path)
-				if damage.Any() || !maps.Equal(got, m.rows) {
+				if damage.Pages+damage.Cells > 0 || !maps.Equal(got, m.rows) {
 					t.Errorf("%s: %d rows, want %d; damage %+v", what, len(got), len(m.rows), damage)
 					for k, v := range m.rows {
 						if got[k] != v {

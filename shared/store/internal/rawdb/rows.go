@@ -34,9 +34,6 @@ type Damage struct {
 	Tables map[string]int // both, by table; "" = the schema itself
 }
 
-// Any reports whether anything was damaged.
-func (d Damage) Any() bool { return d.Pages+d.Cells > 0 }
-
 // reading is one pass over the file.
 type reading struct {
 	f        *File

@@ -1,0 +1,98 @@
+package daemon
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	pagesAfter = time.Minute     // by then a daemon has started and done each of its usual tasks
+	pagesEvery = 5 * time.Minute // rarer work brings pages in: proofs, a drain, the page in a browser
+)
+
+// spareProgramPages takes those parts of the program out of memory that only its
+// start needed: of the 11 MB of each program that are resident after it, half is
+// never touched again. The kernel would do so when memory runs short, but until then
+// they stand in the way of others on a small device. A page that is needed after
+// all comes back from the page cache. It returns when ctx ends.
+func spareProgramPages(ctx context.Context) {
+	for wait := pagesAfter; ; wait = pagesEvery {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+		if unmapProgram() != nil {
+			return // nothing depends on it
+		}
+	}
+}
+
+// unmapProgram tells the kernel that this process does not need the pages of its
+// own program now (MADV_DONTNEED, see madvise(2)).
+func unmapProgram() error {
+	program, err := os.Readlink("/proc/self/exe")
+	if err != nil {
+		return err
+	}
+	smaps, err := os.ReadFile("/proc/self/smaps")
+	if err != nil {
+		return err
+	}
+	parts, err := programParts(bytes.NewReader(smaps), program)
+	if err != nil {
+		return err
+	}
+	for _, p := range parts {
+		if _, _, errno := unix.Syscall(unix.SYS_MADVISE, p.start, p.end-p.start, unix.MADV_DONTNEED); errno != 0 {
+			return fmt.Errorf("madvise: %w", errno)
+		}
+	}
+	return nil
+}
+
+// part is a range of addresses, end excluded.
+type part struct{ start, end uintptr }
+
+// programParts reads smaps (see proc_pid_smaps(5)) and returns what can be read from
+// the program's file again: mappings of it that nobody may write to and of which no
+// page was ever changed. The loader of a position-independent program changes some
+// and protects them afterwards; those must stay.
+func programParts(smaps io.Reader, program string) ([]part, error) {
+	var parts []part
+	var now part
+	ours := false
+	lines := bufio.NewScanner(smaps)
+	for lines.Scan() {
+		line := lines.Text()
+		if size, ok := strings.CutPrefix(line, "Anonymous:"); ok && ours && strings.TrimSpace(size) == "0 kB" {
+			parts = append(parts, now)
+		}
+		if line == "" || line[0] >= 'A' && line[0] <= 'Z' {
+			continue // one of the two dozen facts about the mapping
+		}
+		// 00400000-0094b000 r-xp 00000000 fd:00 4711   /usr/bin/belabox-collectord
+		var perm string
+		if _, err := fmt.Sscanf(line, "%x-%x %s", &now.start, &now.end, &perm); err != nil {
+			return nil, fmt.Errorf("smaps: %q: %w", line, err)
+		}
+		_, name, _ := strings.Cut(line, "/")
+		ours = "/"+name == program && strings.HasPrefix(perm, "r-") && strings.HasSuffix(perm, "p")
+	}
+	if err := lines.Err(); err != nil {
+		return nil, err
+	}
+	if len(parts) == 0 {
+		return nil, errors.New("no part of the program is mapped unchanged")
+	}
+	return parts, nil
+}
