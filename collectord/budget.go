@@ -17,6 +17,9 @@ const (
 	budgetEvery = time.Minute
 	// budgetPause is between two parts of much work.
 	budgetPause = 200 * time.Millisecond
+	// budgetQuiet is how long nothing was dropped when that is over: rows go by
+	// pages, so it may be some looks from one time to the next.
+	budgetQuiet = 10 * time.Minute
 )
 
 // budget keeps the data within storage.max_size_mb while nobody ships: a device
@@ -30,12 +33,14 @@ type budget struct {
 	dropped  func(float64)
 	log      *slog.Logger
 	trouble  *logx.Throttle
+	rows     *logx.Throttle // dropped
+	letters  *logx.Throttle // dropped dead letters
 }
 
 func newBudget(c config.StorageConfig, inserter *store.Inserter, dropped func(float64), log *slog.Logger) *budget {
 	return &budget{
 		path: c.Path, maxBytes: c.MaxDataBytes(), size: inserter.DataSize, enforce: inserter.EnforceBudget, dropped: dropped,
-		log: log, trouble: logx.NewThrottle(time.Hour, time.Now),
+		log: log, trouble: logx.NewThrottle(time.Hour, nil), rows: logx.NewThrottle(0, nil), letters: logx.NewThrottle(0, nil),
 	}
 }
 
@@ -48,6 +53,8 @@ func (b *budget) run(ctx context.Context) error {
 			// The lock was free for a moment: a shipperd that starts takes it.
 			time.Sleep(budgetPause)
 		}
+		b.rows.Quiet(b.log, budgetQuiet, "no further samples had to be dropped")
+		b.letters.Quiet(b.log, budgetQuiet, "no further dead letters had to be deleted")
 		select {
 		case <-ctx.Done():
 			return nil
@@ -77,11 +84,12 @@ func (b *budget) once(ctx context.Context) (more bool) {
 	freed, err := b.enforce(ctx, b.maxBytes)
 	if freed.Pending > 0 {
 		b.dropped(float64(freed.Pending))
-		b.log.Warn("the database is full and shipperd does not run: the oldest samples were dropped undelivered; start shipperd or raise storage.max_size_mb",
-			"dropped", freed.Pending)
+		b.rows.FailN(b.log, slog.LevelWarn,
+			"the database is full and shipperd does not run: the oldest samples were dropped undelivered; start shipperd or raise storage.max_size_mb",
+			nil, int(freed.Pending))
 	}
 	if freed.DeadLetters > 0 {
-		b.log.Warn("the database is full: dead letters were deleted", "deleted", freed.DeadLetters)
+		b.letters.FailN(b.log, slog.LevelWarn, "the database is full: dead letters were deleted", nil, int(freed.DeadLetters))
 	}
 	switch {
 	case err == nil:

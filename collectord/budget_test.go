@@ -2,11 +2,13 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"log/slog"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"belabox-metrics/shared/config"
@@ -66,7 +68,7 @@ func TestBudget(t *testing.T) {
 		t.Errorf("ledger %+v, %v", l, err)
 	}
 	dropped := l.Dropped["unattended"]
-	if dropped == 0 || dropped == l.Inserted || float64(dropped) != counted || !strings.Contains(log.String(), fmt.Sprintf("dropped=%d", dropped)) {
+	if dropped == 0 || dropped == l.Inserted || float64(dropped) != counted || !strings.Contains(log.String(), fmt.Sprintf("count=%d", dropped)) {
 		t.Errorf("ledger: %d dropped, counted: %v, log: %s", dropped, counted, log.String())
 	}
 	rows, err := ob.Pending(t.Context(), 0, 1, nil)
@@ -79,4 +81,45 @@ func TestBudget(t *testing.T) {
 	if log.Len() != before {
 		t.Errorf("once more: %s", log.String()[before:])
 	}
+}
+
+// TestBudget_RepeatsAreThrottled: what is dropped again and again for half an hour is a
+// line a minute, and one when it is over; the lines have all of it.
+func TestBudget_RepeatsAreThrottled(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		c := config.StorageConfig{Path: filepath.Join(t.TempDir(), "metrics.db"), MaxSizeMB: 66, WALCheckpointSizeMB: 64}
+		counted := 0.0
+		b := newBudget(c, nil, func(n float64) { counted += n }, slog.New(slog.NewTextHandler(&log, nil)))
+		start, parts := time.Now(), 0
+		b.size = func(context.Context) (int64, error) {
+			if time.Since(start) > 30*time.Minute {
+				return 0, nil
+			}
+			return c.MaxDataBytes() + 1, nil
+		}
+		b.enforce = func(context.Context, int64) (store.Freed, error) {
+			parts++
+			return store.Freed{Pending: 10, DeadLetters: 1, More: parts%3 != 0}, nil
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		if err := b.run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if parts < 80 || counted != float64(10*parts) {
+			t.Errorf("%d parts, %v counted", parts, counted)
+		}
+		for text, most := range map[string]int{"dropped undelivered": 31, "dead letters were deleted": 31, "no further samples": 1, "no further dead letters": 1} {
+			if n := strings.Count(log.String(), text); n == 0 || n > most {
+				t.Errorf("%d lines with %q, want at most %d", n, text, most)
+			}
+		}
+		for _, want := range []string{fmt.Sprintf("failures=%d", parts), fmt.Sprintf("count=%d\n", 10*parts), fmt.Sprintf("count=%d\n", parts)} {
+			if !strings.Contains(log.String(), want) {
+				t.Errorf("the log has no %q:\n%s", want, log.String())
+			}
+		}
+	})
 }

@@ -22,12 +22,13 @@ import (
 type vitals struct {
 	mu         sync.Mutex
 	sources    map[string]health.Collector
+	links      links
 	storeError string // of the last tick; "" = it was stored
 	storeSince time.Time
 	storeLost  int // ticks since then
 }
 
-func newVitals() *vitals { return &vitals{sources: map[string]health.Collector{}} }
+func newVitals() *vitals { return &vitals{sources: map[string]health.Collector{}, links: newLinks()} }
 
 // tick notes how the collectors of a tick did. One without a source on this
 // machine is none of the report's.
@@ -36,12 +37,13 @@ func (v *vitals) tick(t *schedule.Tick) {
 	defer v.mu.Unlock()
 	for i := range t.Results {
 		r := &t.Results[i]
+		v.links.tick(t.Time, r)
 		if r.Unsupported {
 			delete(v.sources, r.Collector)
 			continue
 		}
 		c := v.sources[r.Collector]
-		c.Name = r.Collector
+		c.Name, c.Own = r.Collector, r.Collector == agentName
 		err := r.Err
 		if err == nil && len(r.Errors) > 0 {
 			err = fmt.Errorf("%d sensors failed, the first: %w", len(r.Errors), r.Errors[0])
@@ -72,12 +74,12 @@ func (v *vitals) stored(at time.Time, err error) {
 	v.storeError = err.Error()
 }
 
-func (v *vitals) collectors() *health.Collectors {
+func (v *vitals) collectors(now time.Time) *health.Collectors {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	list := slices.Collect(maps.Values(v.sources))
 	slices.SortFunc(list, func(a, b health.Collector) int { return strings.Compare(a.Name, b.Name) })
-	return &health.Collectors{List: list}
+	return &health.Collectors{List: list, Faults: v.links.note(now)}
 }
 
 // storageFaults are those that this daemon sees itself.
@@ -88,7 +90,15 @@ func (v *vitals) storageFaults() []health.Reason {
 		return nil
 	}
 	return []health.Reason{health.TicksNotStored.Reason(
-		fmt.Sprintf("the samples of %d ticks are lost because the database cannot be written: %s", v.storeLost, v.storeError), v.storeSince)}
+		fmt.Sprintf("the samples of %s lost because the database cannot be written: %s", ticksAre(v.storeLost), v.storeError), v.storeSince)}
+}
+
+// ticksAre is their number with its verb.
+func ticksAre(n int) string {
+	if n == 1 {
+		return "1 tick are"
+	}
+	return fmt.Sprintf("%d ticks are", n)
 }
 
 // healthSource says how collectord is: its collectors, the file, and what
@@ -112,7 +122,8 @@ func healthSource(c config.Config, v *vitals, inserter *store.Inserter) health.S
 		shipper, _ := inserter.Stats(ctx, "shipperd")
 		storage.Faults = append(storage.Faults, shipperAway(c, shipper)...)
 		storage.Faults = append(storage.Faults, damage(c)...)
-		return health.Input{Collectors: v.collectors(), Storage: storage, Time: clockOf(c, shipper, time.Now())}
+		storage.Faults = append(storage.Faults, walLarge(c, storage.WALBytes)...)
+		return health.Input{Collectors: v.collectors(time.Now()), Storage: storage, Time: clockOf(c, shipper, time.Now())}
 	}
 }
 
@@ -127,6 +138,15 @@ func damage(c config.Config) []health.Reason {
 		since = files[len(files)-1].Time
 	}
 	return []health.Reason{health.DatabaseDamaged.Reason(notice, since)}
+}
+
+// walLarge says so when checkpoints do not empty the WAL any more.
+func walLarge(c config.Config, bytes int64) []health.Reason {
+	if bytes <= c.Storage.WALCheckpointSizeMB<<20 {
+		return nil
+	}
+	return []health.Reason{health.WALLarge.Reason(fmt.Sprintf(
+		"the WAL has %d MB, more than storage.wal_checkpoint_size_mb (%d): something keeps it from being emptied", bytes>>20, c.Storage.WALCheckpointSizeMB), time.Time{})}
 }
 
 // shipperAway says so when nobody ships what is stored here. The lock tells

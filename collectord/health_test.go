@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"belabox-metrics/shared/health"
 	"belabox-metrics/shared/lock"
 	"belabox-metrics/shared/store"
+	"belabox-metrics/shared/store/storetest"
 )
 
 func at(second int64, results ...schedule.Result) *schedule.Tick {
@@ -25,7 +27,7 @@ func TestVitals_Sources(t *testing.T) {
 	bad := schedule.Result{Collector: "thermal", Errors: []error{errors.New("zone 3 is dead"), errors.New("zone 4 too")}}
 	v.tick(at(100, schedule.Result{Collector: "cpu"}, bad, schedule.Result{Collector: "wireless", Unsupported: true}))
 	v.tick(at(110, schedule.Result{Collector: "cpu", Err: errors.New("truncated")}, bad))
-	list := v.collectors().List
+	list := v.collectors(time.Unix(120, 0)).List
 	if len(list) != 2 || list[0].Name != "cpu" || list[1].Name != "thermal" {
 		t.Fatalf("got %+v, want cpu and thermal", list)
 	}
@@ -37,7 +39,7 @@ func TestVitals_Sources(t *testing.T) {
 		t.Errorf("thermal: %+v, want it failing since its first failure", thermal)
 	}
 	v.tick(at(120, schedule.Result{Collector: "cpu"}))
-	if cpu := v.collectors().List[0]; !cpu.FailingSince.IsZero() || cpu.Error != "" || !cpu.LastSuccess.Equal(time.Unix(120, 0)) {
+	if cpu := v.collectors(time.Unix(120, 0)).List[0]; !cpu.FailingSince.IsZero() || cpu.Error != "" || !cpu.LastSuccess.Equal(time.Unix(120, 0)) {
 		t.Errorf("cpu after recovery: %+v", cpu)
 	}
 }
@@ -150,5 +152,53 @@ func TestDamage(t *testing.T) {
 	if len(got) != 1 || got[0].Code != "database_damaged" || got[0].Severity != health.Degraded ||
 		!got[0].Since.Equal(time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)) || !strings.Contains(got[0].Message, "3 lost") {
 		t.Errorf("got %+v, want the damage, since then", got)
+	}
+}
+
+// A reader that never ends its transaction keeps the WAL from being emptied. The
+// report says so, and no more when it has ended.
+func TestWALLarge(t *testing.T) {
+	t.Parallel()
+	c := config.Default()
+	if got := walLarge(c, 64<<20); got != nil {
+		t.Errorf("64 MB: got %+v, want nothing", got)
+	}
+	if got := walLarge(c, 64<<20+1); len(got) != 1 || got[0].Code != "wal_large" || got[0].Severity != health.Degraded {
+		t.Errorf("above 64 MB: got %+v", got)
+	}
+
+	c.Storage.Path = filepath.Join(t.TempDir(), "metrics.db")
+	c.Storage.WALCheckpointSizeMB = 1
+	c.Remote.Enabled = false
+	in, err := store.OpenInserter(t.Context(), store.Options{Path: c.Storage.Path, Daemon: "collectord"}, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close(t.Context()) //nolint:errcheck // the test ends
+	source := healthSource(c, newVitals(), in)
+	release := storetest.Read(t, c.Storage.Path)
+	series := store.NewSeries("d", "a", store.Text)
+	for second := int64(0); store.WALSize(c.Storage.Path) <= 1<<20; second++ {
+		text := store.Sample{Series: series, Text: strings.Repeat("x", 64<<10)}
+		if _, err := in.Insert(t.Context(), time.Unix(1_790_000_000+second, 0), []store.Sample{text}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	faults := func() (codes []string) {
+		t.Helper()
+		if _, err := in.Checkpoint(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range source(t.Context()).Storage.Faults {
+			codes = append(codes, f.Code)
+		}
+		return codes
+	}
+	if got := faults(); !slices.Equal(got, []string{"wal_large"}) {
+		t.Errorf("with a reader: got %v", got)
+	}
+	release()
+	if got := faults(); len(got) != 0 {
+		t.Errorf("without it: got %v", got)
 	}
 }

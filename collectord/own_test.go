@@ -1,11 +1,9 @@
 package main
 
 import (
-	"maps"
-	"slices"
-	"strings"
 	"testing"
 
+	"belabox-metrics/shared/daemon/daemontest"
 	"belabox-metrics/shared/metrics"
 	"belabox-metrics/shared/store"
 )
@@ -15,23 +13,7 @@ func TestOwn_Table(t *testing.T) {
 	t.Parallel()
 	o := newOwn("/nowhere")
 	o.checkpointed(store.CheckpointResult{})
-	var page strings.Builder
-	if err := o.set.WriteText(&page); err != nil {
-		t.Fatal(err)
-	}
-	want := map[string]bool{}
-	for _, m := range metrics.Collectord {
-		want[strings.ReplaceAll(m.Name, ".", "_")] = true
-	}
-	got := map[string]bool{}
-	for line := range strings.Lines(page.String()) {
-		if rest, ok := strings.CutPrefix(line, "# TYPE "); ok {
-			got[strings.Fields(rest)[0]] = true
-		}
-	}
-	if !maps.Equal(got, want) {
-		t.Errorf("got %v, want %v", slices.Sorted(maps.Keys(got)), slices.Sorted(maps.Keys(want)))
-	}
+	daemontest.Table(t, &o.set, metrics.Collectord)
 }
 
 // The time of the last checkpoint is known from an earlier run.

@@ -24,6 +24,8 @@ type recorder struct {
 	storing  *logx.Throttle
 	refused  *logx.Throttle            // samples, by the file
 	late     *logx.Throttle            // ticks
+	jumped   *logx.Throttle            // the wall clock
+	links    *logx.Throttle            // interfaces
 	sources  map[string]*logx.Throttle // by collector
 
 	ticks, inserted, lostTicks int64 // of this run, for its last line
@@ -36,6 +38,8 @@ func newRecorder(inserter *store.Inserter, numbers *own, state *vitals, log *slo
 		storing: logx.NewThrottle(time.Minute, time.Now),
 		refused: logx.NewThrottle(time.Minute, time.Now),
 		late:    logx.NewThrottle(time.Minute, time.Now),
+		jumped:  logx.NewThrottle(time.Minute, time.Now),
+		links:   logx.NewThrottle(time.Minute, time.Now),
 		sources: map[string]*logx.Throttle{},
 	}
 }
@@ -80,6 +84,9 @@ func (r *recorder) record(ctx context.Context, tick *schedule.Tick) error {
 	return nil
 }
 
+// linksSettle is how long no interface has come or gone when that is over.
+const linksSettle = 2 * time.Minute
+
 // report logs what the tick tells about itself and its sources.
 func (r *recorder) report(tick *schedule.Tick) {
 	r.own.collect(tick)
@@ -90,10 +97,16 @@ func (r *recorder) report(tick *schedule.Tick) {
 		r.late.Recover(r.log, "ticks run in time again")
 	}
 	if tick.ClockJump != 0 {
-		r.log.Warn("wall clock jumped", "jump_seconds", tick.ClockJump.Seconds())
+		r.jumped.Fail(r.log, slog.LevelWarn, "wall clock jumped", nil, "jump_seconds", tick.ClockJump.Seconds())
+	} else {
+		r.jumped.Recover(r.log, "wall clock runs evenly")
 	}
+	r.links.Quiet(r.log, linksSettle, "network interfaces have settled")
 	for i := range tick.Results {
 		res := &tick.Results[i]
+		if len(res.Came)+len(res.Gone) > 0 {
+			r.links.Fail(r.log, slog.LevelInfo, "network interfaces changed: series end or begin", nil, "gone", res.Gone, "came", res.Came)
+		}
 		trouble := r.sources[res.Collector]
 		if trouble == nil {
 			trouble = logx.NewThrottle(time.Minute, time.Now)

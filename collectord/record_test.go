@@ -155,14 +155,15 @@ func TestRecorder_RepeatsAreThrottled(t *testing.T) {
 		b.tick(t, first+i)
 	}
 	for i := range int64(ticks) {
-		tick := &schedule.Tick{Time: time.Unix(first+i, 0), Samples: []store.Sample{{Series: b.load, Value: 1}}, Missed: 1}
+		tick := &schedule.Tick{Time: time.Unix(first+i, 0), Samples: []store.Sample{{Series: b.load, Value: 1}}, Missed: 1, ClockJump: time.Second}
 		if err := b.record(t.Context(), tick); err != nil {
 			t.Fatal(err)
 		}
 	}
 	b.tick(t, first+ticks)
 	for text, want := range map[string]int{
-		"samples refused": 1, "no sample is refused any more": 1, "ticks missed": 1, "ticks run in time again": 1, `"failures":100`: 2,
+		"samples refused": 1, "no sample is refused any more": 1, "ticks missed": 1, "ticks run in time again": 1,
+		"wall clock jumped": 1, "wall clock runs evenly": 1, `"failures":100`: 3,
 	} {
 		if n := strings.Count(b.log.String(), text); n != want {
 			t.Errorf("got %d lines with %q, want %d: %s", n, text, want, b.log.String())

@@ -26,7 +26,7 @@ func registry(c config.Config) (sample.Registry, error) {
 func newScheduler(env daemon.Env, reg sample.Registry, further ...sample.Collector) (*schedule.Scheduler, error) {
 	c := env.Config
 	collectors, err := sample.New(sample.Config{
-		FS:     proc.FS{Proc: c.Collection.ProcfsPath, Sys: c.Collection.SysfsPath},
+		FS:     proc.FS{Proc: c.Collection.ProcfsPath, Sys: c.Collection.SysfsPath, Root: c.Collection.RootfsPath},
 		Device: reg.Device,
 		Labels: reg.Labels,
 		Enabled: func(name string) bool {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	"belabox-metrics/shared/buildinfo"
@@ -65,11 +66,7 @@ func serve(ctx context.Context, env daemon.Env) (err error) {
 	})
 	people.Register(server)
 	defer func() { err = errors.Join(err, people.Close()) }()
-	keeper := wal.New(wal.Config{
-		Path:     env.Config.Storage.Path,
-		Interval: env.Config.Storage.WALCheckpointInterval,
-		Size:     env.Config.Storage.WALCheckpointSizeMB << 20,
-	}, outbox.Checkpoint, env.Log)
+	keeper := newKeeper(env, outbox)
 
 	var g run.Group
 	g.Add("health", server.Run)
@@ -87,11 +84,12 @@ func serve(ctx context.Context, env daemon.Env) (err error) {
 			return err
 		}
 		defer held.Release() //nolint:errcheck // the process ends; so does the lock
-		shipper, wire, err := newShipper(env, outbox, progress.Beat, numbers.took)
+		shipper, client, err := newShipper(env, outbox, ship.Deps{Beat: progress.Beat, Took: numbers.took, Room: keeper.Room})
 		if err != nil {
 			return err
 		}
-		numbers.ships(shipper, wire)
+		numbers.ships(shipper, client.Wire)
+		numbers.hears(client.Ahead)
 		return shipper.Run(ctx)
 	})
 	g.Add("numbers", func(ctx context.Context) error { return numbers.keep(ctx, env.Log) })
@@ -106,7 +104,7 @@ func serve(ctx context.Context, env daemon.Env) (err error) {
 	err = g.Run(ctx)
 	numbers.panicked(err)
 	if errors.Is(err, store.ErrReplaced) {
-		err = errors.Join(err, rescue(ctx, env, outbox))
+		err = errors.Join(err, people.Close(), rescue(ctx, env, outbox)) // the page has the file open, too
 	}
 	_ = sdnotify.Stopping() // whoever does not hear it sees the process end
 	final, cancel := run.Final(ctx)
@@ -132,7 +130,13 @@ func once(ctx context.Context, env daemon.Env) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, held.Release()) }()
-	shipper, _, err := newShipper(env, outbox, nil, nil)
+	keeper := newKeeper(env, outbox)
+	keeping, stop := context.WithCancel(ctx)
+	var kept sync.WaitGroup
+	kept.Go(func() { _ = keeper.Run(keeping) }) // it logs what it cannot do
+	defer kept.Wait()
+	defer stop()
+	shipper, _, err := newShipper(env, outbox, ship.Deps{Room: keeper.Room})
 	if err != nil {
 		return err
 	}
@@ -188,16 +192,28 @@ func newClock(env daemon.Env) *skew.Checker {
 	}, skew.Deps{Log: env.Log})
 }
 
-// newShipper wires the delivery loop from the configuration. wire counts the
-// bytes of all its requests.
-func newShipper(env daemon.Env, outbox *store.Outbox, beat func(), took func(time.Duration)) (
-	shipper *ship.Shipper, wire func() (sent, got int64), err error,
+// newKeeper keeps the WAL short while collectord is away.
+func newKeeper(env daemon.Env, outbox *store.Outbox) *wal.Keeper {
+	c := env.Config.Storage
+	return wal.New(wal.Config{
+		Path: c.Path, Interval: c.WALCheckpointInterval, Size: c.WALCheckpointSizeMB << 20,
+	}, outbox.Checkpoint, env.Log)
+}
+
+// newShipper wires the delivery loop from the configuration; deps are what the loop
+// tells and asks its daemon. client makes all its requests.
+func newShipper(env daemon.Env, outbox *store.Outbox, deps ship.Deps) (
+	shipper *ship.Shipper, client *victoria.Client, err error,
 ) {
 	c, storage := env.Config.Remote, env.Config.Storage
-	client, err := victoria.New(clientConfig(c, env))
+	client, err = victoria.New(clientConfig(c, env))
 	if err != nil {
 		return nil, nil, fmt.Errorf("remote: %w", err)
 	}
+	deps.Outbox, deps.Server, deps.Log = outbox, client, env.Log
+	deps.Builder = chunk.New(chunk.Config{
+		MaxMetrics: c.ChunkSize, MaxBytes: int(c.MaxChunkBytes), MaxPast: c.MaxPast, MaxFuture: c.MaxFuture,
+	})
 	shipper = ship.New(ship.Config{
 		UploadInterval:        c.UploadInterval,
 		BatchSize:             c.BatchSize,
@@ -214,13 +230,8 @@ func newShipper(env daemon.Env, outbox *store.Outbox, beat func(), took func(tim
 		Verify: ship.VerifyConfig{
 			Enabled: c.Verify.Enabled, Delay: c.Verify.Delay, Settle: c.Verify.Settle, MaxResends: c.Verify.MaxResends,
 		},
-	}, ship.Deps{
-		Outbox: outbox, Server: client, Log: env.Log, Beat: beat, Took: took,
-		Builder: chunk.New(chunk.Config{
-			MaxMetrics: c.ChunkSize, MaxBytes: int(c.MaxChunkBytes), MaxPast: c.MaxPast, MaxFuture: c.MaxFuture,
-		}),
-	})
-	return shipper, client.Wire, nil
+	}, deps)
+	return shipper, client, nil
 }
 
 func clientConfig(c config.RemoteConfig, env daemon.Env) victoria.Config {

@@ -75,7 +75,7 @@ type auditReport struct {
 
 // kindWords say what a difference is and what to think of.
 var kindWords = map[audit.Kind][2]string{
-	audit.Missing:          {"missing: the file says delivered, and they are not there", "were series deleted at the server? 'shipperd doctor' shows its retention and deduplication"},
+	audit.Missing:          {"missing: the file says delivered, and they are not there", "were series deleted at the server? 'belabox-shipperd doctor' shows its retention and deduplication"},
 	audit.StoredTwice:      {"further copies of samples", "is there a second sender with this device.id? a cluster with replication wants -dedup.minScrapeInterval=1ms at vmselect"},
 	audit.Unknown:          {"unknown: there, and not in the file", "is there a second sender with this device.id? was the database put back from a backup?"},
 	audit.PendingStored:    {"there, and the file says never sent", "they will be stored twice: was the database put back from a backup?"},

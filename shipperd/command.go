@@ -7,13 +7,11 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 
 	"belabox-metrics/shared/daemon"
 	"belabox-metrics/shared/store"
 )
-
-// packagedConfig is the configuration that a package installs.
-const packagedConfig = "/etc/belabox-metrics/config.yaml"
 
 // plainly wraps a command for people: its errors are a line of text, not of log,
 // and one that was stopped has failed.
@@ -25,8 +23,11 @@ func plainly(name string, run func(ctx context.Context, env daemon.Env) error) f
 			return err
 		}
 		text := env.Secrets.Redact(err.Error())
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			text = "stopped before the end"
+		case errors.Is(err, fs.ErrPermission):
+			text += "; run this as root or as the user of the daemons"
 		}
 		fmt.Fprintf(env.Stderr, "shipperd %s: %s\n", name, text)
 		return daemon.ErrSilent

@@ -34,7 +34,7 @@ func doctorCommand(ctx context.Context, env daemon.Env) error {
 	remote := env.Config.Remote
 	cfg := clientConfig(remote, env)
 	cfg.Timeout = min(cfg.Timeout, patience)
-	in := doctor.Input{Config: env.Config, Version: buildinfo.Version, Packaged: packagedConfig}
+	in := doctor.Input{Config: env.Config, Version: buildinfo.Version, File: env.File}
 	in.Client, in.ClientErr = victoria.New(cfg)
 	for _, path := range []string{remote.AuthTokenFile, remote.BasicAuth.PasswordFile} {
 		if path != "" {

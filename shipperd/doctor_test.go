@@ -27,7 +27,7 @@ func TestDoctor(t *testing.T) {
 	wantText(t, stdout, "FAIL     connection", "connection refused", "1 FAIL")
 	stdout, _ = b.run(1, "doctor", "-json")
 	var got doctorReport
-	if err := json.Unmarshal([]byte(stdout), &got); err != nil || got.Status != doctor.Fail || len(got.Checks) != 17 {
+	if err := json.Unmarshal([]byte(stdout), &got); err != nil || got.Status != doctor.Fail || len(got.Checks) != 18 {
 		t.Errorf("got %+v, %v", got, err)
 	}
 }

@@ -48,9 +48,12 @@ type own struct {
 	backlog  *health.Remembered[store.Backlog]
 
 	mu      sync.Mutex
-	shipper *ship.Shipper            // nil while nothing is shipped
-	wire    func() (sent, got int64) // bytes of all requests
-	clock   *skew.Checker            // nil = nobody to compare with
+	shipper *ship.Shipper                                    // nil while nothing is shipped
+	wire    func() (sent, got int64)                         // bytes of all requests
+	clock   *skew.Checker                                    // nil = nobody to compare with
+	ahead   func() (by time.Duration, at time.Time, ok bool) // of the server, see victoria.Client.Ahead; nil = nothing is shipped
+
+	uploaded time.Time // when an earlier run last uploaded; zero = not known
 }
 
 // uploadBounds are for one request: loopback to remote.timeout.
@@ -122,6 +125,13 @@ func (o *own) ships(s *ship.Shipper, wire func() (sent, got int64)) {
 	o.shipper, o.wire = s, wire
 }
 
+// hears tells who knows how far the clock is ahead of the server's.
+func (o *own) hears(ahead func() (by time.Duration, at time.Time, ok bool)) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.ahead = ahead
+}
+
 func (o *own) counts() ship.Counts {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -147,14 +157,16 @@ func (o *own) panicked(err error) {
 	}
 }
 
-// restore makes the totals go on where the last run left them.
+// restore makes the totals go on where the last run left them, and takes over when it
+// last uploaded.
 func (o *own) restore(ctx context.Context) error {
 	stats, err := o.outbox.Stats(ctx)
 	if err != nil {
 		return err
 	}
 	o.set.Restore(metrics.FromStats(stats))
-	return nil
+	o.uploaded, err = o.outbox.LastAccepted(ctx)
+	return err
 }
 
 // keep saves the numbers each saveEvery until ctx ends. A disk that is full

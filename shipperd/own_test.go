@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"log/slog"
-	"maps"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"belabox-metrics/shared/config"
+	"belabox-metrics/shared/daemon/daemontest"
 	"belabox-metrics/shared/health"
 	"belabox-metrics/shared/lock"
 	"belabox-metrics/shared/metrics"
@@ -182,33 +182,39 @@ func TestHealthSource_Clock(t *testing.T) {
 	})
 }
 
+// Without an address to ask, a clock that is grossly off shows by the server's answers.
+func TestHealthSource_ClockByTheServer(t *testing.T) {
+	t.Parallel()
+	o, c := ownBench(t)
+	f := func(by time.Duration, heard bool, want string) {
+		t.Helper()
+		o.hears(func() (time.Duration, time.Time, bool) { return by, time.Now(), heard })
+		clock := o.clockState(c)
+		r := health.Evaluate(health.Input{Time: clock}, health.LimitsOf(c), time.Now()).Reasons
+		if len(r) != 1 || r[0].Code != want {
+			t.Errorf("%v ahead: got %+v, want %s", by, r, want)
+		}
+		if want == "clock_skew" && (clock.SkewMS != by.Milliseconds() || clock.Source != c.Remote.URL) {
+			t.Errorf("got %+v", clock)
+		}
+	}
+	f(24*time.Hour, true, "clock_skew")
+	f(-24*time.Hour, true, "clock_skew")
+	f(24*time.Hour, false, "clock_unchecked")
+	f(40*time.Second, true, "clock_unchecked")
+}
+
 // Every number of the table is told, and nothing else is; what has labels is there
 // before it happens.
 func TestOwn_Table(t *testing.T) {
 	t.Parallel()
 	o, _ := ownBench(t)
-	var page strings.Builder
-	if err := o.set.WriteText(&page); err != nil {
-		t.Fatal(err)
-	}
-	want := map[string]bool{}
-	for _, m := range metrics.Shipperd {
-		want[strings.ReplaceAll(m.Name, ".", "_")] = true
-	}
-	got := map[string]bool{}
-	for line := range strings.Lines(page.String()) {
-		if rest, ok := strings.CutPrefix(line, "# TYPE "); ok {
-			got[strings.Fields(rest)[0]] = true
-		}
-	}
-	if !maps.Equal(got, want) {
-		t.Errorf("got %v, want %v", slices.Sorted(maps.Keys(got)), slices.Sorted(maps.Keys(want)))
-	}
+	page := daemontest.Table(t, &o.set, metrics.Shipperd)
 	for _, line := range []string{
 		`uploader_metrics_rejected_total{reason="rejected"} 0`, `uploader_metrics_rejected_total{reason="not_stored"} 0`,
 		`storage_metrics_dropped_total{reason="size"} 0`, `agent_panics_total{daemon="shipperd"} 0`,
 	} {
-		if !strings.Contains(page.String(), "\n"+line+"\n") {
+		if !strings.Contains(page, "\n"+line+"\n") {
 			t.Errorf("the page lacks %s", line)
 		}
 	}
@@ -232,4 +238,90 @@ func TestHealthSource_DeadLetters(t *testing.T) {
 	if len(f) != 1 || f[0].Code != "dead_letters" || f[0].Severity != health.OK || time.Since(f[0].Since).Abs() > time.Minute {
 		t.Errorf("got %+v, want a note since now", f)
 	}
+}
+
+// A server whose retention is shorter than the backlog answers well to all of it; the age of the oldest sample says why.
+func TestHealthSource_NotKept(t *testing.T) {
+	t.Parallel()
+	o, c := ownBench(t)
+	since := time.Now().Add(-time.Minute)
+	f := o.uploader(t.Context(), c, ship.Counts{Unkept: time.Now().Add(-5 * 24 * time.Hour), UnkeptSince: since}, time.Now()).Faults
+	if len(f) != 1 || f[0].Code != "not_kept" || f[0].Severity != health.Degraded || !f[0].Since.Equal(since) ||
+		!strings.Contains(f[0].Message, "(5d ago)") {
+		t.Errorf("got %+v", f)
+	}
+}
+
+// A shipperd that was started again knows when it last uploaded: one that is restarted
+// every minute and never uploads says so. Before it ever did, its start counts.
+func TestHealthSource_LastUploadOfAnEarlierRun(t *testing.T) {
+	t.Parallel()
+	o, c := ownBench(t)
+	started := time.Now()
+	last := func() *health.Uploader {
+		t.Helper()
+		if err := o.restore(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return healthSource(c, o, started)(t.Context()).Uploader
+	}
+	if u := last(); !u.LastUpload.IsZero() {
+		t.Errorf("before the first upload: got %v, want none", u.LastUpload)
+	}
+	rows, err := o.outbox.Pending(t.Context(), 0, 1, nil)
+	if err != nil || len(rows) != 1 {
+		t.Fatal(rows, err)
+	}
+	upload := func(at time.Time) {
+		t.Helper()
+		chunk := &store.Chunk{BatchID: at.String(), Keys: store.KeySet{rows[0].Key}, Created: at, Attempted: at, Accepted: at}
+		if err := o.outbox.RecordSending(t.Context(), chunk); err != nil {
+			t.Fatal(err)
+		}
+		if err := o.outbox.MarkUploaded(t.Context(), chunk, nil, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := started.Add(-11 * time.Minute)
+	upload(before)
+	u := last()
+	if u.LastUpload.UnixMilli() != before.UnixMilli() || !u.Started.Equal(started) {
+		t.Errorf("got %+v, want the upload of the run before, at %v", u, before)
+	}
+	in := health.Input{Uploader: u, Storage: &health.Storage{Pending: 10_001}}
+	if r := health.Evaluate(in, health.LimitsOf(c), started); r.Status != health.Error || r.Reasons[0].Code != "upload_stalled" {
+		t.Errorf("got %v %+v, want upload_stalled at once", r.Status, r.Reasons)
+	}
+	if u := o.uploader(t.Context(), c, ship.Counts{LastAccepted: started.Add(time.Second)}, started); !u.LastUpload.Equal(started.Add(time.Second)) {
+		t.Errorf("got %v, want the upload of this run", u.LastUpload)
+	}
+	upload(started.Add(time.Hour)) // by a clock that was set back since
+	if u := last(); !u.LastUpload.IsZero() {
+		t.Errorf("got %v, a time that has not come", u.LastUpload)
+	}
+}
+
+// A server that takes everything and answers no question: nothing is lost and nothing
+// proven, which is worth a word when it lasts.
+func TestHealthSource_Unread(t *testing.T) {
+	t.Parallel()
+	o, c := ownBench(t)
+	f := func(ago time.Duration, unproven bool, want ...string) {
+		t.Helper()
+		since := time.Now().Add(-ago)
+		counts := ship.Counts{ReadError: "server error: HTTP 500", ReadFailing: since, Unproven: unproven, LastAccepted: time.Now()}
+		var codes []string
+		for _, r := range o.uploader(t.Context(), c, counts, time.Now()).Faults {
+			codes = append(codes, r.Code)
+			if r.Code == "unread" && (!r.Since.Equal(since) || r.Severity != health.Degraded || !strings.Contains(r.Message, "HTTP 500")) {
+				t.Errorf("got %+v", r)
+			}
+		}
+		if !slices.Equal(codes, want) {
+			t.Errorf("for %v, unproven %v: got %q, want %q", ago, unproven, codes, want)
+		}
+	}
+	f(9*time.Minute, false)
+	f(11*time.Minute, false, "unread")
+	f(11*time.Minute, true, "unproven") // it says no: that is the better reason
 }

@@ -2,57 +2,26 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
 	"belabox-metrics/shared/config"
 	"belabox-metrics/shared/daemon"
+	"belabox-metrics/shared/daemon/daemontest"
 	"belabox-metrics/shared/health"
 	"belabox-metrics/shared/lock"
 	"belabox-metrics/shared/logx"
 	"belabox-metrics/shared/metrics"
 	"belabox-metrics/shared/store"
 	"belabox-metrics/shared/testkit"
+	"belabox-metrics/shipperd/internal/ship"
 )
 
-// panicVar makes the test binary a shipperd whose log panics at the message that
-// it names: a fault in the middle of the task that logs it.
-const panicVar = "BELABOX_SHIPPERD_TEST_PANIC"
-
-func TestMain(m *testing.M) {
-	if msg := os.Getenv(panicVar); msg != "" {
-		p := program()
-		p.Serve = func(ctx context.Context, env daemon.Env) error {
-			env.Log = slog.New(bomb{env.Log.Handler(), msg})
-			return serve(ctx, env)
-		}
-		os.Exit(p.Main(os.Args[1:], os.Stdout, os.Stderr))
-	}
-	os.Exit(m.Run())
-}
-
-// bomb is a log handler that panics at one message.
-type bomb struct {
-	slog.Handler
-	msg string
-}
-
-func (b bomb) Handle(ctx context.Context, r slog.Record) error {
-	if r.Message == b.msg {
-		panic("boom")
-	}
-	return b.Handler.Handle(ctx, r)
-}
-
-func (b bomb) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return bomb{b.Handler.WithAttrs(attrs), b.msg}
-}
+func TestMain(m *testing.M) { daemontest.Main(m, program()) }
 
 // pendingFile makes a database with one pending row.
 func pendingFile(t *testing.T, db string) {
@@ -83,44 +52,20 @@ func TestProcess_Panic(t *testing.T) {
 		t.Fatal(err)
 	}
 	pendingFile(t, db)
-	p := testkit.StartProc(t, testkit.Command{Path: os.Args[0], Args: []string{"-config", path}, Env: []string{panicVar + "=chunk uploaded"}})
-	if code := p.Wait(20 * time.Second); code != daemon.ExitFailure {
-		t.Fatalf("exit code %d, want %d:\n%s", code, daemon.ExitFailure, p.Stderr())
-	}
-	lines := strings.Split(strings.TrimSpace(p.Stderr()), "\n")
-	var last map[string]any
-	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &last); err != nil {
-		t.Fatal(err)
-	}
-	if last["level"] != "ERROR" || last["error"] != `task "ship": panic: boom` || last["error_type"] != "panic" {
-		t.Errorf("the last line: %v", last)
-	}
-	if stack, _ := last["stack"].(string); !strings.Contains(stack, "accept.go") {
-		t.Errorf("the stack does not name the place:\n%s", stack)
-	}
+	daemontest.Panic(t, path, "chunk uploaded", "ship", "accept.go")
 	held, err := lock.Acquire(db + ".shipperd.lock")
 	if err != nil {
 		t.Fatalf("after the panic: %v", err)
 	}
 	defer held.Release() //nolint:errcheck // the test ends
+	if got := daemontest.SavedNumber(t, db, "shipperd", metrics.Panics.Name); got != 1 {
+		t.Errorf("%v panics counted, want 1", got)
+	}
 	file, err := store.OpenReader(t.Context(), db)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer file.Close() //nolint:errcheck // it was only read
-	stats, err := file.Stats(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	counted := 0.0
-	for _, s := range stats {
-		if s.Name == metrics.Panics.Name {
-			counted += s.Value
-		}
-	}
-	if counted != 1 {
-		t.Errorf("%v panics counted, want 1", counted)
-	}
 	totals, err := file.ChunkTotals(t.Context())
 	if err != nil || len(totals) != 1 || totals[0].State != store.Sending || totals[0].Samples != 1 {
 		t.Errorf("chunks: %+v, %v; want the one that was under way", totals, err)
@@ -147,7 +92,7 @@ func TestLive_StuckLoop(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shipper, _, err := newShipper(daemon.Env{Config: c, Log: quiet, Secrets: new(logx.Secrets)}, outbox, progress.Beat, nil)
+	shipper, _, err := newShipper(daemon.Env{Config: c, Log: quiet, Secrets: new(logx.Secrets)}, outbox, ship.Deps{Beat: progress.Beat})
 	if err != nil {
 		t.Fatal(err)
 	}

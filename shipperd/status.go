@@ -216,13 +216,13 @@ func (r *statusReport) advise(cfg config.Config) {
 	for _, n := range r.DeadLetters {
 		letters += n
 	}
-	say(r.Ledger.Difference != 0, "the ledger must add up: please report this, with the output of 'shipperd audit'")
+	say(r.Ledger.Difference != 0, "the ledger must add up: please report this, with the output of 'belabox-shipperd audit'")
 	say(!running["collectord"], "start collectord: nothing is sampled while it does not run")
 	say(!cfg.Remote.Enabled, "remote.enabled is false: nothing is delivered")
 	say(cfg.Remote.Enabled && !running["shipperd"], "start shipperd: nothing is delivered while it does not run")
-	say(cfg.Remote.Enabled && running["shipperd"] && r.waitsLong(cfg), "'shipperd doctor' looks for what holds the delivery up")
+	say(cfg.Remote.Enabled && running["shipperd"] && r.waitsLong(cfg), "'belabox-shipperd doctor' looks for what holds the delivery up")
 	say(r.Ledger.dropped() > 0, "%d samples were dropped (%s): raise storage.max_size_mb, or see why they were not delivered", r.Ledger.dropped(), reasons(r.Ledger.Dropped, ""))
-	say(letters > 0, "'shipperd deadletter list' shows what could not be delivered, and why")
+	say(letters > 0, "'belabox-shipperd deadletter list' shows what could not be delivered, and why")
 }
 
 // waitsLong tells a backlog from what always waits for the next upload.

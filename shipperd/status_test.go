@@ -31,7 +31,7 @@ func TestStatus(t *testing.T) {
 	defer held.Release() //nolint:errcheck // it ends with the test
 	stdout, _ := b.run(0, "status")
 	wantText(t, stdout, b.path, "starts as process", "does not run; the last run ended in order", "3 samples, the oldest from",
-		"accepted: 1 chunks with 4 samples", "rejected 2, not_stored 1", "30  adds up", "start shipperd", "'shipperd deadletter list'")
+		"accepted: 1 chunks with 4 samples", "rejected 2, not_stored 1", "30  adds up", "start shipperd", "'belabox-shipperd deadletter list'")
 	if strings.Contains(stdout, "start collectord") {
 		t.Errorf("the advice to start what runs:\n%s", stdout)
 	}

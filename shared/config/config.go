@@ -52,6 +52,11 @@ type CollectionConfig struct {
 	ProcfsPath string `yaml:"procfs_path"`
 	SysfsPath  string `yaml:"sysfs_path"`
 
+	// RootfsPath is where the host's root file system is mounted, absolute; empty,
+	// the default, where mount points are reached as they are, or not at all from a
+	// container.
+	RootfsPath string `yaml:"rootfs_path"`
+
 	// Collectors changes single collectors by name, see [CollectorNames].
 	Collectors map[string]CollectorConfig `yaml:"collectors"`
 }
@@ -102,8 +107,8 @@ type StorageConfig struct {
 	// 24h, default 1h.
 	WALCheckpointInterval time.Duration `yaml:"wal_checkpoint_interval"`
 
-	// WALCheckpointSizeMB is the size of the WAL in MiB that brings the next
-	// checkpoint at once, 1 to 1024 and below MaxSizeMB, default 64.
+	// WALCheckpointSizeMB is the size in MiB below which the WAL stays, 1 to 1024
+	// and below MaxSizeMB, default 64: a checkpoint begins at three quarters of it.
 	WALCheckpointSizeMB int64 `yaml:"wal_checkpoint_size_mb"`
 
 	// Retention is the age up to which verified rows are kept, 0 to 87600h, default

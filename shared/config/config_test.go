@@ -85,7 +85,8 @@ func TestConfig_KeysAreTheContract(t *testing.T) {
 	t.Parallel()
 	want := strings.Fields(`
 		device.id device.labels
-		collection.interval collection.procfs_path collection.sysfs_path collection.collectors
+		collection.interval collection.procfs_path collection.sysfs_path collection.rootfs_path
+		collection.collectors
 		network.include network.exclude network.max_interfaces
 		disk.allowed_devices
 		storage.path storage.wal_checkpoint_interval storage.wal_checkpoint_size_mb storage.retention

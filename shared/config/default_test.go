@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"gopkg.in/yaml.v3"
 
@@ -181,6 +182,38 @@ func TestDefault_Interfaces(t *testing.T) {
 	} {
 		if got := matches(t, exclude, name); got != want {
 			t.Errorf("%s excluded: got %v, want %v", name, got, want)
+		}
+	}
+}
+
+// TestDefault_Values are those that were promised to users.
+func TestDefault_Values(t *testing.T) {
+	t.Parallel()
+	c := config.Default()
+	for key, v := range map[string]struct{ got, want any }{
+		"collection.interval":                     {c.Collection.Interval, 10 * time.Second},
+		"network.max_interfaces":                  {c.Network.MaxInterfaces, 32},
+		"storage.wal_checkpoint_interval":         {c.Storage.WALCheckpointInterval, time.Hour},
+		"storage.wal_checkpoint_size_mb":          {c.Storage.WALCheckpointSizeMB, int64(64)},
+		"remote.upload_interval":                  {c.Remote.UploadInterval, 30 * time.Second},
+		"remote.batch_size":                       {c.Remote.BatchSize, 2500},
+		"remote.chunk_size":                       {c.Remote.ChunkSize, 50},
+		"remote.max_chunk_bytes":                  {c.Remote.MaxChunkBytes, int64(256 << 10)},
+		"remote.retry.enabled":                    {c.Remote.Retry.Enabled, true},
+		"remote.retry.max_attempts":               {c.Remote.Retry.MaxAttempts, 3},
+		"remote.retry.initial_backoff":            {c.Remote.Retry.InitialBackoff, time.Second},
+		"remote.retry.max_backoff":                {c.Remote.Retry.MaxBackoff, time.Minute},
+		"remote.retry.jitter_percent":             {c.Remote.Retry.JitterPercent, 20},
+		"health.collectord_listen":                {c.Health.CollectordListen, "127.0.0.1:9100"},
+		"health.degraded_threshold":               {c.Health.DegradedThreshold, int64(5000)},
+		"health.error_threshold":                  {c.Health.ErrorThreshold, int64(10000)},
+		"monitoring.clock_skew_check_interval":    {c.Monitoring.ClockSkewCheckInterval, 5 * time.Minute},
+		"monitoring.clock_skew_warn_threshold_ms": {c.Monitoring.ClockSkewWarnThresholdMS, int64(2000)},
+		"logging.level":                           {c.Logging.Level, "info"},
+		"logging.format":                          {c.Logging.Format, "json"},
+	} {
+		if v.got != v.want {
+			t.Errorf("%s: got %v (%T), want %v (%T)", key, v.got, v.got, v.want, v.want)
 		}
 	}
 }

@@ -10,6 +10,9 @@ import (
 // maxFileBytes is far above any configuration and far below what hurts.
 const maxFileBytes = 256 << 10
 
+// Packaged is where packages and images put the configuration.
+const Packaged = "/etc/belabox-metrics/config.yaml"
+
 // Load reads the file at path; an empty path stands for the defaults. The error
 // is [Faults], or that of opening and reading the file.
 func Load(path string) (Config, error) {

@@ -73,6 +73,7 @@ func (v *validator) collection() {
 	v.interval("collection.interval", c.Interval)
 	v.path("collection.procfs_path", c.ProcfsPath)
 	v.path("collection.sysfs_path", c.SysfsPath)
+	v.optionalPath("collection.rootfs_path", c.RootfsPath)
 	for _, name := range slices.Sorted(maps.Keys(c.Collectors)) {
 		key := childKey("collection.collectors", name)
 		if !slices.Contains(collectorNames[:], name) {

@@ -35,6 +35,7 @@ var ranges = []values{
 	{"collection.interval", []string{"100ms", "1s", "1h"}, []string{"0", "99ms", "61m", "-1s", "1000100us"}},
 	{"collection.procfs_path", []string{"/host/proc", "/"}, []string{`""`, "proc", "./proc", `"/a\0b"`}},
 	{"collection.sysfs_path", []string{"/host/sys"}, []string{`""`, "sys"}},
+	{"collection.rootfs_path", []string{`""`, "/host/root"}, []string{"host", `"/a\0b"`}},
 	{"collection.collectors.gpu", nil, []string{"{enabled: true}"}},
 	{"collection.collectors.cpu.interval", []string{"0", "100ms", "1h"}, []string{"10ms", "2h", "150500us"}},
 	{"network.include", []string{"[]", "['.*']"}, nil},
@@ -220,6 +221,24 @@ func TestParse_Clashes(t *testing.T) {
 	} {
 		if got, want := faultsOf(t, tc.text).Error(), "test.yaml:"+tc.want; got != want {
 			t.Errorf("%s:\ngot  %s\nwant %s", name, got, want)
+		}
+	}
+}
+
+// TestParse_ClockSkewURL: its own address, on whatever server; not that of the import,
+// however it is written.
+func TestParse_ClockSkewURL(t *testing.T) {
+	t.Parallel()
+	for _, clock := range []string{"''", "http://h:8428/health", "https://time.example/", "http://h:8428/api/v1/export"} {
+		cfg := parse(t, "remote: {url: 'http://h:8428/api/v1/import'}\nmonitoring: {clock_skew_url: "+clock+"}\n")
+		if cfg.Monitoring.ClockSkewURL == cfg.Remote.URL {
+			t.Errorf("%s became the import address", clock)
+		}
+	}
+	for _, clock := range []string{"http://h:8428/api/v1/import", "http://h:8428/api/v1/import?x=1"} {
+		faults := faultsOf(t, "remote: {url: 'http://h:8428/api/v1/import'}\nmonitoring: {clock_skew_url: '"+clock+"'}\n")
+		if got := places(faults); len(got) != 1 || got[0] != "2 monitoring.clock_skew_url" {
+			t.Errorf("%s: got faults %v", clock, faults)
 		}
 	}
 }

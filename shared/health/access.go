@@ -5,17 +5,16 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
 	"belabox-metrics/shared/config"
+	"belabox-metrics/shared/secret"
 )
 
 // livePath is for supervisors, which have no password and call by any name. It
@@ -34,7 +33,7 @@ func AccessOf(c config.HealthConfig) (Access, error) {
 	if c.AuthFile == "" {
 		return a, nil
 	}
-	text, err := readPrivate(c.AuthFile)
+	text, err := secret.ReadLine(c.AuthFile, secret.Owner)
 	if err != nil {
 		return a, fmt.Errorf("health.auth_file: %w", err)
 	}
@@ -137,35 +136,4 @@ func protect(h http.Header) {
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("X-Frame-Options", "DENY")
-}
-
-// maxPrivateBytes is more than any login needs and less than a wrong file has.
-const maxPrivateBytes = 4 << 10
-
-// readPrivate reads a file with one line that only its owner, or by systemd only
-// the service (https://systemd.io/CREDENTIALS/), can read.
-func readPrivate(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close() //nolint:errcheck // nothing was written
-	info, err := f.Stat()
-	if err != nil {
-		return "", err
-	}
-	rel, err := filepath.Rel(os.Getenv("CREDENTIALS_DIRECTORY"), path)
-	credential := err == nil && filepath.IsLocal(rel)
-	switch mode := info.Mode(); {
-	case !mode.IsRegular():
-		return "", fmt.Errorf("%q is not a file", path)
-	case mode.Perm()&0o077 != 0 && !credential:
-		return "", fmt.Errorf("%q has mode %04o: others may read it; run: chmod 600 %s", path, mode.Perm(), path)
-	}
-	text, err := io.ReadAll(io.LimitReader(f, maxPrivateBytes+1))
-	line := strings.TrimRight(string(text), "\r\n")
-	if err == nil && (len(text) > maxPrivateBytes || strings.ContainsFunc(line, func(r rune) bool { return r < ' ' })) {
-		err = fmt.Errorf("%q must hold one line", path)
-	}
-	return line, err
 }

@@ -5,13 +5,16 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"belabox-metrics/shared/config"
 	"belabox-metrics/shared/logx"
+	"belabox-metrics/shared/testkit"
 )
 
 // ask sends one GET with a Host header and, where user is set, a login.
@@ -34,7 +37,7 @@ func ask(t *testing.T, addr, path, host, user, password string) *http.Response {
 	return resp
 }
 
-func testLog(t *testing.T, log *logBuffer) *slog.Logger {
+func testLog(t *testing.T, log *testkit.Buffer) *slog.Logger {
 	t.Helper()
 	l, err := logx.New(log, "debug", "json")
 	if err != nil {
@@ -111,6 +114,47 @@ func TestServer_Login(t *testing.T) {
 	f(livePath, "", "", 200)
 }
 
+// TestServer_LoginsRefused: somebody who tries passwords all day is a line a minute, and
+// one when it is over, so that the next one is news.
+func TestServer_LoginsRefused(t *testing.T) {
+	t.Parallel()
+	var log testkit.Buffer
+	now := time.Now()
+	s := &Server{log: testLog(t, &log), login: NewLogin("op", "secret"), hosts: newHosts("127.0.0.1:1", nil)}
+	clock := func() time.Time { return now }
+	s.faults, s.panics, s.logins = logx.NewThrottle(0, clock), logx.NewThrottle(0, clock), logx.NewThrottle(0, clock)
+	try := func() {
+		t.Helper()
+		r := httptest.NewRequest("GET", "http://127.0.0.1:1/health", nil)
+		r.SetBasicAuth("op", "guess")
+		w := httptest.NewRecorder()
+		if s.refused(w, r); w.Code != 401 {
+			t.Errorf("got %d, want 401", w.Code)
+		}
+	}
+	f := func(text string, want int) {
+		t.Helper()
+		if n := strings.Count(log.String(), text); n != want {
+			t.Errorf("got %d lines with %q, want %d:\n%s", n, text, want, log.String())
+		}
+	}
+	for range 600 { // ten minutes
+		try()
+		now = now.Add(time.Second)
+		s.calm()
+	}
+	f("login refused", 10)
+	f("no further", 0)
+	now = now.Add(calmAfter)
+	s.calm()
+	s.calm()
+	f(`no further login was refused","failures":600`, 1)
+	now = now.Add(time.Hour)
+	try()
+	f("login refused", 11)
+	f("repeated", 9) // not the first of each
+}
+
 func TestServer_Headers(t *testing.T) {
 	t.Parallel()
 	addr, _ := serve(t, Config{}, func(s *Server) {
@@ -141,7 +185,7 @@ func TestListen_WarnsOfAnOpenPort(t *testing.T) {
 	t.Parallel()
 	f := func(addr string, login *Login, want bool) {
 		t.Helper()
-		log := &logBuffer{}
+		log := &testkit.Buffer{}
 		s, err := Listen(addr, Config{Key: "health.test_listen", Progress: NewProgress(1, nil), Log: testLog(t, log), Access: Access{Login: login}})
 		if err != nil {
 			t.Fatal(err)
@@ -180,13 +224,12 @@ func TestAccessOf(t *testing.T) {
 	}
 	f("op:s:3cret\n", 0o600, "")
 	f("op:s:3cret\r\n", 0o400, "")
-	f("op:s:3cret", 0o640, "others may read it; run: chmod 600")
-	f("", 0o600, "must hold one line, user:password")
+	f("op:s:3cret", 0o640, "chmod 600")
+	f("", 0o600, "is empty")
 	f("s3cret", 0o600, "must hold one line, user:password")
 	f(":s3cret", 0o600, "must hold one line, user:password")
 	f("s3cret:", 0o600, "must hold one line, user:password")
-	f("a:s3cret\nb:s3cret\n", 0o600, "must hold one line")
-	f(strings.Repeat("s3cret:", 1000), 0o600, "must hold one line")
+	f("a:s3cret\nb:s3cret\n", 0o600, "second line")
 	if _, err := AccessOf(config.HealthConfig{AuthFile: dir}); err == nil || !strings.Contains(err.Error(), "is not a file") {
 		t.Errorf("a folder: got %v", err)
 	}

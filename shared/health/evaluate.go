@@ -3,6 +3,7 @@ package health
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -20,6 +21,7 @@ func Evaluate(in Input, limits Limits, now time.Time) Report {
 		c := Component{Facts: data}
 		for i, r := range reasons {
 			reasons[i].Since = stamp(r.Since)
+			reasons[i].Message = strings.ReplaceAll(r.Message, "\n", "; ") // errors that were joined: it is a line
 			c.Status = max(c.Status, r.Severity)
 		}
 		report.Components[name] = c

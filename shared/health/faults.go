@@ -27,6 +27,16 @@ var (
 		"what was sent is not read back: remote.verify.enabled is false, or the server answers no questions",
 		"Give the credentials read access, or set remote.verify.url. Until then delivery is at least once, and unproven.",
 	}
+	Unread = Fault{
+		"uploader", "unread", Degraded, "shipperd",
+		"what was sent cannot be read back for more than 10 minutes",
+		"The message has the cause; `belabox-shipperd doctor` asks the server the same. Nothing is lost by it, but nothing is proven: samples stay in the file until they can be read.",
+	}
+	NotKept = Fault{
+		"uploader", "not_kept", Degraded, "shipperd",
+		"the server answers well to samples and does not have them afterwards; they are sent again, up to remote.verify.max_resends (5) times, and are dead letters then",
+		"If the oldest of them is older than the server's -retentionPeriod, set remote.max_past below it, and they are stored at that edge, or let the server keep more. Else look at the server's limits (vm_rows_ignored_total on its /metrics). `shipperd doctor` compares them. Then `shipperd deadletter retry all`.",
+	}
 	ServerThins = Fault{
 		"uploader", "server_thins", OK, "shipperd",
 		"the server keeps one sample of several",
@@ -36,6 +46,11 @@ var (
 		"uploader", "uploads_off", OK, "shipperd",
 		"remote.enabled is false",
 		"Nothing, if it is meant to: samples stay in the file up to storage.max_size_mb.",
+	}
+	InterfaceGone = Fault{
+		"collectors", "interface_gone", OK, "collectord",
+		"a network interface that was sampled is no longer there: until it is back, or for a day",
+		"Nothing, if it was meant to go. It was renamed, unplugged, or its modem is off (`ip link`, `dmesg`). Its series have ended; under another name it has new ones, so change charts and alerts, or give it the old name back (a `.link` file of systemd).",
 	}
 	TicksNotStored = Fault{
 		"storage", "ticks_not_stored", Error, "collectord",
@@ -50,12 +65,17 @@ var (
 	DatabaseUnreadable = Fault{
 		"storage", "database_unreadable", Error, "both",
 		"the pending rows cannot be counted",
-		"The message has the cause. `shipperd doctor` looks at the folder, the file and its owner.",
+		"The message has the cause. `belabox-shipperd doctor` looks at the folder, the file and its owner.",
 	}
 	DatabaseDamaged = Fault{
 		"storage", "database_damaged", Degraded, "both",
 		"a damaged database file, set aside by a start, stands beside the database",
 		"The message says what was lost. Look at the disk or card; remove the files it names when nobody needs them, and the reason goes.",
+	}
+	WALLarge = Fault{
+		"storage", "wal_large", Degraded, "collectord",
+		"the WAL is larger than storage.wal_checkpoint_size_mb (64)",
+		"Something keeps it from being emptied: another program with an open transaction (`fuser -v` on the database names it; end it), or a failing disk. collectord's log says which.",
 	}
 	ShipperdAway = Fault{
 		"storage", "shipperd_away", Degraded, "collectord",
@@ -70,11 +90,11 @@ var (
 	DeadLetters = Fault{
 		"uploader", "dead_letters", OK, "shipperd",
 		"there are samples that could not be delivered",
-		"`shipperd deadletter list` shows each with its reason; `shipperd deadletter retry all` sends them again once the cause is mended.",
+		"`belabox-shipperd deadletter list` shows each with its reason; `belabox-shipperd deadletter retry all` sends them again once the cause is mended.",
 	}
 	ClockUnchecked = Fault{
 		"time", "clock_unchecked", OK, "both",
-		"monitoring.clock_skew_url is empty",
+		"monitoring.clock_skew_url is empty; shipperd says so all the same if the clock is more than 5 minutes off that of the uploads' answers",
 		"Set it to any web server whose clock is right, such as /health of the metrics server.",
 	}
 	ClockUnknown = Fault{
@@ -88,6 +108,7 @@ var (
 func Faults() []Fault { return slices.Clone(faults) }
 
 var faults = []Fault{
-	TicksNotStored, DeliveryWaits, DatabaseUnreadable, DatabaseDamaged, ShipperdAway, CollectordAway,
-	Unproven, ServerThins, UploadsOff, DeadLetters, ClockUnchecked, ClockUnknown,
+	InterfaceGone,
+	TicksNotStored, DeliveryWaits, DatabaseUnreadable, DatabaseDamaged, WALLarge, ShipperdAway, CollectordAway,
+	Unproven, Unread, NotKept, ServerThins, UploadsOff, DeadLetters, ClockUnchecked, ClockUnknown,
 }

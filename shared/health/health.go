@@ -70,12 +70,14 @@ type Collector struct {
 	LastSuccess  time.Time `json:"last_success,omitzero"`
 	FailingSince time.Time `json:"failing_since,omitzero"` // zero: it works
 	Error        string    `json:"error,omitempty"`
+	// Own marks the daemon's numbers about itself, which come also while every source of the device fails.
+	Own bool `json:"-"`
 }
 
 // Uploader is what sends rows to the server.
 type Uploader struct {
-	Started    time.Time `json:"started"`              // counts as the last upload while there was none
-	LastUpload time.Time `json:"last_upload,omitzero"` // last success of this run
+	Started    time.Time `json:"started"`              // counts as the last upload where that is not known
+	LastUpload time.Time `json:"last_upload,omitzero"` // last success, of an earlier run if this one had none
 	Error      string    `json:"error,omitempty"`      // of the last attempt
 	Faults     []Reason  `json:"-"`
 }

@@ -31,7 +31,7 @@ func Rules() []Rule { return slices.Clone(rules) }
 
 var rules = []Rule{
 	{
-		"collectors", "all_collectors_failing", Error, "every collector fails",
+		"collectors", "all_collectors_failing", Error, "every collector fails, but for that of the agent's own numbers",
 		"The facts have each collector's error. All at once means that /proc or /sys is not there: check collection.procfs_path and collection.sysfs_path, and in a container the mounts.",
 		allCollectorsFailing,
 	},
@@ -55,7 +55,7 @@ var rules = []Rule{
 	{
 		"uploader", "upload_late", Degraded,
 		"no upload for more than 2 × remote.upload_interval (1m)",
-		"Nothing while the network is away: samples wait in the file. Else run `shipperd doctor`; the facts have the last error.",
+		"Nothing while the network is away: samples wait in the file. Else run `belabox-shipperd doctor`; the facts have the last error.",
 		uploadLate,
 	},
 	{
@@ -71,7 +71,7 @@ var rules = []Rule{
 	{
 		"time", "clock_skew", Degraded,
 		"the clock is off by more than monitoring.clock_skew_warn_threshold_ms (2000)",
-		"Let NTP set the clock (`timedatectl`). Samples keep the times that they were taken at by the wrong clock.",
+		"Let NTP set the clock (`timedatectl`). Samples keep the times that they were taken at by the wrong clock. If the device's time is right, the clock that it is compared with is wrong (monitoring.clock_skew_url, without it the server's).",
 		clockSkew,
 	},
 }
@@ -84,8 +84,9 @@ type facts struct {
 }
 
 func allCollectorsFailing(f facts) (string, time.Time) {
-	failing := f.failing()
-	if len(failing) == 0 || len(failing) < len(f.Collectors.List) {
+	own := func(c Collector) bool { return c.Own }
+	failing := slices.DeleteFunc(f.failing(), own)
+	if len(failing) == 0 || len(failing) < len(slices.DeleteFunc(slices.Clone(f.Collectors.List), own)) {
 		return "", time.Time{}
 	}
 	// All of them fail since the last one does.
@@ -95,6 +96,9 @@ func allCollectorsFailing(f facts) (string, time.Time) {
 
 func collectorsFailing(f facts) (string, time.Time) {
 	failing := f.failing()
+	if f.notStored() { // of which those numbers are a victim, and it has a reason of its own
+		failing = slices.DeleteFunc(failing, func(c Collector) bool { return c.Own })
+	}
 	if len(failing) == 0 {
 		return "", time.Time{}
 	}
@@ -110,6 +114,11 @@ func (f facts) failing() []Collector {
 	return slices.DeleteFunc(slices.Clone(f.Collectors.List), func(c Collector) bool { return c.FailingSince.IsZero() })
 }
 
+// notStored reports whether the file cannot be written.
+func (f facts) notStored() bool {
+	return f.Storage != nil && slices.ContainsFunc(f.Storage.Faults, func(r Reason) bool { return r.Code == TicksNotStored.Code })
+}
+
 func byFailingSince(a, b Collector) int { return a.FailingSince.Compare(b.FailingSince) }
 
 func uploadStalled(f facts) (string, time.Time) {
@@ -117,7 +126,7 @@ func uploadStalled(f facts) (string, time.Time) {
 	if f.NoUploads || age <= stalledAfter || f.pending() <= f.ErrorPending {
 		return "", time.Time{}
 	}
-	return fmt.Sprintf("no upload for %v, and %d rows pending", age.Round(time.Second), f.pending()), last
+	return fmt.Sprintf("no upload for %v, and %d rows pending", age.Round(time.Second), f.pending()) + f.because(), last
 }
 
 func uploadOverdue(f facts) (string, time.Time) { return f.uploadOlderThan(overdueFactor) }
@@ -129,7 +138,15 @@ func (f facts) uploadOlderThan(factor time.Duration) (string, time.Time) {
 		return "", time.Time{}
 	}
 	return fmt.Sprintf("no upload for %v, more than %d × the upload interval of %v",
-		age.Round(time.Second), factor, f.UploadInterval), last
+		age.Round(time.Second), factor, f.UploadInterval) + f.because(), last
+}
+
+// because is what the last attempt failed with, for whoever sees the reasons and not the facts.
+func (f facts) because() string {
+	if f.Uploader.Error == "" {
+		return ""
+	}
+	return ": " + f.Uploader.Error
 }
 
 // sinceUpload returns the age and the time of the last upload. After the clock was set back the age is negative, and
@@ -169,5 +186,9 @@ func clockSkew(f facts) (string, time.Time) {
 	if f.Time.Checked.IsZero() || max(skew, -skew) <= f.SkewWarnMS {
 		return "", time.Time{}
 	}
-	return fmt.Sprintf("the clock is off by %d ms, more than %d ms", skew, f.SkewWarnMS), time.Time{}
+	off, way := time.Duration(skew)*time.Millisecond, "ahead"
+	if skew < 0 {
+		off, way = -off, "behind"
+	}
+	return fmt.Sprintf("the clock is %v %s, more than %d ms", off, way, f.SkewWarnMS), time.Time{}
 }

@@ -70,6 +70,20 @@ func TestEvaluate_Boundaries(t *testing.T) {
 	f("three of three fail", collectors(3, 0, 1, 2), Error, "all_collectors_failing")
 	f("one of one fails", collectors(1, 0), Error, "all_collectors_failing")
 
+	own := collectors(3, 0, 1)
+	own.Collectors.List[2].Own = true
+	f("all but the daemon's own numbers fail", own, Error, "all_collectors_failing")
+	own = collectors(3, 2)
+	own.Collectors.List[2].Own = true
+	f("the daemon's own numbers alone fail", own, Degraded, "collectors_failing")
+	own.Storage = &Storage{Faults: []Reason{TicksNotStored.Reason("disk full", now)}}
+	f("they fail because nothing can be stored", own, Error, "ticks_not_stored")
+	own.Collectors.List[0].FailingSince = now
+	f("so do others", own, Error, "ticks_not_stored", "collectors_failing")
+	own = collectors(1, 0)
+	own.Collectors.List[0].Own = true
+	f("there is no other than the daemon's own, and it fails", own, Degraded, "collectors_failing")
+
 	f("just uploaded", shipper(0, 0), OK)
 	f("clock set back", shipper(-time.Hour, 0), OK)
 	f("below 2 intervals", shipper(60*second-1, 0), OK)
@@ -151,11 +165,20 @@ func TestEvaluate_Reasons(t *testing.T) {
 		"uploader", "upload_late", Degraded, "no upload for 1m30s, more than 2 × the upload interval of 30s",
 		ago(90 * time.Second),
 	})
+	refused := shipper(90*time.Second, 0)
+	refused.Uploader.Error = "the server answered 401 Unauthorized"
+	f(refused, Reason{
+		"uploader", "upload_late", Degraded,
+		"no upload for 1m30s, more than 2 × the upload interval of 30s: the server answered 401 Unauthorized", ago(90 * time.Second),
+	})
+	joined := shipper(0, 0)
+	joined.Storage.Faults = []Reason{DeliveryWaits.Reason("disk full\nprune: disk full", now)}
+	f(joined, Reason{"storage", "delivery_waits", Error, "disk full; prune: disk full", now})
 	f(shipper(time.Hour, 10001), Reason{
 		"uploader", "upload_stalled", Error, "no upload for 1h0m0s, and 10001 rows pending", ago(time.Hour),
 	}, Reason{"storage", "backlog_large", Degraded, "10001 rows pending, more than 10000", time.Time{}})
 	f(shipper(0, 5000), Reason{"storage", "backlog", Degraded, "5000 rows pending, 5000 or more", time.Time{}})
-	f(skew(-2500), Reason{"time", "clock_skew", Degraded, "the clock is off by -2500 ms, more than 2000 ms", time.Time{}})
+	f(skew(-2500), Reason{"time", "clock_skew", Degraded, "the clock is 2.5s behind, more than 2000 ms", time.Time{}})
 
 	never := shipper(0, 0)
 	never.Uploader.LastUpload = time.Time{}

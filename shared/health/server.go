@@ -24,7 +24,8 @@ const (
 	idleTimeout    = time.Minute      // of a kept connection
 	maxHeaderBytes = 8 << 10
 	maxConns       = 64
-	stopTimeout    = time.Second // for answers that are under way when the daemon stops
+	stopTimeout    = time.Second     // for answers that are under way when the daemon stops
+	calmAfter      = 2 * time.Minute // what the log tells once a minute is over after that
 )
 
 // Config is what a Server serves.
@@ -43,7 +44,8 @@ type Server struct {
 	http     *http.Server
 	mux      *http.ServeMux
 	log      *slog.Logger
-	faults   *logx.Throttle
+	faults   *logx.Throttle // of net/http
+	panics   *logx.Throttle
 	logins   *logx.Throttle
 	hosts    hosts
 	login    *Login
@@ -66,7 +68,7 @@ func Listen(addr string, cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		listener: listener, mux: http.NewServeMux(), log: cfg.Log,
-		faults: logx.NewThrottle(0, nil), logins: logx.NewThrottle(0, nil),
+		faults: logx.NewThrottle(0, nil), panics: logx.NewThrottle(0, nil), logins: logx.NewThrottle(0, nil),
 		hosts: newHosts(addr, cfg.Access.Hosts), login: cfg.Access.Login, panicked: cfg.Panicked,
 	}
 	if ip, ok := listener.Addr().(*net.TCPAddr); ok && !ip.IP.IsLoopback() && s.login == nil {
@@ -120,10 +122,16 @@ func (s *Server) Addr() string { return s.listener.Addr().String() }
 func (s *Server) Run(ctx context.Context) error {
 	served := make(chan error, 1)
 	go func() { served <- s.http.Serve(s.listener) }()
-	select {
-	case err := <-served:
-		return fmt.Errorf("serve %s: %w", s.Addr(), err)
-	case <-ctx.Done():
+	look := time.NewTicker(calmAfter / 2)
+	defer look.Stop()
+	for ctx.Err() == nil {
+		select {
+		case err := <-served:
+			return fmt.Errorf("serve %s: %w", s.Addr(), err)
+		case <-look.C:
+			s.calm()
+		case <-ctx.Done():
+		}
 	}
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
@@ -132,6 +140,13 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	<-served
 	return nil
+}
+
+// calm ends in the log what has not happened for a while.
+func (s *Server) calm() {
+	s.faults.Quiet(s.log, calmAfter, "health server complains no more")
+	s.panics.Quiet(s.log, calmAfter, "no further request panicked")
+	s.logins.Quiet(s.log, calmAfter, "no further login was refused")
 }
 
 // Close frees the port of a server that never came to Run.
@@ -164,7 +179,7 @@ func (s *Server) rescue(out *response, r *http.Request) {
 	if s.panicked != nil {
 		s.panicked()
 	}
-	s.faults.Fail(s.log, slog.LevelError, "request panicked", panicError{v}, "path", r.URL.Path, logx.KeyStack, string(debug.Stack()))
+	s.panics.Fail(s.log, slog.LevelError, "request panicked", panicError{v}, "path", r.URL.Path, logx.KeyStack, string(debug.Stack()))
 	if out.started {
 		panic(http.ErrAbortHandler) // cut the answer off, so that nobody takes the part for the whole
 	}

@@ -1,8 +1,6 @@
 package health
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,37 +11,19 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"belabox-metrics/shared/logx"
+	"belabox-metrics/shared/testkit"
 )
 
-// logBuffer is a log that a test may read while the server writes.
-type logBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
-}
-
 // serve runs a server on loopback until the test ends; add may put handlers in.
-func serve(t *testing.T, cfg Config, add func(*Server)) (address string, log *logBuffer) {
+func serve(t *testing.T, cfg Config, add func(*Server)) (address string, log *testkit.Buffer) {
 	t.Helper()
-	log = &logBuffer{}
+	log = &testkit.Buffer{}
 	var err error
 	if cfg.Log, err = logx.New(log, "debug", "json"); err != nil {
 		t.Fatal(err)
@@ -302,165 +282,5 @@ func TestListen_Faults(t *testing.T) {
 	}
 	if _, err := Listen("127.0.0.1:0", Config{}); err == nil {
 		t.Error("an empty Config: got no error")
-	}
-}
-
-// TestServer_PortIsFree: after Run and after Close the port can be bound again.
-func TestServer_PortIsFree(t *testing.T) {
-	t.Parallel()
-	cfg := Config{Key: "k", Progress: NewProgress(0, nil), Log: slog.New(slog.DiscardHandler)}
-	first, err := Listen("127.0.0.1:0", cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := first.Addr()
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := first.Run(ctx); err != nil {
-		t.Errorf("Run with a context that has ended: got %v, want nil", err)
-	}
-	second, err := Listen(addr, cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := second.Close(); err != nil {
-		t.Error(err)
-	}
-	if err := second.Run(t.Context()); !errors.Is(err, net.ErrClosed) {
-		t.Errorf("Run after Close: got %v, want %v", err, net.ErrClosed)
-	}
-	third, err := Listen(addr, cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	third.Close()
-}
-
-// TestServer_StopsInTime has a client that never ends its request and a handler that never ends its answer.
-func TestServer_StopsInTime(t *testing.T) {
-	t.Parallel()
-	entered, release := make(chan struct{}), make(chan struct{})
-	defer close(release)
-	cfg := Config{Key: "k", Progress: NewProgress(0, nil), Log: slog.New(slog.DiscardHandler)}
-	s, err := Listen("127.0.0.1:0", cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Handle("/hang", http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
-		close(entered)
-		<-release
-	}))
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error)
-	go func() { done <- s.Run(ctx) }()
-	for _, text := range []string{"GET /hea", "GET /hang HTTP/1.1\r\nHost: localhost\r\n\r\n"} {
-		conn := dial(t, s.Addr())
-		if _, err := io.WriteString(conn, text); err != nil {
-			t.Fatal(err)
-		}
-	}
-	<-entered
-	start := time.Now()
-	cancel()
-	if err := <-done; err != nil || time.Since(start) > 3*stopTimeout {
-		t.Errorf("got %v after %v, want nil after about %v", err, time.Since(start), stopTimeout)
-	}
-}
-
-func dial(t *testing.T, addr string) net.Conn {
-	t.Helper()
-	conn, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
-		t.Fatal(err)
-	}
-	return conn
-}
-
-// TestServer_ConnectionLimit fills the server with silent clients. The next ones are refused, and served again when
-// one of the others has gone.
-func TestServer_ConnectionLimit(t *testing.T) {
-	t.Parallel()
-	addr, _ := serve(t, Config{}, nil)
-	// ask reports whether the connection is served.
-	ask := func(conn net.Conn) bool {
-		t.Helper()
-		if _, err := io.WriteString(conn, "GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
-			return false
-		}
-		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
-		if err != nil {
-			return false
-		}
-		resp.Body.Close()
-		return resp.StatusCode == http.StatusOK
-	}
-	var conns []net.Conn
-	for range maxConns {
-		conn := dial(t, addr)
-		conns = append(conns, conn)
-		if !ask(conn) { // also makes sure that the server has counted it
-			t.Fatalf("connection %d: got refused, want served", len(conns))
-		}
-	}
-	if ask(dial(t, addr)) {
-		t.Error("one connection too many: got served, want refused")
-	}
-	if !ask(conns[0]) {
-		t.Error("a connection within the limit: got cut off, want served")
-	}
-	conns[0].Close()
-	for start := time.Now(); !ask(dial(t, addr)); {
-		if time.Since(start) > 10*time.Second {
-			t.Fatal("after a client left: got refused, want served")
-		}
-	}
-}
-
-func TestServer_Bounds(t *testing.T) {
-	t.Parallel()
-	s, err := Listen("127.0.0.1:0", Config{Key: "k", Progress: NewProgress(0, nil), Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	h := s.http
-	for _, d := range []time.Duration{h.ReadHeaderTimeout, h.ReadTimeout, h.WriteTimeout, h.IdleTimeout} {
-		if d <= 0 || d > time.Minute {
-			t.Errorf("got a time limit of %v, want one above 0 and up to a minute", d)
-		}
-	}
-
-	addr, _ := serve(t, Config{}, nil)
-	conn := dial(t, addr)
-	// The server hangs up in the middle of this.
-	_, _ = io.WriteString(conn, "GET /health/live HTTP/1.1\r\nHost: localhost\r\nX: "+strings.Repeat("x", 4*maxHeaderBytes)+"\r\n\r\n")
-	if line, err := bufio.NewReader(conn).ReadString('\n'); !strings.Contains(line, "431") {
-		t.Errorf("a header of %d bytes: got %q (%v), want 431", 4*maxHeaderBytes, line, err)
-	}
-}
-
-// TestServer_Complaints: what net/http has to say goes into the log, and not a hundred times.
-func TestServer_Complaints(t *testing.T) {
-	t.Parallel()
-	log := &logBuffer{}
-	logger, err := logx.New(log, "info", "json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := Listen("127.0.0.1:0", Config{Key: "k", Progress: NewProgress(0, nil), Log: logger})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	for range 100 {
-		s.http.ErrorLog.Print("http: Accept error: too many open files")
-	}
-	got := log.String()
-	if strings.Count(got, "\n") != 1 || !strings.Contains(got, `"error":"http: Accept error: too many open files"`) {
-		t.Errorf("got %q, want one line with the text", got)
 	}
 }

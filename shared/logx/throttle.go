@@ -24,8 +24,11 @@ type Throttle struct {
 
 	mu       sync.Mutex
 	first    time.Time // first failure of the outage
+	latest   time.Time // and the last one
 	failures int       // in the outage
+	things   int       // and what they were of, see FailN
 	unsaid   int       // failures since the last line, over all outages
+	untold   int       // and what they were of
 	last     time.Time // last line about a failure
 	said     bool      // the outage has a line
 	texts    []string  // errors that have had a line
@@ -46,18 +49,27 @@ func NewThrottle(every time.Duration, now func() time.Time) *Throttle {
 // an interval after the last line. The line carries msg, Err(err) and attrs, and for anything but the first failure
 // "repeated", the failures since the last line with this one, and "since", when the outage began.
 func (t *Throttle) Fail(log *slog.Logger, level slog.Level, msg string, err error, attrs ...any) {
+	t.FailN(log, level, msg, err, 0, attrs...)
+}
+
+// FailN is Fail for a failure of n things, such as samples: a line has under "count" how many there were since the last
+// one, and the line at the end how many there were in all.
+func (t *Throttle) FailN(log *slog.Logger, level slog.Level, msg string, err error, n int, attrs ...any) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := t.now()
 	due := t.last.IsZero() || now.Sub(t.last) >= t.every
 	if t.failures == 0 {
-		t.first, t.said = now, false
+		t.first, t.said, t.things = now, false, 0
 		if due {
 			t.texts = nil
 		}
 	}
+	t.latest = now
 	t.failures++
 	t.unsaid++
+	t.things += n
+	t.untold += n
 
 	text := msg
 	if err != nil {
@@ -74,8 +86,9 @@ func (t *Throttle) Fail(log *slog.Logger, level slog.Level, msg string, err erro
 	if t.unsaid > 1 || t.failures > 1 {
 		line = append(line, slog.Int(KeyRepeated, t.unsaid), stamp(t.first))
 	}
+	line = append(line, count(t.untold))
 	log.Log(context.Background(), level, msg, append(line, attrs...)...)
-	t.last, t.unsaid, t.said = now, 0, true
+	t.last, t.unsaid, t.untold, t.said = now, 0, 0, true
 }
 
 // Recover ends the outage, if there is one. It logs msg with "failures", their number in this outage, "since", when
@@ -83,6 +96,20 @@ func (t *Throttle) Fail(log *slog.Logger, level slog.Level, msg string, err erro
 func (t *Throttle) Recover(log *slog.Logger, msg string, attrs ...any) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.end(log, t.now(), msg, attrs)
+}
+
+// Quiet is Recover for what happens now and then and never succeeds, such as a sample that is given up: the outage is
+// over when the last failure is at least after ago, and that was its end.
+func (t *Throttle) Quiet(log *slog.Logger, after time.Duration, msg string, attrs ...any) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.now().Sub(t.latest) >= after {
+		t.end(log, t.latest, msg, attrs)
+	}
+}
+
+func (t *Throttle) end(log *slog.Logger, at time.Time, msg string, attrs []any) {
 	if t.failures == 0 {
 		return
 	}
@@ -90,14 +117,23 @@ func (t *Throttle) Recover(log *slog.Logger, msg string, attrs ...any) {
 		line := []any{
 			slog.Int(KeyFailures, t.failures),
 			stamp(t.first),
-			slog.Float64(KeyOutageSeconds, t.now().Sub(t.first).Round(time.Millisecond).Seconds()),
+			slog.Float64(KeyOutageSeconds, at.Sub(t.first).Round(time.Millisecond).Seconds()),
+			count(t.things),
 		}
 		log.Info(msg, append(line, attrs...)...)
-		t.unsaid = 0
+		t.unsaid, t.untold = 0, 0
 	}
 	t.failures = 0
 }
 
 func stamp(t time.Time) slog.Attr {
 	return slog.String(KeySince, t.UTC().Format(time.RFC3339))
+}
+
+// count gives no key for 0.
+func count(n int) slog.Attr {
+	if n == 0 {
+		return slog.Attr{}
+	}
+	return slog.Int(KeyCount, n)
 }

@@ -93,7 +93,7 @@ var (
 	}
 	Dropped = Metric{
 		Name: "storage.metrics_dropped_total", Kind: Counter, Labels: []string{"reason"},
-		Help: "Samples that were given up before they were delivered, to keep the file within storage.max_size_mb: by shipperd (size), or by collectord while no shipperd ran (unattended).",
+		Help: "Samples that were lost before they were delivered: given up to keep the file within storage.max_size_mb, by shipperd (size) or by collectord while no shipperd ran (unattended), or not readable any more (damaged).",
 	}
 	Skew = Metric{
 		Name: "time.skew_ms", Kind: Gauge, Unit: "milliseconds",

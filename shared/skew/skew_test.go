@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -277,9 +278,45 @@ func TestRun_OffForLong(t *testing.T) {
 	})
 }
 
+// urls keeps what was asked for.
+type urls struct {
+	answer
+	mu    sync.Mutex
+	asked []string
+}
+
+func (u *urls) RoundTrip(req *http.Request) (*http.Response, error) {
+	u.mu.Lock()
+	u.asked = append(u.asked, req.Method+" "+req.URL.String())
+	u.mu.Unlock()
+	return u.answer.RoundTrip(req)
+}
+
+// The address is its own: the one that samples go to is only named in the log, and
+// never asked, so that whatever stands before it cannot tell a wrong time.
+func TestRun_AsksItsOwnAddressOnly(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		u := &urls{answer: answer{skew: time.Hour}}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		if err := checker(u, io.Discard).Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if len(u.asked) < 12 {
+			t.Errorf("asked %d times in an hour", len(u.asked))
+		}
+		for _, asked := range u.asked {
+			if asked != "HEAD http://time.example/" {
+				t.Errorf("asked %s", asked)
+			}
+		}
+	})
+}
+
 // The same over real sockets: straight, through a proxy that adds its own headers,
-// and through one that answers from its cache.
-func TestMeasure_RealServerAndProxy(t *testing.T) {
+// and through one that answers from its cache with a Date of its own.
+func TestMeasure_ProxyDate(t *testing.T) {
 	t.Parallel()
 	const ahead = time.Hour // of the device, seen from the server
 	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

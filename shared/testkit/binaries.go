@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -23,46 +22,29 @@ type Bins struct {
 // returns their paths.
 func Binaries(t testing.TB) Bins {
 	t.Helper()
-	paths := buildAll(t, "./collectord", "./shipperd", "./docker/receiver")
-	return Bins{Collectord: paths[0], Shipperd: paths[1], Receiver: paths[2]}
-}
-
-// Binary builds one program, "./collectord", once per test process, and returns
-// its path.
-func Binary(t testing.TB, pkg string) string {
-	t.Helper()
-	return buildAll(t, pkg)[0]
-}
-
-var (
-	buildsMu sync.Mutex
-	builds   = map[string]func() error{} // by the packages
-)
-
-func buildAll(t testing.TB, pkgs ...string) []string {
-	t.Helper()
-	root := ModuleRoot(t)
-	dir, err := buildDir(root)
+	bins, err := binaries()
 	if err != nil {
 		t.Fatal(err)
 	}
-	buildsMu.Lock()
-	key := strings.Join(pkgs, " ")
-	build := builds[key]
-	if build == nil {
-		build = sync.OnceValue(func() error { return goBuild(root, dir, pkgs...) })
-		builds[key] = build
-	}
-	buildsMu.Unlock()
-	if err := build(); err != nil {
-		t.Fatal(err)
-	}
-	paths := make([]string, len(pkgs))
-	for i, pkg := range pkgs {
-		paths[i] = filepath.Join(dir, path.Base(pkg))
-	}
-	return paths
+	return bins
 }
+
+var binaries = sync.OnceValues(func() (Bins, error) {
+	root, err := moduleRoot()
+	if err != nil {
+		return Bins{}, err
+	}
+	dir, err := buildDir(root)
+	if err != nil {
+		return Bins{}, err
+	}
+	err = goBuild(root, dir, "./collectord", "./shipperd", "./docker/receiver")
+	return Bins{
+		Collectord: filepath.Join(dir, "collectord"),
+		Shipperd:   filepath.Join(dir, "shipperd"),
+		Receiver:   filepath.Join(dir, "receiver"),
+	}, err
+})
 
 // buildDir is where the programs of this checkout are kept between runs: the go
 // command links again only what has changed, which saves each test process some
@@ -86,7 +68,7 @@ func goBuild(root, dir string, pkgs ...string) error {
 		return err
 	}
 	defer unlock()
-	args := append([]string{"build", "-trimpath", "-buildvcs=false", "-o", dir + string(filepath.Separator)}, pkgs...)
+	args := append([]string{"build", "-trimpath", "-buildvcs=false", "-tags", "nethttpomithttp2", "-o", dir + string(filepath.Separator)}, pkgs...)
 	cmd := exec.Command("go", args...)
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")

@@ -89,6 +89,12 @@ var layers = []struct {
 		},
 	},
 	{
+		rule: "logs are written by log/slog; shared/health makes the net/http server's of it",
+		forbids: func(from pkg, to string) bool {
+			return to == "log" && from.ImportPath != "shared/health"
+		},
+	},
+	{
 		rule: "no program starts another one",
 		forbids: func(from pkg, to string) bool {
 			return to == "os/exec" && !isHelper(from.ImportPath) && !under(from.ImportPath, "scripts")
@@ -159,6 +165,8 @@ func TestLayers_Catch(t *testing.T) {
 		"shared/storekeeper imports database/sql: SQL stands in shared/store alone; the receiver has a file of its own")
 	f(pkg{ImportPath: "shipperd/internal/ship", TestImports: []string{"modernc.org/sqlite"}},
 		"shipperd/internal/ship imports modernc.org/sqlite: tests of the daemons reach the file through shared/store as well")
+	f(pkg{ImportPath: "shared/run", Imports: []string{"log", "log/slog"}},
+		"shared/run imports log: logs are written by log/slog; shared/health makes the net/http server's of it")
 	f(pkg{ImportPath: "shared/run", Imports: []string{"os/exec"}}, "shared/run imports os/exec: no program starts another one")
 	f(pkg{ImportPath: "shared/run", Imports: []string{"shared/testkit"}}, "shared/run imports shared/testkit: test helpers stay in tests")
 	f(pkg{ImportPath: "shared/testkit", Imports: []string{"gopkg.in/yaml.v3"}},

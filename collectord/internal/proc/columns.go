@@ -24,6 +24,24 @@ func parseUints(line []byte, into []uint64) (rest []byte, err error) {
 	return line, nil
 }
 
+// parseLines appends what parse makes of each line of text to list; first is the
+// number of its first line. The error is that of the first bad line.
+func parseLines[T any](text []byte, first int, list []T, parse func(line []byte) (T, error)) ([]T, error) {
+	var firstErr error
+	for n := first; len(text) > 0; n++ {
+		var line []byte
+		line, text = NextLine(text)
+		item, err := parse(line)
+		switch {
+		case err == nil:
+			list = append(list, item)
+		case firstErr == nil:
+			firstErr = parseError(n, line, err)
+		}
+	}
+	return list, firstErr
+}
+
 // isOwn tells whether fs.Proc is the procfs of the reading process. In any
 // other one "self" means nothing, and process 1 stands for the machine.
 func (fs FS) isOwn() bool { return filepath.Clean(fs.Proc) == "/proc" }

@@ -55,19 +55,7 @@ const (
 
 // parseDiskStats appends the devices in text to list.
 func parseDiskStats(text []byte, list []DiskStat) ([]DiskStat, error) {
-	var firstErr error
-	for n := 1; len(text) > 0; n++ {
-		var line []byte
-		line, text = NextLine(text)
-		stat, err := parseDiskStat(line)
-		switch {
-		case err == nil:
-			list = append(list, stat)
-		case firstErr == nil:
-			firstErr = parseError(n, line, err)
-		}
-	}
-	return list, firstErr
+	return parseLines(text, 1, list, parseDiskStat)
 }
 
 func parseDiskStat(line []byte) (DiskStat, error) {

@@ -16,6 +16,7 @@ import (
 type FS struct {
 	Proc string // usually /proc
 	Sys  string // usually /sys
+	Root string // in front of the mount points of process 1; usually empty
 }
 
 // ProcPath returns the path of a file below the proc root.

@@ -31,14 +31,17 @@ func NewMounts(fs FS) *Mounts {
 }
 
 // mountsPath returns the mount table and what goes in front of its mount
-// points. Those of another mount namespace are reached through the root of
-// process 1, which takes CAP_SYS_PTRACE. A plain tree of files, as a test makes,
-// may have the table in self, and has no other root.
+// points. Those of another mount namespace are reached where its root is mounted
+// in this one, or else through the root of process 1, which takes CAP_SYS_PTRACE. A
+// plain tree of files, as a test makes, may have the table in self, and has no other
+// root.
 func (fs FS) mountsPath() (table, root string) {
 	if fs.isOwn() {
-		return fs.ProcPath("self/mounts"), ""
+		return fs.ProcPath("self/mounts"), fs.Root
 	}
-	if _, err := os.Lstat(fs.ProcPath("1/root")); err == nil {
+	if fs.Root != "" {
+		root = fs.Root
+	} else if _, err := os.Lstat(fs.ProcPath("1/root")); err == nil {
 		root = fs.ProcPath("1/root")
 	}
 	table = fs.ProcPath("1/mounts")
@@ -75,19 +78,7 @@ func (m *Mounts) Read() (list []Mount, changed bool, err error) {
 
 // parseMounts appends the mounts in text to list. Path is left to the reader.
 func parseMounts(text []byte, list []Mount) ([]Mount, error) {
-	var firstErr error
-	for n := 1; len(text) > 0; n++ {
-		var line []byte
-		line, text = NextLine(text)
-		mount, err := parseMount(line)
-		switch {
-		case err == nil:
-			list = append(list, mount)
-		case firstErr == nil:
-			firstErr = parseError(n, line, err)
-		}
-	}
-	return list, firstErr
+	return parseLines(text, 1, list, parseMount)
 }
 
 const mountColumns = 6 // source, point, type, options and two zeros

@@ -89,6 +89,10 @@ func TestMounts_OfProcess1(t *testing.T) {
 	if got, want := list[1].Path, fs.ProcPath("1/root")+"/srv"; got != want || list[1].Point != "/srv" {
 		t.Errorf("got %+v, want the path %s", list[1], want)
 	}
+	fs.Root = "/host/root"
+	if list, _, err = NewMounts(fs).Read(); err != nil || list[1].Path != "/host/root/srv" || list[1].Point != "/srv" {
+		t.Errorf("with a root of its own: got %+v, %v", list, err)
+	}
 	if table, root := (FS{Proc: "/proc"}).mountsPath(); table != "/proc/self/mounts" || root != "" {
 		t.Errorf("own procfs: %s, %q", table, root)
 	}

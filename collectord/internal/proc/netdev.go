@@ -96,20 +96,11 @@ var (
 
 // parseNetDev appends the interfaces in text to list.
 func parseNetDev(text []byte, list []NetDevStat) ([]NetDevStat, error) {
-	var firstErr error
-	text, firstErr = skipNetHeader(text)
-	for n := netHeaderLines + 1; len(text) > 0; n++ {
-		var line []byte
-		line, text = NextLine(text)
-		stat, err := parseNetDevStat(line)
-		switch {
-		case err == nil:
-			list = append(list, stat)
-		case firstErr == nil:
-			firstErr = parseError(n, line, err)
-		}
+	text, err := skipNetHeader(text)
+	if err != nil {
+		return list, err
 	}
-	return list, firstErr
+	return parseLines(text, netHeaderLines+1, list, parseNetDevStat)
 }
 
 const netHeaderLines = 2

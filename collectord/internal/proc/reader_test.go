@@ -16,6 +16,9 @@ func TestReaders_AllocateNothing(t *testing.T) {
 		"uptime":   reading(NewUptime(fs)),
 		"pressure": reading(NewPressure(fs, "io")),
 		"cpufreq":  reading(NewCPUFreq(freq)),
+		"net":      listing(NewNetDev(fs).Read),
+		"disks":    listing(NewDiskStats(fs).Read),
+		"wireless": listing(NewWireless(fs).Read),
 	} {
 		if err := read(); err != nil { // grows the buffers
 			t.Errorf("%s: %v", name, err)
@@ -29,6 +32,13 @@ func TestReaders_AllocateNothing(t *testing.T) {
 func reading[T any](r *Reader[T]) func() error {
 	return func() error {
 		_, err := r.Read()
+		return err
+	}
+}
+
+func listing[T any](read func() ([]T, error)) func() error {
+	return func() error {
+		_, err := read()
 		return err
 	}
 }

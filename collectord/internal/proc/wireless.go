@@ -32,20 +32,11 @@ func (w *Wireless) Read() ([]WirelessStat, error) {
 
 // parseWireless appends the interfaces in text to list.
 func parseWireless(text []byte, list []WirelessStat) ([]WirelessStat, error) {
-	var firstErr error
-	text, firstErr = skipNetHeader(text)
-	for n := netHeaderLines + 1; len(text) > 0; n++ {
-		var line []byte
-		line, text = NextLine(text)
-		stat, err := parseWirelessStat(line)
-		switch {
-		case err == nil:
-			list = append(list, stat)
-		case firstErr == nil:
-			firstErr = parseError(n, line, err)
-		}
+	text, err := skipNetHeader(text)
+	if err != nil {
+		return list, err
 	}
-	return list, firstErr
+	return parseLines(text, netHeaderLines+1, list, parseWirelessStat)
 }
 
 // parseWirelessStat wants one column behind the noise: it proves, in a line

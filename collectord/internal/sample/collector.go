@@ -26,6 +26,10 @@ type Collector interface {
 type Batch struct {
 	Samples []store.Sample
 	Errors  []error // one for each sensor that failed
+
+	// Came and Gone name what is sampled under its name and is there since this tick, or no longer. They say why a
+	// series begins or ends; what the first tick finds has not come.
+	Came, Gone []string
 }
 
 // Add appends a number.
@@ -41,11 +45,22 @@ func (b *Batch) AddText(s *store.Series, text string) {
 // Fail reports one sensor that gave no sample.
 func (b *Batch) Fail(err error) { b.Errors = append(b.Errors, err) }
 
+// failPart reports an error that left n things to sample. With none it is that of
+// the whole source, and returned.
+func (b *Batch) failPart(n int, err error) error {
+	if err == nil || n == 0 {
+		return err
+	}
+	b.Fail(err)
+	return nil
+}
+
 // Reset empties the batch and keeps its memory.
 func (b *Batch) Reset() {
 	clear(b.Samples)
 	clear(b.Errors)
 	b.Samples, b.Errors = b.Samples[:0], b.Errors[:0]
+	b.Came, b.Gone = nil, nil // whoever got them keeps them
 }
 
 // Registry makes the series of one device. Every series carries the device's

@@ -30,6 +30,36 @@ func TestCPU_FirstReadingHasNoShares(t *testing.T) {
 	}
 }
 
+const statTail = "\nctxt 1\nbtime 1\nprocs_running 1\nprocs_blocked 0\n"
+
+// TestCPU_Delta: each core by its own two readings, and "all" by the kernel's sum of
+// them; not the time since boot.
+func TestCPU_Delta(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t, NewCPU)
+	h.write("proc/stat", "cpu 9000 0 1000 90000 0 0 0 0\ncpu0 8000 0 500 10000 0 0 0 0\ncpu1 1000 0 500 80000 0 0 0 0"+statTail)
+	h.mustTick().want(t, values{allCores: nil, usage(0): nil, usage(1): nil})
+	// 75 of 100 on core 0, 25 of 100 on core 1.
+	h.write("proc/stat", "cpu 9080 0 1020 90100 0 0 0 0\ncpu0 8060 0 515 10025 0 0 0 0\ncpu1 1020 0 505 80075 0 0 0 0"+statTail)
+	h.mustTick().want(t, values{allCores: 50.0, usage(0): 75.0, usage(1): 25.0})
+	// Core 1 rests, core 0 does not.
+	h.write("proc/stat", "cpu 9180 0 1020 90200 0 0 0 0\ncpu0 8160 0 515 10025 0 0 0 0\ncpu1 1020 0 505 80175 0 0 0 0"+statTail)
+	h.mustTick().want(t, values{allCores: 50.0, usage(0): 100.0, usage(1): 0.0})
+}
+
+// TestCPU_NoTimePassed: two readings that are the same divide by nothing.
+func TestCPU_NoTimePassed(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t, NewCPU)
+	h.write("proc/stat", "cpu 9000 0 1000 90000 0 0 0 0\ncpu0 9000 0 1000 90000 0 0 0 0"+statTail)
+	h.mustTick()
+	v := h.mustTick()
+	v.want(t, values{allCores: nil, usage(0): nil, "cpu.iowait_percent": nil, "cpu.steal_percent": nil})
+	if v["system.processes_running"] != 1.0 {
+		t.Errorf("got %v, want what needs no division", v)
+	}
+}
+
 func TestCPU_OfflineCoreComesBack(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t, NewCPU, "cpu-offline-later")
@@ -59,9 +89,6 @@ func TestCPU_CounterWrapOrReset(t *testing.T) {
 		allCores: nil, "cpu.iowait_percent": nil, "cpu.steal_percent": nil, usage(0): nil,
 		usage(1): 80.0, // 50 user + 25 system + 5 softirq, 20 idle, iowait 10 back
 	})
-	h.lay("cpu-counter-wrap-later") // the same again: no time passed
-	v = h.mustTick()
-	v.want(t, values{allCores: nil, usage(0): nil, usage(1): nil})
 }
 
 func TestCPU_GuestTimeCountsOnce(t *testing.T) {
@@ -76,8 +103,7 @@ func TestCPU_IOWaitAndSteal(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t, NewCPU, "cpu-four-columns")
 	h.mustTick()
-	const tail = "\nctxt 1\nbtime 1\nprocs_running 1\nprocs_blocked 0\n"
-	h.write("proc/stat", "cpu 410 10 200 9020 50 5 5 10"+tail)
+	h.write("proc/stat", "cpu 410 10 200 9020 50 5 5 10"+statTail)
 	h.mustTick().want(t, values{
 		allCores:             30.0, // 10 user, 10 irq, 10 steal of 100
 		"cpu.iowait_percent": 50.0,

@@ -22,6 +22,7 @@ type devices[T any] struct {
 	known  map[string]*device[T]
 	round  uint64 // number of this tick
 	seen   int    // devices seen in it
+	left   []*T   // what the last end forgot; valid until the next one
 }
 
 type device[T any] struct {
@@ -58,11 +59,14 @@ func (d *devices[T]) see(name []byte) (state *T, created bool) {
 // end forgets the devices that this tick has not seen, and says whether there
 // were any.
 func (d *devices[T]) end() (forgot bool) {
+	clear(d.left)
+	d.left = d.left[:0]
 	if d.seen == len(d.known) {
 		return false
 	}
 	for name, dev := range d.known {
 		if dev.round != d.round {
+			d.left = append(d.left, dev.state)
 			delete(d.known, name)
 		}
 	}

@@ -148,11 +148,8 @@ func (c *disks) Name() string { return "disk" }
 // Collect implements Collector.
 func (c *disks) Collect(at time.Time, out *Batch) error {
 	stats, err := c.stats.Read()
-	if err != nil {
-		if len(stats) == 0 {
-			return err
-		}
-		out.Fail(err)
+	if err := out.failPart(len(stats), err); err != nil {
+		return err
 	}
 	c.devices.begin()
 	for i := range stats {

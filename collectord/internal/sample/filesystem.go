@@ -112,11 +112,8 @@ func (c *filesystem) Name() string { return "filesystem" }
 // Collect implements Collector.
 func (c *filesystem) Collect(at time.Time, out *Batch) error {
 	mounts, changed, err := c.mounts.Read()
-	if err != nil {
-		if len(mounts) == 0 {
-			return err
-		}
-		out.Fail(err)
+	if err := out.failPart(len(mounts), err); err != nil {
+		return err
 	}
 	if changed {
 		c.remount(mounts, out)
@@ -193,7 +190,7 @@ func (v *volume) hidden() bool { return errors.Is(v.err, os.ErrPermission) }
 func (v *volume) add(out *Batch) {
 	switch {
 	case v.hidden():
-		out.Fail(fmt.Errorf("%w: left out until the mount table changes; let collectord's user pass the folders above it, or in a container grant CAP_SYS_PTRACE", v.err))
+		out.Fail(fmt.Errorf("%w: left out until the mount table changes; let collectord's user pass the folders above it, or in a container see collection.rootfs_path", v.err))
 	case v.err != nil:
 		out.Fail(v.err)
 	case v.usage.Size == 0:

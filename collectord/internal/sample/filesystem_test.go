@@ -153,7 +153,7 @@ func TestFilesystem_Errors(t *testing.T) {
 	})
 	r := m.tick(filesystem)
 	r.wantFaults(t, 2)
-	if text := fmt.Sprint(r.errs); !strings.Contains(text, "/dead") || !strings.Contains(text, "CAP_SYS_PTRACE") {
+	if text := fmt.Sprint(r.errs); !strings.Contains(text, "/dead") || !strings.Contains(text, "collection.rootfs_path") {
 		t.Errorf("got %s", text)
 	}
 	// What this user may not see is said once, what is broken always.

@@ -194,11 +194,8 @@ func (c *network) Name() string { return "network" }
 // Collect implements Collector.
 func (c *network) Collect(at time.Time, out *Batch) error {
 	stats, err := c.stats.Read()
-	if err != nil {
-		if len(stats) == 0 {
-			return err
-		}
-		out.Fail(err)
+	if err := out.failPart(len(stats), err); err != nil {
+		return err
 	}
 	c.devices.begin()
 	c.present = c.present[:0]
@@ -212,7 +209,12 @@ func (c *network) Collect(at time.Time, out *Batch) error {
 		changed = changed || n != nil && created
 	}
 	if c.devices.end() || changed {
-		c.givePlaces()
+		c.givePlaces(out)
+	}
+	for _, n := range c.devices.left {
+		if n.place == placeTaken {
+			out.Gone = append(out.Gone, labelText(n.name))
+		}
 	}
 	for i, n := range c.present {
 		if n != nil && n.place == placeTaken {
@@ -227,7 +229,7 @@ func (c *network) Collect(at time.Time, out *Batch) error {
 // physical first, then those that have a place already, so that a container
 // which comes and goes moves nobody, then by name, so that a restart decides
 // the same.
-func (c *network) givePlaces() {
+func (c *network) givePlaces(out *Batch) {
 	wanted := slices.DeleteFunc(slices.Clone(c.present), func(n *netInterface) bool { return n == nil })
 	slices.SortFunc(wanted, func(a, b *netInterface) int {
 		return cmp.Or(
@@ -244,6 +246,9 @@ func (c *network) givePlaces() {
 			c.dropped++
 		case i < c.max && n.place != placeTaken:
 			n.place = placeTaken
+			if c.devices.round > 1 {
+				out.Came = append(out.Came, labelText(n.name))
+			}
 			for m := range n.series {
 				n.series[m] = c.registry.Series(networkMetrics[m], labelText(n.name))
 			}

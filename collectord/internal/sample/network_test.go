@@ -61,6 +61,34 @@ func TestNetwork_DefaultExcludes(t *testing.T) {
 	}
 }
 
+// An interface that is renamed is one that goes and one that comes. What is not sampled says nothing.
+func TestNetwork_CameAndGone(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	network := must(NewNetwork(m.fs(), testDevice, NetworkOptions{}))
+	f := func(names, came, gone []string) {
+		t.Helper()
+		var lines []string
+		for _, name := range names {
+			lines = append(lines, netLine(name, 1))
+		}
+		m.write("proc/1/net/dev", netDev(lines...))
+		var out Batch
+		if err := network.Collect(m.at, &out); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(out.Came, came) || !slices.Equal(out.Gone, gone) {
+			t.Errorf("%q: got %q come and %q gone, want %q and %q", names, out.Came, out.Gone, came, gone)
+		}
+	}
+	f([]string{"eth0", "wan0"}, nil, nil)
+	f([]string{"eth0", "wan0", "veth1"}, nil, nil)
+	f([]string{"eth0", "lan9"}, []string{"lan9"}, []string{"wan0"})
+	f([]string{"eth0", "lan9"}, nil, nil)
+	f([]string{"eth0"}, nil, []string{"lan9"})
+	f([]string{"eth0", "wan0"}, []string{"wan0"}, nil)
+}
+
 func TestNetwork_Values(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
@@ -89,14 +117,16 @@ func TestNetwork_Values(t *testing.T) {
 	m.tick(network).want(t, "network.", want)
 }
 
-func TestNetwork_Cap(t *testing.T) {
+// TestNetwork_CardinalityCap: of 40 interfaces 32 are sampled, physical ones first,
+// and the other 8 are counted.
+func TestNetwork_CardinalityCap(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t, "net-40-interfaces")
 	network := must(NewNetwork(m.fs(), testDevice, NetworkOptions{}))
 	first := m.tick(network)
 	got := first.labelled("interface")
-	if len(got) != DefaultMaxInterfaces {
-		t.Fatalf("%d interfaces: %q", len(got), got)
+	if len(got) != 32 {
+		t.Fatalf("%d interfaces, want 32: %q", len(got), got)
 	}
 	for _, name := range []string{"lte9", "vlan37"} { // last in the file, but with hardware
 		if !slices.Contains(got, name) {
@@ -113,7 +143,7 @@ func TestNetwork_Cap(t *testing.T) {
 	}
 }
 
-func TestNetwork_CapIsStable(t *testing.T) {
+func TestNetwork_CardinalityCapIsStable(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
 	network := must(NewNetwork(m.fs(), testDevice, NetworkOptions{MaxInterfaces: 2}))

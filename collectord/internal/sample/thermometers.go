@@ -76,11 +76,9 @@ func folderNames(path string) ([]string, error) {
 // of this kind.
 func (t *thermometers) collect(at time.Time, out *Batch) error {
 	if t.isStale(at) {
-		if err := t.relist(at); err != nil {
-			if len(t.sensors) == 0 {
-				return err
-			}
-			out.Fail(err)
+		err := t.relist(at)
+		if err := out.failPart(len(t.sensors), err); err != nil {
+			return err
 		}
 	}
 	if t.absent != nil {

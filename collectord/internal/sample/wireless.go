@@ -62,11 +62,8 @@ func (c *wireless) Name() string { return "wireless" }
 // wireless extensions.
 func (c *wireless) Collect(_ time.Time, out *Batch) error {
 	stats, err := c.stats.Read()
-	if err != nil {
-		if len(stats) == 0 {
-			return err
-		}
-		out.Fail(err)
+	if err := out.failPart(len(stats), err); err != nil {
+		return err
 	}
 	c.devices.begin()
 	for i := range stats {

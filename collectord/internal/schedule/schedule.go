@@ -78,6 +78,8 @@ type Result struct {
 	Err         error   // of the collector: its own, a *PanicError, ErrDeadline or ErrStuck
 	Skipped     bool    // it was not run, because it is still stuck
 	Unsupported bool    // this machine has nothing for it to read; no error
+
+	Came, Gone []string // see sample.Batch
 }
 
 // Scheduler runs collectors. Use it for one Run or Once at a time.
@@ -222,7 +224,7 @@ func (s *Scheduler) gather() {
 		r.Duration, r.Err, r.Errors = t.duration, t.err, t.batch.Errors
 		if _, panicked := errors.AsType[*PanicError](t.err); !panicked {
 			s.tick.Samples = append(s.tick.Samples, t.batch.Samples...)
-			r.Samples = len(t.batch.Samples)
+			r.Samples, r.Came, r.Gone = len(t.batch.Samples), t.batch.Came, t.batch.Gone
 		}
 		if errors.Is(t.err, proc.ErrNotSupported) {
 			r.Err, r.Unsupported = nil, true

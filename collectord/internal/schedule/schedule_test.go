@@ -179,6 +179,27 @@ func TestRun_ReportsErrorsAndKeepsSamples(t *testing.T) {
 	})
 }
 
+func TestRun_TellsOnceWhatCameAndWent(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		first := true
+		f := newFake("f", func(_ time.Time, out *sample.Batch) error {
+			if first {
+				out.Came, out.Gone = append(out.Came, "lan9"), append(out.Gone, "wan0")
+			}
+			first = false
+			return nil
+		})
+		ticks := runTicks(t, 2, Config{}, Deps{Collectors: []sample.Collector{f}})
+		if r := ticks[0].result(t, "f"); !slices.Equal(r.Came, []string{"lan9"}) || !slices.Equal(r.Gone, []string{"wan0"}) {
+			t.Errorf("result %+v", r)
+		}
+		if r := ticks[1].result(t, "f"); len(r.Came)+len(r.Gone) > 0 {
+			t.Errorf("again: %+v", r)
+		}
+	})
+}
+
 func TestRun_UnsupportedIsNoErrorAndTriedNowAndThen(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -1,7 +1,7 @@
 package chunk
 
 import (
-	"errors"
+	"cmp"
 	"flag"
 	"fmt"
 	"os"
@@ -86,6 +86,133 @@ func TestBuild_Golden(t *testing.T) {
 	golden(t, "catchup.jsonl", texts(t, bodies))
 }
 
+// TestBuild_JSONL is one metric as the server reads it: a line with name and labels,
+// the values, and as many timestamps in milliseconds.
+func TestBuild_JSONL(t *testing.T) {
+	t.Parallel()
+	c := catalogue{}
+	c.put(1, "cpu.usage_percent", store.Tag{Name: "core", Value: "all"})
+	bodies, _, _, err := New(limits).Build([]store.Row{row(0, 1, 12.5), row(10*time.Second, 1, 90)}, c.get, noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `{"metric":{"__name__":"cpu_usage_percent","core":"all","device_id":"d"},"values":[12.5,90],"timestamps":[1795176000000,1795176010000]}` + "\n"
+	if got := texts(t, bodies); got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+}
+
+// TestBuild_SortedByTimestamp: lines by their first timestamp, over all chunks of an
+// upload, and the samples of a line in the order of time.
+func TestBuild_SortedByTimestamp(t *testing.T) {
+	t.Parallel()
+	const series, ticks = 7, 10
+	c := catalogue{}
+	var rows []store.Row
+	for id := int64(1); id <= series; id++ {
+		c.put(id, fmt.Sprint("m", id))
+		for tick := series - int(id); tick < ticks; tick++ { // the last series comes first
+			rows = append(rows, row(time.Duration(tick)*10*time.Second, id, float64(tick)))
+		}
+	}
+	sortRows(rows)
+	cfg := limits
+	cfg.MaxMetrics = 2
+	bodies, _, _, err := New(cfg).Build(rows, c.get, noon)
+	if err != nil || len(bodies) != 4 {
+		t.Fatalf("%d bodies, %v, want 4", len(bodies), err)
+	}
+	var firsts []int64
+	for _, body := range bodies {
+		for _, line := range parse(t, body) {
+			if !slices.IsSorted(line.Timestamps) {
+				t.Errorf("%v: %v", line.Metric, line.Timestamps)
+			}
+			firsts = append(firsts, line.Timestamps[0])
+		}
+	}
+	if len(firsts) != series || !slices.IsSorted(firsts) || firsts[0] != noon.UnixMilli() {
+		t.Errorf("the lines begin at %v", firsts)
+	}
+}
+
+// TestBuild_Gzip: what is sent is one gzip stream of the lines, and a good deal
+// shorter than they are.
+func TestBuild_Gzip(t *testing.T) {
+	t.Parallel()
+	rows, series := device(50, 3, 10*time.Second)
+	bodies, _, _, err := New(limits).Build(rows, series, noon)
+	if err != nil || len(bodies) != 1 {
+		t.Fatalf("%d bodies, %v", len(bodies), err)
+	}
+	body := bodies[0]
+	if len(body.Gzip) < 3 || body.Gzip[0] != 0x1f || body.Gzip[1] != 0x8b || body.Gzip[2] != 8 { // RFC 1952, section 2.3
+		t.Errorf("the body begins with % x", body.Gzip[:3])
+	}
+	if raw := unzip(t, body); len(raw) != body.Raw || len(body.Gzip) > len(raw)/4 || len(parse(t, body)) != 50 {
+		t.Errorf("%d bytes of %d (Raw says %d), %d lines", len(body.Gzip), len(raw), body.Raw, len(parse(t, body)))
+	}
+}
+
+// TestBuild_ByteLimit: chunks that would be larger after compression are halved, by
+// metrics, and by time where one metric alone is too large.
+func TestBuild_ByteLimit(t *testing.T) {
+	t.Parallel()
+	f := func(name string, maxBytes, least int, rows []store.Row, c catalogue) {
+		t.Helper()
+		bodies, refused, _, err := New(Config{MaxBytes: maxBytes}).Build(rows, c.get, noon)
+		if err != nil || len(refused) > 0 || len(bodies) < least {
+			t.Fatalf("%s: %d bodies, %d refused, %v, want %d bodies at least", name, len(bodies), len(refused), err, least)
+		}
+		var sent store.KeySet
+		for _, body := range bodies {
+			if n := len(body.Gzip); n > cmp.Or(maxBytes, 256<<10) {
+				t.Errorf("%s: a body of %d bytes", name, n)
+			}
+			sent = append(sent, body.Keys...)
+		}
+		slices.Sort(sent)
+		if len(sent) != len(rows) || len(slices.Compact(sent)) != len(rows) {
+			t.Errorf("%s: %d rows sent of %d", name, len(sent), len(rows))
+		}
+	}
+	large, one := catalogue{}, catalogue{}
+	var wide, long []store.Row
+	for id := range int64(50) { // 8 kB each that gzip cannot shorten: 400 kB
+		large.put(id+1, "large")
+		for i := range 20 {
+			large[id+1].Tags = append(large[id+1].Tags, store.Tag{Name: fmt.Sprint("t", i), Value: noise(uint64(id*20)+uint64(i), 400)})
+		}
+		wide = append(wide, row(0, id+1, 1))
+	}
+	one.put(1, "long")
+	for i := range 400 {
+		long = append(long, row(time.Duration(i)*time.Second, 1, 1/float64(i+1)))
+	}
+	f("many metrics", 0, 2, wide, large)
+	f("one metric", 1000, 3, long, one)
+}
+
+// TestBuild_StringMetricsLeftOut: texts come back by themselves, and no line has them.
+func TestBuild_StringMetricsLeftOut(t *testing.T) {
+	t.Parallel()
+	c := catalogue{}
+	c.put(1, "load.average_1m")
+	c.put(2, "system.kernel_release")
+	c[2].Type = store.Text
+	rows := []store.Row{row(0, 1, 0.5), row(0, 2, 0), row(time.Second, 2, 0)}
+	bodies, refused, text, err := New(limits).Build(rows, c.get, noon)
+	if err != nil || len(refused) > 0 || !slices.Equal(text, store.KeySet{rows[1].Key, rows[2].Key}) {
+		t.Errorf("texts %v, refused %v, %v", text, refused, err)
+	}
+	if got := texts(t, bodies); strings.Count(got, "\n") != 1 || strings.Contains(got, "kernel") {
+		t.Errorf("the lines are %s", got)
+	}
+	if bodies, _, text, err = New(limits).Build(rows[1:], c.get, noon); err != nil || len(bodies) != 0 || len(text) != 2 {
+		t.Errorf("texts alone: %d bodies, texts %v, %v", len(bodies), text, err)
+	}
+}
+
 // TestBuild_LongSeries cuts series of more samples than a line carries.
 func TestBuild_LongSeries(t *testing.T) {
 	t.Parallel()
@@ -145,92 +272,6 @@ func TestBuild_Nothing(t *testing.T) {
 	}
 }
 
-func TestBuild_Errors(t *testing.T) {
-	t.Parallel()
-	c := catalogue{}
-	c.put(1, "a")
-	b := New(Config{})
-	f := func(rows []store.Row, want string) {
-		t.Helper()
-		for _, build := range []func([]store.Row, SeriesFunc, time.Time) ([]*Body, []Refused, store.KeySet, error){b.Build, b.BuildCatchUp} {
-			if bodies, _, _, err := build(rows, c.get, noon); err == nil || !strings.Contains(err.Error(), want) || bodies != nil {
-				t.Errorf("error %v, want %q", err, want)
-			}
-		}
-		if _, err := b.Rebuild(rows, c.get, noon); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("error %v, want %q", err, want)
-		}
-	}
-	f([]store.Row{row(0, 1, 0), row(0, 1, 0)}, "stands behind")
-	f([]store.Row{row(0, 1, 0), row(-1e9, 1, 0)}, "stands behind")
-	f([]store.Row{row(0, 1, 0), row(0, 2, 0)}, "series 2 is not in the file")
-
-	broken := errors.New("broken")
-	_, _, _, err := b.Build([]store.Row{row(0, 1, 0)}, func(int64) (*store.SeriesInfo, error) { return nil, broken }, noon)
-	if !errors.Is(err, broken) {
-		t.Errorf("error %v hides its cause", err)
-	}
-	// An error leaves nothing behind.
-	if bodies, _, _, err := b.Build([]store.Row{row(0, 1, 0)}, c.get, noon); err != nil || len(bodies) != 1 {
-		t.Errorf("after errors: %d bodies, %v", len(bodies), err)
-	}
-}
-
-func TestRebuild_Errors(t *testing.T) {
-	t.Parallel()
-	rows, c := oddBatch()
-	for _, want := range []string{"no_value", "too_many_labels", "is text"} {
-		i := slices.IndexFunc(rows, func(r store.Row) bool {
-			return want == "no_value" && r.Null || want == "too_many_labels" && r.Key.SeriesID() == 6 || want == "is text" && r.Key.SeriesID() == 4
-		})
-		if _, err := New(Config{}).Rebuild(rows[i:i+1], c.get, noon); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("error %v, want %q", err, want)
-		}
-	}
-	if _, err := New(Config{}).Rebuild(nil, c.get, noon); err == nil {
-		t.Error("no rows were rebuilt")
-	}
-}
-
-// TestRebuild_IgnoresLimits: the configuration may have changed since.
-func TestRebuild_IgnoresLimits(t *testing.T) {
-	t.Parallel()
-	rows, series := device(20, 3, time.Second)
-	want, _, _, err := New(Config{}).Build(rows, series, noon)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := New(Config{MaxMetrics: 1, MaxBytes: 100}).Rebuild(rows, series, noon)
-	if err != nil || len(want) != 1 || got.Hash != want[0].Hash {
-		t.Errorf("rebuilt under smaller limits: %v, the same: %v", err, err == nil && got.Hash == want[0].Hash)
-	}
-}
-
-func TestBuild_TooLargeAlone(t *testing.T) {
-	t.Parallel()
-	c := catalogue{}
-	c.put(1, "small")
-	c.put(2, "large")
-	for i := range 20 {
-		c[2].Tags = append(c[2].Tags, store.Tag{Name: fmt.Sprintf("t%d", i), Value: noise(uint64(i), 300)})
-	}
-	rows := []store.Row{row(0, 1, 1), row(0, 2, 2), row(time.Second, 1, 3), row(time.Second, 2, 4)}
-	b := New(Config{MaxBytes: 1000})
-	for _, build := range []func([]store.Row, SeriesFunc, time.Time) ([]*Body, []Refused, store.KeySet, error){b.Build, b.BuildCatchUp} {
-		bodies, refused, _, err := build(rows, c.get, noon)
-		if err != nil {
-			t.Fatal(err)
-		}
-		sent := 0
-		for _, body := range bodies {
-			sent += len(body.Keys)
-		}
-		if sent != 2 || len(refused) != 2 || refused[0].Reason != TooLarge || refused[0].Key.SeriesID() != 2 {
-			t.Errorf("%d sent, refused %+v", sent, refused)
-		}
-	}
-}
-
 // noise returns text that gzip cannot shorten much.
 func noise(seed uint64, n int) string {
 	var b strings.Builder
@@ -281,61 +322,6 @@ func TestBuild_ManySeries(t *testing.T) {
 	}
 	if sent != n || len(b.heads) > maxHeads {
 		t.Errorf("%d of %d rows sent, %d series remembered", sent, n, len(b.heads))
-	}
-}
-
-// TestBuildCatchUp_Sizes: after the first bodies have told how well the rows
-// compress, bodies have 128 to 200 KiB, each with its ticks for itself.
-func TestBuildCatchUp_Sizes(t *testing.T) {
-	t.Parallel()
-	rows, series := device(97, 4001, 10*time.Second)
-	b := New(limits)
-	if _, _, _, err := b.BuildCatchUp(rows[:50_000], series, noon); err != nil {
-		t.Fatal(err)
-	}
-	bodies, _, _, err := b.BuildCatchUp(rows, series, noon)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(bodies) < 3 {
-		t.Fatalf("%d bodies", len(bodies))
-	}
-	last := int64(0)
-	for i, body := range bodies {
-		if n := len(body.Gzip); n < 128<<10 || n > 210<<10 {
-			t.Errorf("body %d has %d KiB, want 128 to 200", i, n>>10)
-		}
-		from, to := body.Range()
-		if from <= last || !body.Contiguous {
-			t.Errorf("body %d begins at %d, the one before ends at %d; contiguous %v", i, from, last, body.Contiguous)
-		}
-		last = to
-	}
-	if n := b.CatchUpRows(); n < 50_000 || n > 150_000 {
-		t.Errorf("a body takes %d rows", n)
-	}
-}
-
-// TestBuildCatchUp_BadGuess: rows that compress far worse than the last ones
-// still keep to the limit.
-func TestBuildCatchUp_BadGuess(t *testing.T) {
-	t.Parallel()
-	rows, series := device(2000, 10, 10*time.Second)
-	b := New(Config{MaxBytes: 20_000})
-	b.perRow = 0.01
-	bodies, _, _, err := b.BuildCatchUp(rows, series, noon)
-	if err != nil {
-		t.Fatal(err)
-	}
-	sent := 0
-	for _, body := range bodies {
-		sent += len(body.Keys)
-		if n := len(body.Gzip); n > 20_000 || n < 4_000 {
-			t.Errorf("body of %d bytes, want near 20,000", n)
-		}
-	}
-	if sent != len(rows) {
-		t.Errorf("%d of %d rows", sent, len(rows))
 	}
 }
 

@@ -38,7 +38,7 @@ func (d *doctor) schema(ctx context.Context) Check {
 		c.Status, c.Detail, c.Fix = Fail, err.Error(), "try again; if it stays so the file is damaged"
 	case ledger.Difference() != 0:
 		c.Status, c.Detail = Fail, fmt.Sprintf("the ledger is off by %d samples", ledger.Difference())
-		c.Fix = "this must not happen: please report it with the output of 'shipperd status' and 'shipperd audit'"
+		c.Fix = "this must not happen: please report it with the output of 'belabox-shipperd status' and 'belabox-shipperd audit'"
 	default:
 		c.Detail = fmt.Sprintf("the schema is the one this version knows; the ledger of %d samples adds up", ledger.Inserted)
 		if notice := store.DamageNotice(d.Config.Storage.Path); notice != "" {
@@ -74,7 +74,8 @@ func (d *doctor) collectord(ctx context.Context) Check {
 }
 
 func (d *doctor) shipperd(ctx context.Context) Check {
-	c, _ := d.daemon(ctx, "shipperd")
+	c, running := d.daemon(ctx, "shipperd")
+	d.shipperdRuns = running
 	return c
 }
 
@@ -179,7 +180,7 @@ func (d *doctor) deadLetters(ctx context.Context) Check {
 	}
 	if n > 0 {
 		c.Status, c.Detail = Warn, fmt.Sprintf("%d samples could not be delivered", n)
-		c.Fix = "'shipperd deadletter list' says why; when that is mended, 'shipperd deadletter retry all' sends them again"
+		c.Fix = "'belabox-shipperd deadletter list' says why; when that is mended, 'belabox-shipperd deadletter retry all' sends them again"
 	}
 	return c
 }

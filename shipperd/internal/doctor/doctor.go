@@ -37,11 +37,8 @@ type Check struct {
 // Input is what to look at.
 type Input struct {
 	Config  config.Config
+	File    string // the configuration's, "" = these are the defaults
 	Version string // of this program
-
-	// Packaged is where a package puts the configuration: without -config a
-	// command sees the defaults, which are mostly not those of the daemons.
-	Packaged string
 
 	Client    *victoria.Client // nil where it could not be made
 	ClientErr error            // then it says why
@@ -60,7 +57,7 @@ func Run(ctx context.Context, in Input, each func(Check)) {
 	for _, check := range []func(context.Context) Check{
 		d.configuration,
 		d.folder, d.files, d.disk, d.schema, d.collectord, d.shipperd,
-		d.connection, d.credentials, d.imports, d.clock, d.readBack,
+		d.connection, d.credentials, d.imports, d.uploads, d.clock, d.readBack,
 		d.retention, d.deduplication, d.verification,
 		d.backlog, d.deadLetters,
 	} {
@@ -79,6 +76,7 @@ type doctor struct {
 	schemaErr     error
 	opened        bool
 	collectordRun bool
+	shipperdRuns  bool
 
 	probed   bool
 	probe    victoria.Probe

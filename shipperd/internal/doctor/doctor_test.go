@@ -31,7 +31,7 @@ func TestDoctor_Healthy(t *testing.T) {
 	wantRest(t, found)
 	names := []string{
 		"backlog", "clock", "collectord", "configuration", "connection", "credentials", "database", "dead letters", "deduplication",
-		"disk space", "files", "folder", "import", "read-back", "retention", "shipperd", "verification",
+		"disk space", "files", "folder", "import", "read-back", "retention", "shipperd", "uploads", "verification",
 	}
 	if got := slices.Sorted(maps.Keys(found)); !slices.Equal(got, names) {
 		t.Errorf("checks: got %q, want %q", got, names)
@@ -71,23 +71,10 @@ func TestDoctor_Configuration(t *testing.T) {
 		t.Errorf("%d requests though nothing is to be sent", n)
 	}
 
-	// A command without -config sees the defaults; the daemons have a file.
-	packaged := filepath.Join(t.TempDir(), "config.yaml")
-	if err := os.WriteFile(packaged, []byte("device:\n  id: real\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	f := func(cfg config.Config, path string, status Status, text string) {
-		t.Helper()
-		d := &doctor{Input: Input{Config: cfg, Packaged: path}}
-		want(t, map[string]Check{"configuration": d.configuration(t.Context())}, "configuration", status, text)
-	}
-	f(config.Default(), packaged, Warn, "-config "+packaged)
-	f(config.Default(), packaged+".none", OK, "")
-	f(p.cfg, packaged, Warn, "remote.enabled") // a file was given
-	if err := os.WriteFile(packaged, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	f(config.Default(), packaged, OK, "")
+	p.cfg.Remote.Enabled = true
+	want(t, p.examine(), "configuration", OK, "the defaults, without a file")
+	p.input = func(in *Input) { in.File = "/etc/some.yaml" }
+	want(t, p.examine(), "configuration", OK, "/etc/some.yaml")
 }
 
 func TestDoctor_Folder(t *testing.T) {
@@ -284,6 +271,31 @@ func TestDoctor_Credentials(t *testing.T) {
 		if c.status == OK {
 			wantRest(t, found)
 		}
+	}
+}
+
+func TestDoctor_CredentialsOfAnother(t *testing.T) {
+	t.Parallel()
+	p := healthy(t, startVM(t).ImportURL())
+	const credential = "/run/credentials/belabox-shipperd.service/token"
+	p.files, p.token = []string{credential}, victoria.TokenFile(credential)
+	want(t, p.examine(), "credentials", Fail, "LoadCredential=token:FILE")
+
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte("hunter2hunter2"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.files, p.token = []string{file}, victoria.TokenFile(file)
+	want(t, p.examine(), "credentials", OK, "taken from")
+	if os.Getuid() == 0 { // root alone reads what the daemons cannot
+		if err := os.Chown(p.cfg.Storage.Path, 1234, 1235); err != nil {
+			t.Fatal(err)
+		}
+		want(t, p.examine(), "credentials", Fail, "chown 1234 "+file)
+		if err := os.Chown(file, 1234, 1235); err != nil {
+			t.Fatal(err)
+		}
+		want(t, p.examine(), "credentials", OK, "taken from")
 	}
 }
 

@@ -98,7 +98,7 @@ func wantRest(t testing.TB, found map[string]Check, but ...string) {
 	t.Helper()
 	for name, c := range found {
 		// The daemons do not run in these tests.
-		if c.Status != OK && !strings.Contains(" collectord shipperd "+strings.Join(but, " ")+" ", " "+name+" ") {
+		if c.Status != OK && !strings.Contains(" collectord shipperd uploads "+strings.Join(but, " ")+" ", " "+name+" ") {
 			t.Errorf("%+v, want it to be well", c)
 		}
 	}

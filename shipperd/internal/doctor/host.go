@@ -1,13 +1,13 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"reflect"
 	"strings"
 	"syscall"
 
@@ -17,14 +17,8 @@ import (
 )
 
 func (d *doctor) configuration(context.Context) Check {
-	c := Check{Name: "configuration", Status: OK, Detail: "complete and free of contradictions"}
+	c := Check{Name: "configuration", Status: OK, Detail: cmp.Or(d.File, "the defaults, without a file") + ", free of contradictions"}
 	cfg := d.Config
-	if packaged, err := config.Load(d.Packaged); d.Packaged != "" && err == nil &&
-		reflect.DeepEqual(cfg, config.Default()) && !reflect.DeepEqual(packaged, cfg) {
-		c.Status, c.Detail = Warn, "these are the defaults, but there is a "+d.Packaged+" that says otherwise"
-		c.Fix = "if the daemons run with that file, give this command -config " + d.Packaged
-		return c
-	}
 	switch {
 	case config.ResolveDeviceID(cfg, os.ReadFile, os.Hostname) == "":
 		c.Status, c.Detail = Fail, "this machine has neither an id nor a name: nothing can be sent"
@@ -86,7 +80,7 @@ func (d *doctor) files(context.Context) Check {
 	}
 	uid, gid := owner(info)
 	var foreign []string
-	for _, suffix := range []string{"-wal", "-shm", ".collectord.lock", ".shipperd.lock", ".migrate.lock", ".checkpoint.lock", ".budget.lock"} {
+	for _, suffix := range []string{"-wal", "-shm", ".collectord.lock", ".shipperd.lock", ".migrate.lock", ".open.lock", ".checkpoint.lock", ".budget.lock"} {
 		beside, err := os.Stat(path + suffix)
 		if err != nil {
 			continue

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
 	"belabox-metrics/shared/config"
+	"belabox-metrics/shared/secret"
 	"belabox-metrics/shared/store"
 	"belabox-metrics/shipperd/internal/human"
 	"belabox-metrics/shipperd/internal/victoria"
@@ -65,6 +67,15 @@ func (d *doctor) credentials(ctx context.Context) Check {
 		if _, err := victoria.TokenFile(path)(); err != nil {
 			c.Status, c.Detail = Fail, err.Error()
 			c.Fix = fmt.Sprintf("make it a file with one line that only its owner, the user of shipperd, may read: chmod 600 %s", path)
+			if secret.IsCredential(path) {
+				c.Fix = "run systemctl edit belabox-shipperd and add LoadCredential=" + filepath.Base(path) + ":FILE to section [Service], then restart it; " +
+					"the file is there only while the service runs"
+			}
+			return c
+		}
+		if uid, foreign := d.unreadable(path); foreign {
+			c.Status, c.Detail = Fail, fmt.Sprintf("%s belongs to another user than the database (%d), so that shipperd cannot read it", path, uid)
+			c.Fix = fmt.Sprintf("run: chown %d %s", uid, path)
 			return c
 		}
 		c.Detail = "taken from " + path
@@ -84,6 +95,19 @@ func (d *doctor) credentials(ctx context.Context) Check {
 		}
 	}
 	return c
+}
+
+// unreadable tells whether root, who may read all, reads a secret of an owner who is
+// not the daemons': the database's owner, uid.
+func (d *doctor) unreadable(path string) (uid uint32, foreign bool) {
+	file, err := os.Stat(path)
+	database, err2 := os.Stat(d.Config.Storage.Path)
+	if err != nil || err2 != nil || secret.IsCredential(path) {
+		return 0, false // a credential is handed over by systemd, as it sees fit
+	}
+	mine, _ := owner(file)
+	uid, _ = owner(database)
+	return uid, uid != 0 && mine != uid
 }
 
 // imports says what the server made of a request without a sample.

@@ -78,7 +78,7 @@ func (s *Shipper) acceptedInPart(ctx context.Context, p *parcel, rejected []stor
 		return err
 	}
 	s.Crash("marked")
-	log.Warn("server took part of a chunk", "rejected", len(rejected), "again", len(again))
+	s.notice(log, noticePartial, "", nil, 0, "rejected", len(rejected), "again", len(again))
 	s.Stats.partial()
 	byReason := map[string][]store.Rejection{}
 	for _, r := range rejected {

@@ -52,6 +52,7 @@ func (d *drain) cut(rows []store.Row) []store.Row {
 // progress after each cycle. The error says what is left: when ctx ends, or when
 // the server takes or proves nothing in several rounds.
 func (s *Shipper) Drain(ctx context.Context, progress func(Counts)) error {
+	defer s.quiet(0) // what no line has told yet
 	var err error
 	if s.drain, err = s.newDrain(ctx); err != nil {
 		return err

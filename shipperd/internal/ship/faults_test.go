@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"belabox-metrics/shared/store"
 	"belabox-metrics/shared/testkit"
 )
 
@@ -153,8 +154,8 @@ func TestFaults_RetryAfterDate(t *testing.T) {
 	}
 }
 
-// TestFaults_Twice: the same batch, taken and not answered, again and again.
-func TestFaults_Twice(t *testing.T) {
+// TestNoDuplicates_LostReplies: the same batch, taken and not answered, again and again.
+func TestNoDuplicates_LostReplies(t *testing.T) {
 	t.Parallel()
 	for _, times := range []int{2, 3, 5} {
 		t.Run(fmt.Sprint(times), func(t *testing.T) {
@@ -167,6 +168,139 @@ func TestFaults_Twice(t *testing.T) {
 				}
 				r.run()
 				r.deliver(30 * time.Minute)
+			})
+		})
+	}
+}
+
+// TestChunkReplay: a chunk of which nothing can be there goes out again with the
+// same rows, the same bytes and the same id, in this cycle and in the next one.
+func TestChunkReplay(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 20)
+		r.ticks(3, 10*time.Second)
+		const refused = 4 // three of the first cycle, one of the second
+		for range refused {
+			r.vm.Then(testkit.Answer(429, testkit.KeepNone))
+		}
+		r.run()
+		r.deliver(10 * time.Minute)
+		imports := r.vm.Imports()
+		if len(imports) != refused+1 {
+			t.Fatalf("%d imports, want %d", len(imports), refused+1)
+		}
+		first := imports[0]
+		for i, again := range imports[1:] {
+			if id := first.Header.Get("X-Chunk-Id"); id == "" || again.Header.Get("X-Chunk-Id") != id || string(again.Body) != string(first.Body) {
+				t.Errorf("replay %d: chunk %q with %d bytes, want %q with the same %d", i+1,
+					again.Header.Get("X-Chunk-Id"), len(again.Body), id, len(first.Body))
+			}
+		}
+		if n := r.vm.Duplicates(); n != 0 {
+			t.Errorf("%d samples are there twice", n)
+		}
+	})
+}
+
+// TestChunkReplay_AfterRestart: a chunk whose reply a kill took along is asked for by
+// the next start; where it is there, it is not sent again, else it is, whole.
+func TestChunkReplay_AfterRestart(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]struct {
+		keep    testkit.Keep
+		imports int
+	}{"stored": {testkit.KeepAll, 1}, "not stored": {testkit.KeepNone, 2}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, 20)
+				r.ticks(3, 10*time.Second)
+				r.vm.Then(testkit.Answer(500, want.keep))
+				r.crash = func(point string) {
+					if point == "sent" && !r.dead.Load() {
+						panic(killed{point})
+					}
+				}
+				r.run()
+				for !r.dead.Load() {
+					r.sleep(time.Second)
+				}
+				r.crash = nil
+				r.restart()
+				r.deliver(10 * time.Minute)
+				imports := r.vm.Imports()
+				if len(imports) != want.imports {
+					t.Fatalf("%d imports, want %d", len(imports), want.imports)
+				}
+				if last := imports[len(imports)-1]; string(last.Body) != string(imports[0].Body) {
+					t.Errorf("the replay has %d bytes, other ones than the %d before", len(last.Body), len(imports[0].Body))
+				}
+				if n := r.vm.Duplicates(); n != 0 {
+					t.Errorf("%d samples are there twice", n)
+				}
+			})
+		})
+	}
+}
+
+// TestChunkAtomicity_ServerError: after a 5xx no row of the chunk counts as uploaded,
+// and when the server turns out to have nothing of it, all of it goes again.
+func TestChunkAtomicity_ServerError(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{500, 502, 503, 504, 599} {
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, 50)
+				r.tick(r.now().Add(-time.Second))
+				r.vm.Then(testkit.Answer(status, testkit.KeepNone))
+				r.run()
+				for len(r.vm.Imports()) == 0 {
+					r.sleep(time.Second)
+				}
+				pending, open := r.left()
+				if len(pending) != 50 || len(open) != 1 || open[0].State != store.Sending || len(open[0].Keys) != 50 {
+					t.Errorf("after the error %d rows are pending, chunks %+v; want 50, one under way with all of them", len(pending), open)
+				}
+				r.deliver(20 * time.Minute)
+				imports := r.vm.Imports()
+				if len(imports) != 2 || string(imports[0].Body) != string(imports[1].Body) || imports[1].Stored != 50 {
+					t.Errorf("%d imports, the last stored %d; want a second one with the same 50", len(imports), imports[len(imports)-1].Stored)
+				}
+			})
+		})
+	}
+}
+
+// TestRetry_MaxAttempts: so many tries in a cycle, with growing pauses, then none
+// before the next upload; and when the server is well again, everything arrives.
+func TestRetry_MaxAttempts(t *testing.T) {
+	t.Parallel()
+	for _, most := range []int{1, 3, 5} {
+		t.Run(fmt.Sprint(most), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, 20, func(r *rig) { r.cfg.Retry.MaxAttempts = most })
+				r.ticks(3, 10*time.Second)
+				r.vm.Otherwise(testkit.Answer(429, testkit.KeepNone))
+				r.run()
+				for len(r.vm.Imports()) <= most {
+					r.sleep(100 * time.Millisecond)
+				}
+				imports := r.vm.Imports()
+				for i := range most {
+					wait := imports[i+1].Time.Sub(imports[i].Time)
+					least, longest := time.Second<<i*8/10, time.Second<<i*12/10 // 1 s, 2 s, 4 s … ± 20 %
+					if i == most-1 {
+						least, longest = 20*time.Second, time.Minute // to the next cycle
+					}
+					if wait < least || wait > longest+100*time.Millisecond {
+						t.Errorf("try %d came %v after the one before, want %v to %v", i+2, wait, least, longest)
+					}
+				}
+				r.fine()
+				r.deliver(20 * time.Minute)
 			})
 		})
 	}

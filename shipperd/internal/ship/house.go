@@ -64,11 +64,10 @@ func (s *Shipper) keepBudget(ctx context.Context) error {
 		s.Stats.prune(freed.Verified)
 		if freed.Pending > 0 {
 			s.Stats.drop("size", freed.Pending)
-			s.Log.Warn("the database is full: the oldest samples were dropped undelivered; raise storage.max_size_mb or see why they cannot be delivered",
-				"dropped", freed.Pending)
+			s.notice(s.Log, noticeDropped, "", nil, int(freed.Pending))
 		}
 		if freed.DeadLetters > 0 {
-			s.Log.Warn("the database is full: dead letters were deleted", "deleted", freed.DeadLetters)
+			s.notice(s.Log, noticeLettersDropped, "", nil, int(freed.DeadLetters))
 		}
 		if err != nil || !freed.More {
 			return err

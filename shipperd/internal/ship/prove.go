@@ -2,6 +2,8 @@ package ship
 
 import (
 	"context"
+	"log/slog"
+	"slices"
 	"time"
 
 	"belabox-metrics/shared/store"
@@ -175,9 +177,23 @@ func (s *Shipper) requeue(ctx context.Context, p *parcel, missing store.KeySet) 
 		return nil
 	}
 	p.due = time.Now().Add(max(resendDelay(p.owing), p.undecided))
-	s.Log.Warn("server does not have all it accepted; the missing samples are sent again",
-		"missing", len(missing), "found", found, "resends", p.Resends, "server_was_away", p.Resends < p.owing)
+	if p.Resends > 0 {
+		s.Stats.unkept(time.UnixMilli(missing[0].TimestampMS()), now)
+	}
+	s.reading.forgottenRows += len(missing)
+	s.reading.forgotten.FailN(s.Log, slog.LevelWarn, "server does not have all it accepted; the missing samples are sent again", nil, len(missing),
+		"found", found, "resends", p.Resends, "server_was_away", p.Resends < p.owing, "missing_since_start", s.reading.forgottenRows)
 	return nil
+}
+
+// nothingMissing ends the line about samples that the server did not have, when none of
+// them is owed any more.
+func (s *Shipper) nothingMissing() {
+	if !slices.ContainsFunc(s.book.open, func(p *parcel) bool { return p.owing > 0 || p.State == store.Requeued }) {
+		s.reading.forgotten.Recover(s.Log, "what the server did not have is there now, or a dead letter",
+			"missing_since_start", s.reading.forgottenRows)
+		s.Stats.unkept(time.Time{}, time.Time{})
+	}
 }
 
 // resendMost bounds the pause before a resend.

@@ -35,6 +35,9 @@ type reading struct {
 	blurred     interval  // where the server may have samples that the file has elsewhere, or once
 	partly      *wanted   // a list of which a part was read
 	log         *logx.Throttle
+
+	forgotten     *logx.Throttle // samples that were answered 2xx and are not there
+	forgottenRows int            // how many, since the start
 }
 
 // assume is prove for a server that cannot be read: what was accepted counts as
@@ -61,6 +64,7 @@ func (s *Shipper) readFailed(ctx context.Context, err error) {
 	r.fails++
 	r.notBefore = now.Add(backoff(s.cfg.Retry, r.fails, s.Rand))
 	r.log.Fail(s.Log, slog.LevelWarn, "cannot read back what was sent", err)
+	s.Stats.reading(err, s.Now())
 	s.fault(err)
 	switch asError(err).Class {
 	case victoria.ClassAuth, victoria.ClassRedirect:
@@ -106,5 +110,6 @@ func (s *Shipper) readWorks() {
 		r.log.Recover(s.Log, "reading back works again")
 		s.Stats.unproven(false)
 	}
+	s.Stats.reading(nil, time.Time{})
 	r.fails, r.refused, r.lastRefused, r.told = 0, 0, time.Time{}, false
 }

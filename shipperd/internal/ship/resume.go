@@ -42,9 +42,13 @@ func (s *Shipper) load(ctx context.Context) error {
 		s.book.add(p)
 	}
 	if len(chunks) > 0 {
-		s.Log.Info("taking up open chunks", "chunks", len(chunks))
+		level := slog.LevelInfo
+		if s.resumed {
+			level = slog.LevelDebug // after each trouble with the file, which has its own lines
+		}
+		s.Log.Log(ctx, level, "taking up open chunks", "chunks", len(chunks))
 	}
-	s.loaded = true
+	s.loaded, s.resumed = true, true
 	return nil
 }
 

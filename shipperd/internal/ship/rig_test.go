@@ -1,7 +1,6 @@
 package ship
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -12,7 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -50,7 +48,7 @@ type rig struct {
 	done    chan error
 	dead    atomic.Bool // a crash point ended a loop
 	beats   atomic.Int64
-	log     safeBuffer
+	log     testkit.Buffer
 	all     []Counts // of Shippers that are gone
 	allow   allowance
 }
@@ -109,7 +107,8 @@ func newRig(t testing.TB, n int, change ...func(*rig)) *rig {
 			t.Error(err)
 		}
 		if t.Failed() {
-			t.Logf("the end of the log:\n%s", r.log.tail(400))
+			lines := strings.Split(r.log.String(), "\n")
+			t.Logf("the end of the log:\n%s", strings.Join(lines[max(0, len(lines)-400):], "\n"))
 		}
 	})
 	r.wire()
@@ -309,29 +308,6 @@ func (r *rig) counts() Counts {
 		}
 	}
 	return sum
-}
-
-// safeBuffer is a log that is read while it is written.
-type safeBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *safeBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *safeBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
-
-func (b *safeBuffer) tail(n int) string {
-	lines := strings.Split(b.String(), "\n")
-	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
 // has fails the test unless the log holds the text.

@@ -150,8 +150,7 @@ func (s *Shipper) setAside(ctx context.Context, refused []chunk.Refused, text st
 // buried counts and logs what went to the dead letters.
 func (s *Shipper) buried(n int, reason, detail string) {
 	s.Stats.reject(reason, n)
-	s.Log.Warn("samples moved to the dead letters; 'shipperd deadletter list' shows them",
-		logx.KeyCount, n, "reason", reason, "detail", detail)
+	s.notice(s.Log, noticeBuried, reason, nil, n, "detail", detail)
 }
 
 // record writes the chunks down before their first byte leaves.
@@ -188,8 +187,7 @@ func (s *Shipper) clamped(p *parcel, body *chunk.Body) {
 	}
 	s.reading.blurred.add(body.Range())
 	s.Stats.clamped(body.Clamped)
-	s.Log.Warn("timestamps outside what the server stores were moved to the edge; check the device's clock",
-		logx.KeyCount, body.Clamped, logx.KeyBatchID, p.BatchID, logx.KeyChunkIndex, p.Index)
+	s.notice(s.Log, noticeClamped, "", nil, body.Clamped, logx.KeyBatchID, p.BatchID, logx.KeyChunkIndex, p.Index)
 }
 
 // withdraw takes back a chunk of which the server certainly has nothing.

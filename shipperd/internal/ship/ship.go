@@ -6,9 +6,8 @@
 // dropped by the size budget and counted. It rests on two rules. What may have
 // reached the server is never sent again before the server was asked what it
 // has, and its answer is believed only Settle after the attempt ended and the
-// server was heard again (hear.go). And
-// nothing counts as delivered because of a 2xx: only because it was read back
-// (docs/decisions/0003-delivery.md).
+// server was heard again (hear.go). And nothing counts as delivered because of a
+// 2xx: only because it was read back (docs/decisions/0003-delivery.md).
 //
 // One goroutine does it all, so a chunk is in one state at a time. A chunk that
 // waits is parked with the time at which something can be done about it, and the
@@ -81,6 +80,9 @@ type Deps struct {
 	Beat    func()              // called whenever the loop advances; nil = nothing
 	Took    func(time.Duration) // told the time of each request with samples; nil = nothing
 	Crash   func(point string)  // called at named crash points; nil = nothing
+	// Room is called before each cycle, which adds some MB to the WAL at most; it
+	// waits, for a while, when that is too large. nil = nothing.
+	Room func(ctx context.Context)
 }
 
 // Shipper is the delivery loop. Make it with New, then call Run or Drain once.
@@ -93,6 +95,7 @@ type Shipper struct {
 	// Owned by the loop, like all that follows. Times are monotonic.
 	book       book
 	loaded     bool // the book says what the file says
+	resumed    bool // the log knows what an earlier run left
 	unmarked   []*parcel
 	pace       pace
 	size       sizer
@@ -108,6 +111,7 @@ type Shipper struct {
 	faults    int   // cycles' reasons for getting no further, all of them
 	lastFault error // the last of them
 	storeLog  *logx.Throttle
+	notices   map[noticed]*logx.Throttle
 }
 
 // New checks nothing that config has not checked; it only wires.
@@ -127,6 +131,9 @@ func New(cfg Config, deps Deps) *Shipper {
 	if deps.Crash == nil {
 		deps.Crash = func(string) {}
 	}
+	if deps.Room == nil {
+		deps.Room = func(context.Context) {}
+	}
 	if cfg.CatchUpRows == 0 {
 		cfg.CatchUpRows = 100_000
 	}
@@ -134,8 +141,9 @@ func New(cfg Config, deps Deps) *Shipper {
 		cfg: cfg, Deps: deps,
 		pace:     pace{bytesPerSecond: cfg.CatchUpBytesPerSecond},
 		sending:  sending{log: logx.NewThrottle(time.Minute, nil)},
-		reading:  reading{log: logx.NewThrottle(time.Minute, nil)},
+		reading:  reading{log: logx.NewThrottle(time.Minute, nil), forgotten: logx.NewThrottle(time.Minute, nil)},
 		storeLog: logx.NewThrottle(time.Minute, nil),
+		notices:  map[noticed]*logx.Throttle{},
 	}
 	s.Stats.unproven(!cfg.Verify.Enabled)
 	return s
@@ -145,6 +153,7 @@ func New(cfg Config, deps Deps) *Shipper {
 // first interval, and each later one with jitter, so that a fleet that was cut
 // off together does not come back together.
 func (s *Shipper) Run(ctx context.Context) error {
+	defer s.quiet(0) // what no line has told yet
 	s.nextBatch = time.Now().Add(time.Duration(s.Rand.Float64() * float64(s.cfg.UploadInterval)))
 	if err := s.load(ctx); err != nil {
 		if err := s.storeTrouble(ctx, err); err != nil {
@@ -167,6 +176,7 @@ func (s *Shipper) Run(ctx context.Context) error {
 // cannot heal by itself comes back.
 func (s *Shipper) cycle(ctx context.Context) (more bool, err error) {
 	s.Beat()
+	s.Room(ctx)
 	if err = s.load(ctx); err == nil {
 		err = s.prove(ctx)
 	}
@@ -181,6 +191,8 @@ func (s *Shipper) cycle(ctx context.Context) (more bool, err error) {
 	}
 	s.storeLog.Recover(s.Log, "database works again")
 	s.Stats.store(nil, time.Time{})
+	s.nothingMissing()
+	s.quiet(max(quietAfter, 2*s.cfg.UploadInterval))
 	return more, nil
 }
 
@@ -210,7 +222,7 @@ func (s *Shipper) nextWake() time.Time {
 }
 
 // wait returns true at the given moment and false when ctx ends. It beats while
-// it waits, for an idle loop is a living one.
+// it waits, for an idle loop is a living one, but seldom: each beat wakes the process.
 func (s *Shipper) wait(ctx context.Context, until time.Time) bool {
 	for {
 		s.Beat()
@@ -221,7 +233,7 @@ func (s *Shipper) wait(ctx context.Context, until time.Time) bool {
 		select {
 		case <-ctx.Done():
 			return false
-		case <-time.After(min(left, 5*time.Second)):
+		case <-time.After(min(left, 10*time.Second)):
 		}
 	}
 }

@@ -36,9 +36,13 @@ type Counts struct {
 	LastError     string        // of the last failure; "" after a success
 	StoreError    string        // why the database cannot be used; "" = it can
 	StoreFailing  time.Time     // since when, wall clock
+	ReadError     string        // why what was sent cannot be read back; "" = it can
+	ReadFailing   time.Time     // since when, wall clock
 	Duration      time.Duration // of all requests together
 	Unproven      bool          // the server cannot be read: delivery is at least once
 	Thinning      bool          // the server keeps one sample of several
+	Unkept        time.Time     // the oldest sample that a server that was well accepted and does not have; zero = none is owed
+	UnkeptSince   time.Time     // when the first of them was missed, wall clock
 }
 
 // settled grows with whatever is a step towards the end.
@@ -110,6 +114,35 @@ func (s *Stats) store(err error, at time.Time) {
 			fallthrough
 		default:
 			c.StoreError = err.Error()
+		}
+	})
+}
+
+// reading notes whether the server answers questions; nil = it does.
+func (s *Stats) reading(err error, at time.Time) {
+	s.do(func(c *Counts) {
+		switch {
+		case err == nil:
+			c.ReadError, c.ReadFailing = "", time.Time{}
+		case c.ReadError == "":
+			c.ReadFailing = at
+			fallthrough
+		default:
+			c.ReadError = err.Error()
+		}
+	})
+}
+
+// unkept notes that the server has thrown samples away, the oldest of them of that time; zero = none is owed any more.
+func (s *Stats) unkept(oldest, at time.Time) {
+	s.do(func(c *Counts) {
+		switch {
+		case oldest.IsZero():
+			c.Unkept, c.UnkeptSince = time.Time{}, time.Time{}
+		case c.Unkept.IsZero():
+			c.Unkept, c.UnkeptSince = oldest, at
+		case oldest.Before(c.Unkept):
+			c.Unkept = oldest
 		}
 	})
 }

@@ -2,6 +2,7 @@ package ship
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,6 +17,43 @@ func (r *rig) keys() store.KeySet {
 		keys[i] = s.key
 	}
 	return keys.Sorted()
+}
+
+// TestCheckpoint_ChunkByChunk: each chunk of an upload has its record and its end. The
+// first is accepted and its rows are marked while the second has failed, and both are
+// known to the next start.
+func TestCheckpoint_ChunkByChunk(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 100)
+		r.tick(r.now().Add(-time.Second))
+		r.vm.Then(testkit.Accept(), testkit.Answer(500, testkit.KeepNone))
+		r.run()
+		for len(r.vm.Imports()) < 2 {
+			r.sleep(100 * time.Millisecond)
+		}
+		check := func(when string) {
+			t.Helper()
+			pending, open := r.left()
+			if len(open) != 2 || open[0].State != store.Accepted || open[1].State != store.Sending ||
+				len(open[0].Keys) != 50 || len(open[1].Keys) != 50 || open[0].BatchID != open[1].BatchID {
+				t.Fatalf("%s: chunks %+v", when, open)
+			}
+			left := make(store.KeySet, len(pending))
+			for i, row := range pending {
+				left[i] = row.Key
+			}
+			if !slices.Equal(left, open[1].Keys) {
+				t.Errorf("%s: pending rows %v, want those of the second chunk", when, left)
+			}
+		}
+		check("after the upload")
+		r.halt()
+		check("after the stop")
+		r.restart()
+		check("after the start")
+		r.deliver(10 * time.Minute)
+	})
 }
 
 // TestCatchUp: above one batch the shipper reads further ahead, and goes back to
@@ -128,9 +166,9 @@ func TestTwoDevices(t *testing.T) {
 	})
 }
 
-// TestText: text rows are done without being sent, also where there is nothing
-// else.
-func TestText(t *testing.T) {
+// TestStringMetrics_NotSent: text rows are done without being sent, also where there
+// is nothing else.
+func TestStringMetrics_NotSent(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 0)

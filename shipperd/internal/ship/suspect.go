@@ -106,7 +106,7 @@ func (s *Shipper) refused(p *parcel, fault *victoria.Error, log *slog.Logger) (o
 		p.strikes++
 	}
 	if !s.sending.sick() {
-		log.Warn("server refused a chunk; it is halved to find the sample that it minds", logx.Err(fault), logx.KeyCount, p.n)
+		s.notice(log, noticeRefused, "", fault, 0, "rows", p.n)
 		return true
 	}
 	s.pause(min(sickest, s.patience()<<min(s.sending.refusals-sickAfter, 4)))

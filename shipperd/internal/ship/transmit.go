@@ -60,11 +60,11 @@ func (s *Shipper) transmit(ctx context.Context, p *parcel, body *chunk.Body) (ok
 			return s.failed(p, fault, log), nil
 		}
 		s.Stats.retry()
-		level := slog.LevelInfo
-		if s.sending.failures > 0 {
-			level = slog.LevelDebug // the outage has its line a minute
+		if s.sending.failures > 0 { // the outage has its line a minute
+			log.Debug(noticeRetry.msg, logx.KeyBackoffMS, wait.Milliseconds(), logx.Err(failure))
+		} else {
+			s.notice(log, noticeRetry, "", failure, 0, logx.KeyBackoffMS, wait.Milliseconds())
 		}
-		log.Log(ctx, level, "upload is tried again", logx.KeyBackoffMS, wait.Milliseconds(), logx.Err(failure))
 		if !s.wait(ctx, time.Now().Add(wait)) {
 			return false, nil
 		}

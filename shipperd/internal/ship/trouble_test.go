@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -44,6 +45,10 @@ func TestDiskFull(t *testing.T) {
 				r.file.MaxPages = 0 // somebody has cleaned up
 				r.restart()
 				r.deliver(time.Hour)
+				told := slices.DeleteFunc(r.lines("taking up open chunks"), func(l string) bool { return !strings.Contains(l, "level=INFO") })
+				if len(told) > 2 {
+					t.Errorf("%d lines for two runs about what was left open", len(told))
+				}
 			})
 		})
 	}

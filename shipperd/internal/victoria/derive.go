@@ -13,7 +13,11 @@ const (
 	queryPath  = "/api/v1/query"
 )
 
-// Derive returns where the samples sent to importURL can be read back and
+// insertPath: a cluster's tenant is accountID or accountID:projectID.
+// https://docs.victoriametrics.com/victoriametrics/cluster-victoriametrics/#url-format
+var insertPath = regexp.MustCompile(`^(.*)/insert/([0-9]+(?::[0-9]+)?)/prometheus$`)
+
+// derive returns where the samples sent to importURL can be read back and
 // counted:
 //
 //	…/api/v1/import                             …/api/v1/export and …/api/v1/query
@@ -22,22 +26,6 @@ const (
 // Host, port and what stands before stay. Parameters of the import address, such
 // as extra_label, are left out. Any other address is an error that says to set
 // remote.verify.url.
-func Derive(importURL string) (exportURL, queryURL string, err error) {
-	u, err := parseURL(importURL)
-	if err != nil {
-		return "", "", err
-	}
-	export, query, err := derive(u)
-	if err != nil {
-		return "", "", err
-	}
-	return export.String(), query.String(), nil
-}
-
-// insertPath: a cluster's tenant is accountID or accountID:projectID.
-// https://docs.victoriametrics.com/victoriametrics/cluster-victoriametrics/#url-format
-var insertPath = regexp.MustCompile(`^(.*)/insert/([0-9]+(?::[0-9]+)?)/prometheus$`)
-
 func derive(importURL *url.URL) (export, query *url.URL, err error) {
 	prefix, ok := strings.CutSuffix(strings.TrimRight(importURL.Path, "/"), importPath)
 	if !ok {

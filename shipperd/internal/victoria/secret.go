@@ -3,76 +3,26 @@ package victoria
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net/http"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"belabox-metrics/shared/logx"
+	"belabox-metrics/shared/secret"
 )
 
-// maxSecretBytes is more than any token needs and less than a wrong file has.
-const maxSecretBytes = 16 << 10
-
 // TokenFile returns a function that reads a secret from a file each time. The
-// file must be readable by its owner alone (mode 0600 or 0400) or be a systemd
-// credential, which lies in a folder that only the service can enter. One line
-// end is no part of the secret; an empty one and control characters are refused.
+// file holds one line, and its owner alone may read it; or it is a credential of
+// systemd.
 func TokenFile(path string) func() (string, error) {
 	return func() (string, error) {
-		secret, err := readSecret(path)
+		token, err := secret.ReadLine(path, secret.Owner)
 		if err != nil {
 			return "", fmt.Errorf("read secret: %w", err)
 		}
-		return secret, nil
+		return token, nil
 	}
-}
-
-func readSecret(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close() //nolint:errcheck // nothing was written
-	info, err := f.Stat()
-	if err != nil {
-		return "", err
-	}
-	switch mode := info.Mode(); {
-	case !mode.IsRegular():
-		return "", fmt.Errorf("%q is not a file", path)
-	case mode.Perm() != 0o600 && mode.Perm() != 0o400 && !isCredential(path):
-		return "", fmt.Errorf("%q has mode %04o: others may read it; run: chmod 600 %s", path, mode.Perm(), path)
-	}
-	text, err := io.ReadAll(io.LimitReader(f, maxSecretBytes+1))
-	if err != nil {
-		return "", err
-	}
-	secret := strings.TrimSuffix(strings.TrimSuffix(string(text), "\n"), "\r")
-	switch {
-	case len(text) > maxSecretBytes:
-		return "", fmt.Errorf("%q is larger than %d bytes: not a secret", path, maxSecretBytes)
-	case secret == "":
-		return "", fmt.Errorf("%q is empty", path)
-	case hasControl(secret) || strings.Contains(secret, "\t"):
-		return "", fmt.Errorf("%q contains a control character or a second line", path)
-	}
-	return secret, nil
-}
-
-// isCredential tells whether path is one of systemd's credentials. They are 0440
-// to the eye, by an access list for the service's user.
-// https://systemd.io/CREDENTIALS/
-func isCredential(path string) bool {
-	dir := os.Getenv("CREDENTIALS_DIRECTORY")
-	if !filepath.IsAbs(dir) {
-		return false
-	}
-	rel, err := filepath.Rel(dir, path)
-	return err == nil && filepath.IsLocal(rel) && rel != "."
 }
 
 // authorise puts headers and credentials on req. secrets are the credentials.

@@ -28,6 +28,15 @@ func (c *Client) ServerNow(maxAge time.Duration) (now time.Time, ok bool) {
 	return c.heard.server.Add(age), true
 }
 
+// Ahead returns how far the device's clock was ahead of the server's at the last answer, to some seconds, and when by
+// the device's clock that was; ok is false if there was none.
+func (c *Client) Ahead() (by time.Duration, at time.Time, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	at = c.heard.at.Round(0) // its wall clock
+	return at.Sub(c.heard.server), at, !c.heard.at.IsZero()
+}
+
 // AskTime asks the server for an answer, any answer, of which ServerNow takes the
 // time: HEAD /health, some 300 bytes both ways. The error is an *Error and means
 // that none came. An answer without a Date is none of a server's that we know,

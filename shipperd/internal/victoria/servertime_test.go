@@ -30,6 +30,9 @@ func TestServerNow(t *testing.T) {
 	})
 	f := func(want time.Time) {
 		t.Helper()
+		if by, at, ok := c.Ahead(); !ok || (by+want.Sub(at)).Abs() > 20*time.Second || time.Since(at).Abs() > 20*time.Second {
+			t.Errorf("ahead by %v at %v, %v", by, at, ok)
+		}
 		got, ok := c.ServerNow(time.Hour)
 		if d := got.Sub(want); !ok || d < 0 || d > 20*time.Second {
 			t.Errorf("got %v, %v, want %v", got, ok, want)

@@ -13,8 +13,12 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
+
+	"belabox-metrics/shared/testkit"
 )
 
 var quiet = log.New(io.Discard, "", 0)
@@ -109,6 +113,63 @@ func TestWire_CountsWhatTheServerSees(t *testing.T) {
 			t.Errorf("encrypted %v: %d bytes received, the server wrote %d", encrypted, allReceived, w)
 		}
 	}
+}
+
+// TestConnectionPool: requests one after the other share a connection, and of many at
+// once ten at most stay open.
+func TestConnectionPool(t *testing.T) {
+	t.Parallel()
+	var open atomic.Int64
+	arrived, together := make(chan struct{}), make(chan struct{})
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		if r.Header.Get("X-Chunk-Id") == "together" {
+			arrived <- struct{}{}
+			<-together
+		}
+		w.WriteHeader(http.StatusNoContent)
+	}))
+	l := &countingListener{Listener: s.Listener}
+	s.Listener = l
+	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		switch state {
+		case http.StateNew:
+			open.Add(1)
+		case http.StateClosed:
+			open.Add(-1)
+		}
+	}
+	s.Start()
+	t.Cleanup(s.Close)
+	c := newClient(t, Config{URL: s.URL + "/api/v1/import"})
+	for range 20 {
+		if _, err := c.Import(t.Context(), []byte("body"), "alone"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := l.conns.Load(); n != 1 {
+		t.Errorf("20 requests took %d connections, want 1", n)
+	}
+	const crowd = maxIdleConns + 5
+	var wg sync.WaitGroup
+	for range crowd {
+		wg.Go(func() {
+			if _, err := c.Import(t.Context(), []byte("body"), "together"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for range crowd {
+		<-arrived
+	}
+	if n := l.conns.Load(); n != crowd {
+		t.Errorf("%d requests at once took %d connections", crowd, n)
+	}
+	close(together)
+	wg.Wait()
+	testkit.Eventually(t, 10*time.Second, "the connections above ten to be closed", func() bool { return open.Load() == 10 })
+	c.Close()
+	testkit.Eventually(t, 10*time.Second, "the others to be closed as well", func() bool { return open.Load() == 0 })
 }
 
 // TestProxy: the proxy is asked, and its password shows nowhere.

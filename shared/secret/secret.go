@@ -1,0 +1,86 @@
+// Package secret reads files that hold secrets.
+//
+// It promises that a file which somebody else may read or change is refused, and
+// that no error holds a part of the content. It does not promise that the memory is
+// wiped.
+package secret
+
+import (
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// What the mode of a file may allow at most.
+const (
+	Owner fs.FileMode = 0o600 // to nobody but its owner
+	Group fs.FileMode = 0o640 // to its group to read it, as containers need it
+)
+
+// Read returns the content of a file of at most limit bytes, whose mode has no bit
+// that most has not.
+func Read(path string, limit int64, most fs.FileMode) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close() //nolint:errcheck // nothing was written
+	info, err := f.Stat()
+	if err != nil {
+		return "", err
+	}
+	if IsCredential(path) {
+		most |= 0o040
+	}
+	switch mode := info.Mode(); {
+	case !mode.IsRegular():
+		return "", fmt.Errorf("%q is not a file", path)
+	case mode.Perm()&^most != 0:
+		return "", fmt.Errorf("%q has mode %04o: others may read or change it; run: chmod 600 %s", path, mode.Perm(), path)
+	}
+	text, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return "", err
+	}
+	if int64(len(text)) > limit {
+		return "", fmt.Errorf("%q is larger than %d bytes", path, limit)
+	}
+	return string(text), nil
+}
+
+// IsCredential tells whether path is one of systemd's credentials. They are 0440
+// to the eye, by an access list for the service's user, in a folder that only the
+// service can enter.
+// https://systemd.io/CREDENTIALS/
+func IsCredential(path string) bool {
+	// Outside of the service nobody says which folder it is: then it is below systemd's.
+	dir := os.Getenv("CREDENTIALS_DIRECTORY")
+	if !filepath.IsAbs(dir) {
+		dir = "/run/credentials"
+	}
+	rel, err := filepath.Rel(dir, path)
+	return err == nil && filepath.IsLocal(rel) && rel != "."
+}
+
+// maxLine is more than any password or token needs and less than a wrong file has.
+const maxLine = 16 << 10
+
+// ReadLine reads a file that holds one secret and at most one line end behind it,
+// which is no part of it. It refuses an empty one and control characters.
+func ReadLine(path string, most fs.FileMode) (string, error) {
+	text, err := Read(path, maxLine, most)
+	if err != nil {
+		return "", err
+	}
+	text = strings.TrimSuffix(strings.TrimSuffix(text, "\n"), "\r")
+	switch {
+	case text == "":
+		return "", fmt.Errorf("%q is empty", path)
+	case strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }):
+		return "", fmt.Errorf("%q contains a control character or a second line", path)
+	}
+	return text, nil
+}
