@@ -1,7 +1,11 @@
 package docs
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
+	"net/http"
+	"net/url"
 	"regexp"
 	"strings"
 	"testing"
@@ -37,12 +41,11 @@ func everyMetric(t testing.TB) (series []string) {
 	return series
 }
 
-// TestQueries runs the examples of docker/README.md on a real VictoriaMetrics that has every metric of a device: each
-// finds something. Another device has fallen silent, for the questions about that.
-func TestQueries(t *testing.T) {
-	t.Parallel()
+// startFilled is a real VictoriaMetrics that has every metric of a device. Another device has fallen silent, for the
+// questions about that.
+func startFilled(t *testing.T, now time.Time) *testkit.VM {
+	t.Helper()
 	vm := testkit.StartVM(t, testkit.VMConfig{})
-	now := time.Now()
 	var body strings.Builder
 	for _, series := range everyMetric(t) {
 		body.WriteString(importLine(series, "d", growing(1), now))
@@ -54,23 +57,74 @@ func TestQueries(t *testing.T) {
 	if err := vm.ForceFlush(); err != nil {
 		t.Fatal(err)
 	}
-	found := 0
-	for _, block := range promqlBlock.FindAllStringSubmatch(read(t, "../docker/README.md"), -1) {
+	return vm
+}
+
+// examples are the queries of a document.
+func examples(t *testing.T, path string, least int) (queries []string) {
+	t.Helper()
+	for _, block := range promqlBlock.FindAllStringSubmatch(read(t, path), -1) {
 		for line := range strings.Lines(block[1]) {
-			if strings.HasPrefix(line, "#") {
-				continue
-			}
-			found++
-			results, err := vm.Query(strings.TrimSpace(line), now)
-			if err == nil && len(results) == 0 {
-				err = fmt.Errorf("it finds nothing")
-			}
-			if err != nil {
-				t.Errorf("%s: %v", strings.TrimSpace(line), err)
+			if !strings.HasPrefix(line, "#") {
+				queries = append(queries, strings.TrimSpace(line))
 			}
 		}
 	}
-	if found < 10 {
-		t.Errorf("only %d queries were found", found)
+	if len(queries) < least {
+		t.Errorf("%s has only %d queries", path, len(queries))
+	}
+	return queries
+}
+
+// TestQueries runs the examples of the documents: each finds something.
+func TestQueries(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	vm := startFilled(t, now)
+	for path, least := range map[string]int{"../docker/README.md": 10, "victoriametrics-setup.md": 5} {
+		for _, query := range examples(t, path, least) {
+			results, err := vm.Query(query, now)
+			if err == nil && len(results) == 0 {
+				err = errors.New("it finds nothing")
+			}
+			if err != nil {
+				t.Errorf("%s: %s: %v", path, query, err)
+			}
+		}
+	}
+}
+
+// TestQueries_AsVMUI puts them as vmui, the server's own page, does to draw its graphs: over a range, past the cache. (The
+// page itself is not in Debian's build of the server.)
+func TestQueries_AsVMUI(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	vm := startFilled(t, now)
+	for _, query := range examples(t, "victoriametrics-setup.md", 5) {
+		answer, err := http.Get(vm.URL() + "/api/v1/query_range?" + url.Values{
+			"query": {query}, "start": {fmt.Sprint(now.Add(-30 * time.Minute).Unix())}, "end": {fmt.Sprint(now.Unix())}, "step": {"15s"}, "nocache": {"1"},
+		}.Encode())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var graph struct {
+			Status, Error string
+			Data          struct {
+				ResultType string
+				Result     []struct {
+					Metric map[string]string
+					Values [][2]any
+				}
+			}
+		}
+		err = json.NewDecoder(answer.Body).Decode(&graph)
+		answer.Body.Close()
+		if err != nil || graph.Status != "success" || graph.Data.ResultType != "matrix" || len(graph.Data.Result) == 0 {
+			t.Errorf("%s: %v, %s %s, %d curves", query, err, graph.Status, graph.Error, len(graph.Data.Result))
+			continue
+		}
+		if curve := graph.Data.Result[0]; len(curve.Values) < 30*60/15 || curve.Metric["device_id"] == "" {
+			t.Errorf("%s: a curve of %v with %d points", query, curve.Metric, len(curve.Values))
+		}
 	}
 }

@@ -92,6 +92,7 @@ func TestHealth_EachDaemonOnItsPort(t *testing.T) {
 		}
 	}
 
+	r.awaitUploads(50)
 	vm.Kill()
 	testkit.Eventually(t, 30*time.Second, "shipperd says that no upload goes", func() bool {
 		report := health(t, shipper)
@@ -108,12 +109,17 @@ func TestHealth_EachDaemonOnItsPort(t *testing.T) {
 		t.Errorf("collectord is not live: %d", code)
 	}
 
-	// The other way round: shipperd comes back and collectord goes.
+	// A restart does not make it forget that no upload goes.
+	shipperd = r.start(r.bins.Shipperd)
+	shipper = healthAddress(shipperd, "shipperd")
+	if report := health(t, shipper); !report.has("upload_late") && !report.has("upload_overdue") {
+		t.Errorf("shipperd, started again with the server still gone: %+v", report)
+	}
+
+	// The other way round: the server comes back and collectord goes.
 	if err := vm.Start(); err != nil {
 		t.Fatal(err)
 	}
-	shipperd = r.start(r.bins.Shipperd)
-	shipper = healthAddress(shipperd, "shipperd")
 	testkit.Eventually(t, 30*time.Second, "both ready again", func() bool {
 		a, _ := get(t, collector+"/health/ready")
 		b, _ := get(t, shipper+"/health/ready")
@@ -133,6 +139,33 @@ func TestHealth_EachDaemonOnItsPort(t *testing.T) {
 		return r.count("SELECT count(*) FROM metrics WHERE uploaded = 0") == 0
 	})
 	r.stopDaemon(shipperd)
+}
+
+// TestHealth_Collectors: without any /proc and /sys collectord is in error, with one
+// file of them degraded, whatever else it finds to tell.
+func TestHealth_Collectors(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, "", map[string]string{"remote": "enabled: false"})
+	empty := t.TempDir()
+	r.set("collection", "procfs_path: "+empty+"\nsysfs_path: "+empty)
+	collector := healthAddress(r.start(r.bins.Collectord), "collectord")
+	f := func(status, code string) {
+		t.Helper()
+		awaitReason(t, collector, code)
+		if report := health(t, collector); report.Status != status {
+			t.Errorf("%s: %+v, want %s", code, report, status)
+		}
+		for path, want := range map[string]int{"/health": 200, "/health/live": 200, "/health/ready": 503} {
+			if got, body := get(t, collector+path); got != want {
+				t.Errorf("%s, %s: %d %s, want %d", code, path, got, body, want)
+			}
+		}
+	}
+	f("error", "all_collectors_failing")
+	if err := os.WriteFile(filepath.Join(empty, "loadavg"), []byte("0.50 0.25 0.12 1/100 4242\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	f("degraded", "collectors_failing")
 }
 
 // TestHealth_Doc compares the examples of docs/health-monitoring.md with what the

@@ -171,6 +171,33 @@ func TestReceiver(t *testing.T) {
 	}
 }
 
+// TestReceiver_UpstreamFails: the server behind the gateway fails, with nothing stored, with all, with a half. The device
+// asks what is there, and every sample arrives once. (The gateway's own tests have each way of failing in pairs.)
+func TestReceiver_UpstreamFails(t *testing.T) {
+	t.Parallel()
+	vm := testkit.StartFakeVM(t, testkit.FakeConfig{})
+	g := startGateway(t, vm.ImportURL(), "-upstream-timeout", "1s")
+	r := newNamedRig(t, "behind-a-bad-server", g.remote())
+	g.admit(r.device)
+	none, all, half := testkit.Keep(testkit.KeepNone), testkit.Keep(testkit.KeepAll), testkit.KeepEvery(2)
+	vm.Then(
+		testkit.Accept(),
+		testkit.Answer(500, none), testkit.ResetAfter(testkit.WholeBody, all),
+		testkit.Hang(testkit.WholeBody, none), testkit.Answer(500, half),
+	)
+	ship(t, 6, func() {
+		vm.GoAway()
+		vm.ComeBack()
+	}, r)
+	if n := vm.StepsLeft(); n > 0 {
+		t.Errorf("%d failures did not happen", n)
+	}
+	r.arrived(vm.Client)
+	if n := vm.Duplicates(); n > 0 {
+		t.Errorf("%d samples were stored twice", n)
+	}
+}
+
 // TestReceiver_WrongToken: a device with another one's token loses nothing. It says what is wrong and keeps its samples.
 func TestReceiver_WrongToken(t *testing.T) {
 	t.Parallel()

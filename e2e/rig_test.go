@@ -1,5 +1,10 @@
 // Package e2e runs the built binaries against a real VictoriaMetrics and
 // compares what is in the file with what the server has.
+//
+// It promises that the programs are the ones a user gets, started, stopped and
+// killed as a user's are, and that what was delivered is judged by names and counts
+// which are worked out here once more. Its long tests have a short form here and
+// targets of their own: make crash, make powercut, make soak.
 package e2e
 
 import (
@@ -15,8 +20,7 @@ import (
 	"testing"
 	"time"
 
-	_ "modernc.org/sqlite"
-
+	"belabox-metrics/shared/store/storetest"
 	"belabox-metrics/shared/testkit"
 )
 
@@ -78,24 +82,7 @@ type row struct {
 // query reads the file as a person would, beside the daemons.
 func (r *rig) query(text string, scan func(*sql.Rows) error) {
 	r.t.Helper()
-	db, err := sql.Open("sqlite", "file:"+r.db+"?mode=ro&_pragma=busy_timeout(10000)")
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	defer db.Close()
-	rows, err := db.Query(text)
-	if err != nil {
-		r.t.Fatalf("%s: %v", text, err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		if err := scan(rows); err != nil {
-			r.t.Fatalf("%s: %v", text, err)
-		}
-	}
-	if err := rows.Err(); err != nil {
-		r.t.Fatalf("%s: %v", text, err)
-	}
+	storetest.Query(r.t, r.db, text, scan)
 }
 
 func (r *rig) count(text string) (n int) {

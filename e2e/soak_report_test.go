@@ -52,14 +52,18 @@ func (s *soak) troubles(kinds []string) string {
 	return strings.Join(parts, ", ")
 }
 
-var forgottenLine = regexp.MustCompile(`"server does not have all it accepted[^"]*","missing":(\d+)`)
+var forgottenTotal = regexp.MustCompile(`"missing_since_start":(\d+)`)
 
-// forgotten is how many samples the server had accepted and did not have later, by
-// shipperd's log.
+// forgotten is how many samples the server had accepted and did not have later, as the
+// logs of shipperd's lives tell.
 func (s *soak) forgotten() (samples int) {
-	for _, match := range forgottenLine.FindAllStringSubmatch(s.log, -1) {
-		n, _ := strconv.Atoi(match[1]) // digits alone
-		samples += n
+	for _, log := range s.logs {
+		most := 0
+		for _, match := range forgottenTotal.FindAllStringSubmatch(log, -1) {
+			n, _ := strconv.Atoi(match[1]) // digits alone
+			most = max(most, n)
+		}
+		samples += most
 	}
 	return samples
 }

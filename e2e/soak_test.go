@@ -96,7 +96,7 @@ type soak struct {
 
 	fired, drained time.Duration // how long the troubles and the drain took
 	watch          *watch
-	log            string // of shipperd, all its lives
+	logs           []string // of shipperd's lives
 }
 
 // soakRun is one soak from the start to its verdict.
@@ -200,7 +200,7 @@ func (s *soak) settle() {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.log = string(log) + once.Stderr()
+	s.logs = append(strings.Split(string(log), `"msg":"shipperd started"`), once.Stderr())
 }
 
 // autopsy ends a daemon with SIGQUIT, upon which the Go runtime writes down all

@@ -36,11 +36,20 @@ func TestStorage_FilesTouched(t *testing.T) {
 		"WAL removed":         {remove("-wal"), "its wal file was removed", true},
 		"all of it removed":   {remove("", "-wal", "-shm"), "it was removed", true},
 		"WAL and shm removed": {remove("-wal", "-shm"), "its wal file was removed", true},
+		// What "rm metrics.db*" takes along: the locks.
+		"all that has its name removed": {func(r *rig) error {
+			names, err := filepath.Glob(r.db + "*")
+			for _, name := range names {
+				err = errors.Join(err, os.Remove(name))
+			}
+			return err
+		}, "it was removed", true},
+		"folder removed": {func(r *rig) error { return os.RemoveAll(filepath.Dir(r.db)) }, "it was removed", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			vm := testkit.StartVM(t, testkit.VMConfig{})
-			r := newRig(t, vm.ImportURL(), map[string]string{"logging": "level: info"})
+			r := on(t, vm, filepath.Join(t.TempDir(), "var"))
 			p := r.startBoth()
 			r.awaitUploads(50)
 			committed := r.count("SELECT count(*) FROM metrics")

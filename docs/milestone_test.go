@@ -1,0 +1,381 @@
+package docs
+
+import (
+	"fmt"
+	"go/ast"
+	"go/build"
+	"go/parser"
+	"go/token"
+	"go/types"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// What a line of MILESTONE-2.md, or of the README's table, brings forward as evidence.
+var (
+	testsSpan = regexp.MustCompile("`([a-z0-9/]+): ((?:Test|Fuzz|Benchmark)[^`]*)`")  // `shared/store: TestPrune, TestRows`
+	testName  = regexp.MustCompile("[^n] (Test|Fuzz|Benchmark)[A-Z][a-z]+[A-Za-z_]*") // but not behind -run
+	makeSpan  = regexp.MustCompile("`make ([a-z-]+)[^`]*`")
+	mdLink    = regexp.MustCompile(`\[[^\]]*\]\(([^)\s]+)\)`)
+	mdHeading = regexp.MustCompile(`(?m)^#+ (.*)$`)
+	criterion = regexp.MustCompile(`(?m)^\| (\d+) \| ([^|]*) \| ([^|]*) \| (.*) \|$`)
+)
+
+// evidenceFiles hold claims, from the folder of this package.
+var evidenceFiles = []string{"MILESTONE-2.md", "../README.md"}
+
+// tagTargets are the targets of the Makefile that run what a build tag hides.
+var tagTargets = map[string]string{"systemdtest": "make test-systemd", "bench": "make bench"}
+
+// suite is what the tests of a package are, by name. Methods stand in it under their
+// names alone: good enough to see whether a test may reach one.
+type suite map[string]*function
+
+type function struct {
+	calls []string
+	skips bool   // by testing's own means
+	tag   string // the build tag without which it is not compiled
+}
+
+// parseSuite reads the test files of a folder of the module, whatever their tags.
+func parseSuite(dir string) (suite, error) {
+	paths, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
+	if err != nil || len(paths) == 0 {
+		return nil, fmt.Errorf("no tests in %s", dir)
+	}
+	all := suite{}
+	for _, path := range paths {
+		tag, err := needsTag(dir, filepath.Base(path))
+		if err != nil {
+			return nil, err
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return nil, err
+		}
+		for _, decl := range file.Decls {
+			if fn, ok := decl.(*ast.FuncDecl); ok && fn.Body != nil {
+				all[fn.Name.Name] = look(fn, tag)
+			}
+		}
+	}
+	return all, nil
+}
+
+// needsTag returns the tag that a file needs on the machine of CI, linux and amd64; ""
+// for none.
+func needsTag(dir, name string) (string, error) {
+	ctx := build.Default
+	ctx.GOOS, ctx.GOARCH = "linux", "amd64"
+	for _, tag := range append([]string{""}, slices.Sorted(maps.Keys(tagTargets))...) {
+		ctx.BuildTags = []string{tag}
+		if matches, err := ctx.MatchFile(dir, name); err != nil || matches {
+			return tag, err
+		}
+	}
+	return "another system's", nil
+}
+
+// look notes what a function calls, and whether it skips a test. The Skip of
+// rapid's T passes over one drawn example and is none.
+func look(decl *ast.FuncDecl, tag string) *function {
+	fn := &function{tag: tag}
+	drawn := map[string]bool{}
+	ast.Inspect(decl, func(node ast.Node) bool {
+		switch node := node.(type) {
+		case *ast.FuncType:
+			for _, field := range node.Params.List {
+				for _, name := range field.Names {
+					drawn[name.Name] = strings.Contains(types.ExprString(field.Type), "rapid.")
+				}
+			}
+		case *ast.CallExpr:
+			switch call := node.Fun.(type) {
+			case *ast.Ident:
+				fn.calls = append(fn.calls, call.Name)
+			case *ast.SelectorExpr:
+				fn.calls = append(fn.calls, call.Sel.Name)
+				on, _ := call.X.(*ast.Ident)
+				if strings.HasPrefix(call.Sel.Name, "Skip") && on != nil && !drawn[on.Name] && slices.Contains([]string{"t", "b", "tb", "f"}, on.Name) {
+					fn.skips = true
+				}
+			}
+		}
+		return true
+	})
+	return fn
+}
+
+// reaches tells whether a function, or one that it calls within the package, is as
+// wanted.
+func (s suite) reaches(name string, want func(*function) bool) bool {
+	seen := map[string]bool{}
+	var visit func(name string) bool
+	visit = func(name string) bool {
+		fn := s[name]
+		if fn == nil || seen[name] {
+			return false
+		}
+		seen[name] = true
+		return want(fn) || slices.ContainsFunc(fn.calls, visit)
+	}
+	return visit(name)
+}
+
+// TestMilestone_Tests: every test that is named as evidence is there, is run, by
+// "go test" or by the target named beside it, and is not skipped.
+func TestMilestone_Tests(t *testing.T) {
+	t.Parallel()
+	suites := map[string]suite{}
+	named := 0
+	for _, path := range evidenceFiles {
+		for line := range strings.Lines(read(t, path)) {
+			for _, span := range testsSpan.FindAllStringSubmatch(line, -1) {
+				pkg := span[1]
+				if suites[pkg] == nil {
+					var err error
+					if suites[pkg], err = parseSuite(filepath.Join("..", pkg)); err != nil {
+						t.Errorf("%s names %s: %v", path, span[0], err)
+						suites[pkg] = suite{}
+					}
+				}
+				for name := range strings.SplitSeq(span[2], ", ") {
+					named++
+					if err := checkEvidence(suites[pkg], pkg, name, line); err != nil {
+						t.Errorf("%s names %s: %v", path, span[0], err)
+					}
+				}
+			}
+			if stray := testName.FindString(testsSpan.ReplaceAllString(line, "")); stray != "" {
+				t.Errorf("%s names %s without its package", path, stray)
+			}
+		}
+	}
+	for _, target := range []string{"make test", tagTargets["systemdtest"]} {
+		if !strings.Contains(read(t, "../.ci/run"), "step "+target+"\n") {
+			t.Errorf("CI does not run %q", target)
+		}
+	}
+	if named < 200 {
+		t.Errorf("%d tests are named: the way in which they are written must have changed", named)
+	}
+}
+
+// checkEvidence looks at one test that a line of text names.
+func checkEvidence(s suite, pkg, name, line string) error {
+	name, sub, _ := strings.Cut(name, "/")
+	fn := s[name]
+	if fn == nil {
+		return fmt.Errorf("%s has no %s", pkg, name)
+	}
+	if sub != "" && !hasLiteral(pkg, sub) {
+		return fmt.Errorf("%s has no sub-test %q", name, sub)
+	}
+	if target, hidden := tagTargets[fn.tag]; hidden && !strings.Contains(line, target) {
+		return fmt.Errorf("%s is not run by go test: name %q beside it", name, target)
+	} else if !hidden && fn.tag != "" {
+		return fmt.Errorf("%s is not run on linux/amd64: %s", name, fn.tag)
+	}
+	if s.reaches(name, func(fn *function) bool { return fn.skips }) && !strings.Contains(line, "(root)") {
+		return fmt.Errorf("%s may be skipped; say (root) where root alone can run it", name)
+	}
+	return nil
+}
+
+// TestMilestone_Catches what is wrong with a piece of evidence.
+func TestMilestone_Catches(t *testing.T) {
+	t.Parallel()
+	s := suite{
+		"TestGood":    {calls: []string{"fine", "Errorf"}},
+		"TestSkipped": {calls: []string{"fine", "needRoot"}},
+		"TestTagged":  {tag: "systemdtest"},
+		"TestOfMacOS": {tag: "another system's"},
+		"fine":        {},
+		"needRoot":    {skips: true},
+	}
+	f := func(name, line, want string) {
+		t.Helper()
+		err := checkEvidence(s, "docs", name, line)
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s beside %q: got %v, want %q", name, line, err, want)
+		}
+	}
+	f("TestGood", "", "")
+	f("TestGood/linux", "", "")
+	f("TestGood/none of that name", "", "has no sub-test")
+	f("TestGone", "", "has no TestGone")
+	f("TestSkipped", "", "may be skipped")
+	f("TestSkipped", "shown (root)", "")
+	f("TestTagged", "", "not run by go test")
+	f("TestTagged", "`make test-systemd`", "")
+	f("TestOfMacOS", "", "not run on linux")
+
+	real, err := parseSuite("../collectord/internal/sample")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]bool{"TestDisk_LoopDevice": true, "TestThermal_KernelErrors": true, "TestCPU_Delta": false} {
+		if got := real.reaches(name, func(fn *function) bool { return fn.skips }); got != want {
+			t.Errorf("%s may be skipped: %v, want %v", name, got, want)
+		}
+	}
+	if real, err = parseSuite("../shared/store"); err != nil || real.reaches("TestModel", func(fn *function) bool { return fn.skips }) {
+		t.Errorf("an example that rapid passes over counts as a skipped test (%v)", err)
+	}
+}
+
+// hasLiteral tells whether a package's tests have a text, by which a sub-test is called.
+func hasLiteral(pkg, text string) bool {
+	paths, _ := filepath.Glob(filepath.Join("..", pkg, "*_test.go")) // the pattern is right
+	return slices.ContainsFunc(paths, func(path string) bool {
+		content, err := os.ReadFile(path)
+		return err == nil && strings.Contains(string(content), strconv.Quote(text))
+	})
+}
+
+// TestMilestone_EachLineHasEvidence: no line of a table stands there without a test, a
+// target or a document that shows it.
+func TestMilestone_EachLineHasEvidence(t *testing.T) {
+	t.Parallel()
+	lines := 0
+	for line := range strings.Lines(read(t, "MILESTONE-2.md")) {
+		if !strings.HasPrefix(line, "| ") || strings.HasPrefix(line, "| --- ") || strings.HasPrefix(line, "| what ") {
+			continue
+		}
+		lines++
+		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), " | ")
+		last := cells[len(cells)-1]
+		if len(cells) < 2 || !testsSpan.MatchString(last) && !makeSpan.MatchString(last) && !mdLink.MatchString(last) {
+			t.Errorf("nothing shows it: %s", line)
+		}
+	}
+	if lines < 100 {
+		t.Errorf("%d lines, want those of the whole milestone", lines)
+	}
+}
+
+// TestMilestone_Links: files and headings that are linked are there, and so are the
+// targets of the Makefile.
+func TestMilestone_Links(t *testing.T) {
+	t.Parallel()
+	makefile := read(t, "../Makefile")
+	for _, path := range evidenceFiles {
+		text := read(t, path)
+		for _, link := range mdLink.FindAllStringSubmatch(text, -1) {
+			if err := checkLink(filepath.Dir(path), filepath.Base(path), link[1]); err != nil {
+				t.Errorf("%s: %v", path, err)
+			}
+		}
+		for _, target := range makeSpan.FindAllStringSubmatch(text, -1) {
+			if !regexp.MustCompile(`(?m)^` + target[1] + `:`).MatchString(makefile) {
+				t.Errorf("%s: the Makefile has no %s", path, target[1])
+			}
+		}
+	}
+}
+
+func checkLink(dir, self, link string) error {
+	if strings.Contains(link, "://") {
+		return nil
+	}
+	path, anchor, _ := strings.Cut(link, "#")
+	if path == "" {
+		path = self
+	}
+	content, err := os.ReadFile(filepath.Join(dir, path))
+	if info, statErr := os.Stat(filepath.Join(dir, path)); statErr == nil && info.IsDir() {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, heading := range mdHeading.FindAllStringSubmatch(string(content), -1) {
+		if anchor == anchorOf(heading[1]) {
+			return nil
+		}
+	}
+	if anchor != "" {
+		return fmt.Errorf("%s has no heading for #%s", path, anchor)
+	}
+	return nil
+}
+
+// anchorOf is the name that a heading gets on GitHub and its like.
+func anchorOf(heading string) string {
+	heading = regexp.MustCompile(`[^\p{L}\p{N} _-]`).ReplaceAllString(strings.ToLower(heading), "")
+	return strings.ReplaceAll(heading, " ", "-")
+}
+
+// TestMilestone_Counts: there are as many tests as the document says, and more than
+// were asked for. An integration test starts the built programs; a unit test is any
+// other test function.
+func TestMilestone_Counts(t *testing.T) {
+	t.Parallel()
+	folders := map[string]bool{}
+	err := filepath.WalkDir("..", func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && strings.HasSuffix(path, "_test.go") && !strings.Contains(path, "testdata") {
+			folders[filepath.Dir(path)] = true
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	units, integrations := 0, 0
+	for dir := range folders {
+		s, err := parseSuite(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name := range s {
+			switch {
+			case !strings.HasPrefix(name, "Test") || name == "TestMain":
+			case s.reaches(name, func(fn *function) bool {
+				return slices.Contains(fn.calls, "Binaries") || slices.Contains(fn.calls, "debian")
+			}):
+				integrations++
+			default:
+				units++
+			}
+		}
+	}
+	for what, count := range map[string]struct{ asked, there int }{
+		"unit tests": {80, units}, "integration tests": {21, integrations},
+	} {
+		said := regexp.MustCompile(`(\d+) ` + what).FindStringSubmatch(read(t, "MILESTONE-2.md"))
+		if said == nil {
+			t.Fatalf("the document does not say how many %s there are", what)
+		}
+		n, err := strconv.Atoi(said[1])
+		if err != nil || count.there < n || n < count.asked {
+			t.Errorf("%d %s, the document says %d or more, %d were asked for", count.there, what, n, count.asked)
+		}
+	}
+	t.Logf("%d unit tests, %d integration tests", units, integrations)
+}
+
+// TestMilestone_Criteria: all twenty stand in the README, and a tick only where a test,
+// a figure or a document shows it.
+func TestMilestone_Criteria(t *testing.T) {
+	t.Parallel()
+	rows := criterion.FindAllStringSubmatch(read(t, "../README.md"), -1)
+	if len(rows) != 20 {
+		t.Fatalf("%d criteria, want 20", len(rows))
+	}
+	for i, row := range rows {
+		number, tick, shown := row[1], row[3], row[4]
+		if number != strconv.Itoa(i+1) || tick != "✔" && tick != "–" {
+			t.Errorf("criterion %s with the mark %q stands at place %d", number, tick, i+1)
+		}
+		if !testsSpan.MatchString(shown) && !mdLink.MatchString(shown) {
+			t.Errorf("criterion %s is shown by nothing: %s", number, shown)
+		}
+	}
+}
