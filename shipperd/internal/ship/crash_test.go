@@ -55,14 +55,14 @@ func crashAt(t *testing.T, script func(*testkit.FakeVM), point string, nth int) 
 	var reached atomic.Bool
 	script(r.vm)
 	seen := 0
-	r.crash = func(at string) {
+	r.atCrash(func(at string) {
 		if at == point && !reached.Load() {
 			if seen++; seen == nth {
 				reached.Store(true)
 				panic(killed{at})
 			}
 		}
-	}
+	})
 	r.run()
 	for range 20 {
 		if reached.Load() {

@@ -217,16 +217,16 @@ func TestChunkReplay_AfterRestart(t *testing.T) {
 				r := newRig(t, 20)
 				r.ticks(3, 10*time.Second)
 				r.vm.Then(testkit.Answer(500, want.keep))
-				r.crash = func(point string) {
+				r.atCrash(func(point string) {
 					if point == "sent" && !r.dead.Load() {
 						panic(killed{point})
 					}
-				}
+				})
 				r.run()
 				for !r.dead.Load() {
 					r.sleep(time.Second)
 				}
-				r.crash = nil
+				r.crash.Store(nil)
 				r.restart()
 				r.deliver(10 * time.Minute)
 				imports := r.vm.Imports()

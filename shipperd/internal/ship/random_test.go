@@ -58,8 +58,16 @@ func newChaos(t *testing.T, seed uint64) *chaos {
 		r.chunks.MaxMetrics = []int{1, 5, 50}[dice.IntN(3)]
 		r.chunks.MaxBytes = []int{400, 4000, 256 << 10}[dice.IntN(3)]
 	})
-	c.crash = c.maybeDie
+	c.atCrash(c.maybeDie)
 	return c
+}
+
+// tick inserts while the loop waits: with so little patience for a lock, each would
+// mostly find the other's.
+func (c *chaos) tick(at time.Time) {
+	c.t.Helper()
+	synctest.Wait()
+	c.rig.tick(at)
 }
 
 // maybeDie ends the loop at some crash point.
@@ -206,7 +214,7 @@ func (c *chaos) reviveIfDead() {
 
 // heal ends all faults that may last.
 func (c *chaos) heal() {
-	c.crash = nil
+	c.crash.Store(nil)
 	c.vm.ComeBack()
 	c.vm.LimitBody(0)
 	c.reviveIfDead()

@@ -33,7 +33,7 @@ type rig struct {
 	chunks chunk.Config
 	client victoria.Config
 	file   store.Options
-	crash  func(point string)
+	crash  atomic.Pointer[func(point string)]
 	skew   atomic.Int64 // of the device's wall clock, in nanoseconds
 	rand   *rand.Rand
 
@@ -143,12 +143,15 @@ func (r *rig) wire() {
 		Log:  slog.New(slog.NewTextHandler(&r.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Beat: func() { r.beats.Add(1) },
 		Crash: func(point string) {
-			if r.crash != nil {
-				r.crash(point)
+			if f := r.crash.Load(); f != nil {
+				(*f)(point)
 			}
 		},
 	})
 }
+
+// atCrash has f called at each crash point.
+func (r *rig) atCrash(f func(point string)) { r.crash.Store(&f) }
 
 // now is the device's wall clock.
 func (r *rig) now() time.Time { return time.Now().Add(time.Duration(r.skew.Load())) }

@@ -90,12 +90,12 @@ func TestBusy(t *testing.T) {
 				r.vm.Then(testkit.AcceptSome(testkit.KeepEvery(2)), testkit.Answer(500, testkit.KeepEvery(2)))
 				var held atomic.Bool
 				var release func()
-				r.crash = func(at string) {
+				r.atCrash(func(at string) {
 					if at == point && !held.Load() {
 						release = storetest.Hold(t, r.file.Path)
 						held.Store(true)
 					}
-				}
+				})
 				r.run()
 				for !held.Load() {
 					r.sleep(10 * time.Second)
