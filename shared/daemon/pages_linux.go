@@ -14,10 +14,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const (
-	pagesAfter = time.Minute     // by then a daemon has started and done each of its usual tasks
-	pagesEvery = 5 * time.Minute // rarer work brings pages in: proofs, a drain, the page in a browser
-)
+// pagesEvery: by the first time a daemon has started and done each of its usual tasks.
+// What is needed less often than that is not kept. Each time costs about a millisecond.
+const pagesEvery = time.Minute
 
 // spareProgramPages takes those parts of the program out of memory that only its
 // start needed: of the 11 MB of each program that are resident after it, half is
@@ -25,11 +24,13 @@ const (
 // they stand in the way of others on a small device. A page that is needed after
 // all comes back from the page cache. It returns when ctx ends.
 func spareProgramPages(ctx context.Context) {
-	for wait := pagesAfter; ; wait = pagesEvery {
+	tick := time.NewTicker(pagesEvery)
+	defer tick.Stop()
+	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(wait):
+		case <-tick.C:
 		}
 		if unmapProgram() != nil {
 			return // nothing depends on it
