@@ -15,7 +15,7 @@ import (
 )
 
 // pagesEvery: by the first time a daemon has started and done each of its usual tasks.
-// What is needed less often than that is not kept. Each time costs about a millisecond.
+// What is needed less often than that is not kept.
 const pagesEvery = time.Minute
 
 // spareProgramPages takes those parts of the program out of memory that only its
@@ -24,6 +24,10 @@ const pagesEvery = time.Minute
 // they stand in the way of others on a small device. A page that is needed after
 // all comes back from the page cache. It returns when ctx ends.
 func spareProgramPages(ctx context.Context) {
+	parts, err := mappedProgram()
+	if err != nil {
+		return // nothing depends on it
+	}
 	tick := time.NewTicker(pagesEvery)
 	defer tick.Stop()
 	for {
@@ -32,27 +36,28 @@ func spareProgramPages(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		if unmapProgram() != nil {
-			return // nothing depends on it
+		if unmap(parts) != nil {
+			return
 		}
 	}
 }
 
-// unmapProgram tells the kernel that this process does not need the pages of its
-// own program now (MADV_DONTNEED, see madvise(2)).
-func unmapProgram() error {
+// mappedProgram finds this process's own program in its memory. It stays where it is.
+func mappedProgram() ([]part, error) {
 	program, err := os.Readlink("/proc/self/exe")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	smaps, err := os.ReadFile("/proc/self/smaps")
 	if err != nil {
-		return err
+		return nil, err
 	}
-	parts, err := programParts(bytes.NewReader(smaps), program)
-	if err != nil {
-		return err
-	}
+	return programParts(bytes.NewReader(smaps), program)
+}
+
+// unmap tells the kernel that this process does not need these pages now
+// (MADV_DONTNEED, see madvise(2)).
+func unmap(parts []part) error {
 	for _, p := range parts {
 		if _, _, errno := unix.Syscall(unix.SYS_MADVISE, p.start, p.end-p.start, unix.MADV_DONTNEED); errno != 0 {
 			return fmt.Errorf("madvise: %w", errno)

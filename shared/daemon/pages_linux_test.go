@@ -47,7 +47,11 @@ func TestProgramParts(t *testing.T) {
 // TestUnmapProgram does it to this process, which goes on.
 func TestUnmapProgram(t *testing.T) {
 	before := residentProgram(t)
-	if err := unmapProgram(); err != nil {
+	parts, err := mappedProgram()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unmap(parts); err != nil {
 		t.Fatal(err)
 	}
 	after := residentProgram(t)

@@ -67,7 +67,7 @@ func openExisting(ctx context.Context, path string, how url.Values, conns int) (
 	case !info.Mode().IsRegular():
 		return nil, errors.New("it is no regular file; set storage.path to the name of a file")
 	}
-	for _, pragma := range []string{fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds()), "trusted_schema(0)", "cache_size(-256)"} {
+	for _, pragma := range []string{fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds()), "trusted_schema(0)", fmt.Sprintf("cache_size(-%d)", cacheKiB)} {
 		how.Add("_pragma", pragma)
 	}
 	db, err = sql.Open("sqlite", (&url.URL{Scheme: "file", Path: path, RawQuery: how.Encode()}).String())

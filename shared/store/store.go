@@ -271,6 +271,10 @@ func createFile(path string) error {
 	return f.Close()
 }
 
+// cacheKiB is SQLite's cache, of each connection: all work goes along the edges of the
+// b-tree, so more of it holds no page that is read again.
+const cacheKiB = 256
+
 func dsn(o Options, synchronous string) string {
 	pragma := func(name string, value any) string { return fmt.Sprintf("%s(%v)", name, value) }
 	q := url.Values{
@@ -280,7 +284,7 @@ func dsn(o Options, synchronous string) string {
 			pragma("busy_timeout", cmp.Or(o.BusyTimeout, busyTimeout).Milliseconds()),
 			pragma("page_size", newPageSize),
 			pragma("wal_autocheckpoint", 0), // one daemon checkpoints, by its own clock: Checkpointer
-			pragma("cache_size", -256),      // KiB a connection: all work goes along the edges of the b-tree
+			pragma("cache_size", -cacheKiB),
 			pragma("foreign_keys", 1),
 			pragma("trusted_schema", 0),
 		},
