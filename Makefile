@@ -33,7 +33,7 @@ RACE_PKGS ?= $(shell $(GO) list ./... | grep -vE '/(e2e|bench)(/|$$)')
 
 .DEFAULT_GOAL := help
 .PHONY: help build build-all run test test-deps test-systemd race lint fmt vet-cross bench fuzz crash powercut soak \
-        install install-files deb clean
+        install install-files deb release clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -122,6 +122,9 @@ deb: $(DEB_TARGETS:%=deb-%) ## Make the Debian packages for amd64, arm64 and arm
 deb-%:
 	$(call cross,$*) $(GOBUILD) -o $(DIST)/bin-$*/ ./collectord ./shipperd
 	@scripts/deb.sh $* $(PACKAGE_VERSION) $(DIST)
+
+release: ## Build packages, checksums and notes for VERSION into dist/ (TRIAL=1: without the checks)
+	@scripts/release.sh $(PACKAGE_VERSION) $(DIST)
 
 clean: ## Remove what make built (run/ with its data stays)
 	rm -rf bin dist
