@@ -6,6 +6,13 @@ import (
 	"time"
 )
 
+// WaitLimit is how long a test waits for something that takes a moment on an idle
+// machine, such as the start of a daemon. It is for machines with eight times more
+// work than processors: waiting ends as soon as the awaited thing is there, so a
+// long limit costs a good run nothing. What takes long by itself (an interval of the
+// configuration, a proof by reading back) is added to it.
+const WaitLimit = 2 * time.Minute
+
 var errNotYet = errors.New("not yet")
 
 // Eventually calls cond until it returns true (or a nil error), and fails the

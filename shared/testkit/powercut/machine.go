@@ -9,16 +9,19 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"syscall"
 	"testing"
+	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+
+	"belabox-metrics/shared/testkit"
 )
 
 // Machine is a machine that loses its power: an empty disk, mounted at Dir.
 //
 // The mount exists in a mount namespace of the goroutine that made the Machine,
-// which is locked to its thread for the rest of its life: the processes that this
+// which is locked to its thread until the test ends: the processes that this
 // goroutine starts see it, the rest of the machine does not, and it is gone with
 // the test binary, whatever that dies of. SQLite belongs into those processes: in
 // the test itself it may block the very threads that would have to answer it.
@@ -38,14 +41,7 @@ func New(t testing.TB) *Machine {
 	t.Helper()
 	m := &Machine{Dir: t.TempDir(), t: t, disk: newDisk(), bootID: filepath.Join(t.TempDir(), "boot_id")}
 	m.boot(rand.New(rand.NewPCG(0, 0)))
-	if err := leave(m.bootID); err != nil {
-		t.Fatalf("%v: mounting takes root; in a container allow SYS_ADMIN", err)
-	}
-	t.Cleanup(func() {
-		if err := syscall.Unmount(kernelBootID, 0); err != nil {
-			t.Errorf("unmount %s: %v", kernelBootID, err)
-		}
-	})
+	m.isolate()
 	m.mount()
 	t.Cleanup(m.unmount)
 	return m
@@ -55,20 +51,40 @@ func New(t testing.TB) *Machine {
 // https://docs.kernel.org/admin-guide/sysctl/kernel.html#random
 const kernelBootID = "/proc/sys/kernel/random/boot_id"
 
-// leave gives the calling goroutine a mount namespace of its own, with another boot
-// id.
-func leave(bootID string) error {
+// isolate gives the calling goroutine a mount namespace of its own, with another
+// boot id, until the test ends. Then the thread returns to the namespace it came
+// from. It must not end with the goroutine: it may have started processes of other
+// tests, which the kernel kills when this thread ends (testkit.StartProc).
+func (m *Machine) isolate() {
+	m.t.Helper()
 	runtime.LockOSThread()
-	if err := syscall.Unshare(syscall.CLONE_NEWNS); err != nil {
-		return fmt.Errorf("make a mount namespace: %w", err)
+	check := func(what string, err error) {
+		m.t.Helper()
+		if err != nil {
+			m.t.Fatalf("%s: %v: mounting takes root; in a container allow SYS_ADMIN", what, err)
+		}
 	}
-	if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
-		return fmt.Errorf("keep mounts from spreading: %w", err)
-	}
-	if err := syscall.Mount(bootID, kernelBootID, "", syscall.MS_BIND, ""); err != nil {
-		return fmt.Errorf("mount over %s: %w", kernelBootID, err)
-	}
-	return nil
+	home, err := os.Open("/proc/thread-self/ns/mnt")
+	check("open the mount namespace", err)
+	dir, err := os.Getwd()
+	check("find the working directory", err)
+	check("make a mount namespace", unix.Unshare(unix.CLONE_NEWNS))
+	m.t.Cleanup(func() {
+		defer home.Close()
+		// The working directory is this thread's own since Unshare, and Setns resets it.
+		if err := errors.Join(unix.Setns(int(home.Fd()), unix.CLONE_NEWNS), unix.Chdir(dir)); err != nil {
+			m.t.Errorf("return to the mount namespace of the test binary: %v", err)
+			return // the thread stays locked, so that no other goroutine runs on it
+		}
+		runtime.UnlockOSThread()
+	})
+	check("keep mounts from spreading", unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""))
+	check("mount over "+kernelBootID, unix.Mount(m.bootID, kernelBootID, "", unix.MS_BIND, ""))
+	m.t.Cleanup(func() {
+		if err := unix.Unmount(kernelBootID, 0); err != nil {
+			m.t.Errorf("unmount %s: %v", kernelBootID, err)
+		}
+	})
 }
 
 // boot makes a boot id.
@@ -104,8 +120,15 @@ func (m *Machine) unmount() {
 	if m.server == nil {
 		return
 	}
-	if err := m.server.Unmount(); err != nil {
-		err = errors.Join(err, syscall.Unmount(m.Dir, syscall.MNT_DETACH))
+	// A process that another test is starting holds copies of this one's open files
+	// until its exec, so the disk can be busy for a moment.
+	err := m.server.Unmount()
+	for end := time.Now().Add(testkit.WaitLimit); errors.Is(err, unix.EBUSY) && time.Now().Before(end); {
+		time.Sleep(10 * time.Millisecond)
+		err = m.server.Unmount()
+	}
+	if err != nil {
+		err = errors.Join(err, unix.Unmount(m.Dir, unix.MNT_DETACH))
 		m.t.Errorf("unmount %s: %v; has every process with open files there ended?", m.Dir, err)
 	}
 	m.server = nil
