@@ -20,7 +20,7 @@ import (
 func (r *rig) command(args ...string) (code int, output string) {
 	r.t.Helper()
 	p := r.start(r.bins.Shipperd, args...)
-	code = p.Wait(60 * time.Second)
+	code = p.Wait(testkit.WaitLimit)
 	return code, p.Stdout() + p.Stderr()
 }
 
@@ -45,13 +45,13 @@ func TestCommands(t *testing.T) {
 	vm := testkit.StartVM(t, testkit.VMConfig{})
 	r := newRig(t, vm.ImportURL(), nil)
 	collectord := r.start(r.bins.Collectord)
-	collectord.WaitLine(20*time.Second, "collectord started")
+	collectord.WaitLine(testkit.WaitLimit, "collectord started")
 	shipperd := r.start(r.bins.Shipperd)
-	shipperd.WaitLine(20*time.Second, "shipperd started")
+	shipperd.WaitLine(testkit.WaitLimit, "shipperd started")
 
 	// Whatever the daemons are doing, it is no difference.
 	audits := 0
-	testkit.Eventually(t, 90*time.Second, "3 verified chunks", func() bool {
+	testkit.Eventually(t, testkit.WaitLimit, "3 verified chunks", func() bool {
 		r.want(0, "audit", "file and server agree")
 		audits++
 		return r.count("SELECT count(*) FROM upload_checkpoints WHERE state = 'verified'") >= 3
@@ -134,7 +134,7 @@ func TestCommands_AuditOfAMillion(t *testing.T) {
 	r.want(0, "-once")
 	audit := r.start(r.bins.Shipperd, "audit")
 	var peak int64
-	testkit.Eventually(t, 60*time.Second, "the end of the audit", func() bool {
+	testkit.Eventually(t, testkit.WaitLimit, "the end of the audit", func() bool {
 		if u, err := audit.Usage(); err == nil {
 			peak = u.PeakRSS
 		}
@@ -161,7 +161,7 @@ func TestCommands_Receiver(t *testing.T) {
 	addr := testkit.FreeAddr(t)
 	r := newRig(t, "http://"+addr+"/api/v1/import", nil)
 	receiver := testkit.StartProc(t, testkit.Command{Path: r.bins.Receiver, Args: []string{"-listen", addr, "-db", filepath.Join(r.dir, "receiver.db")}})
-	testkit.Eventually(t, 20*time.Second, "the receiver", func() error { return testkit.Client{BaseURL: "http://" + addr}.Health() })
+	testkit.Eventually(t, testkit.WaitLimit, "the receiver", func() error { return testkit.Client{BaseURL: "http://" + addr}.Health() })
 	r.fill(time.Now().Add(-time.Hour), 100, 20)
 	r.want(0, "-once")
 	r.want(0, "audit", "2000  delivered, and there exactly once", "file and server agree")

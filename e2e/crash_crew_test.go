@@ -170,7 +170,7 @@ func (c *crew) standDown() {
 	c.awaitServer()
 	for _, p := range []*testkit.Proc{c.collectord, c.shipperd} {
 		// One that has just been started does not know SIGTERM yet.
-		testkit.Eventually(c.r.t, 20*time.Second, "the daemons to be up", func() bool {
+		testkit.Eventually(c.r.t, testkit.WaitLimit, "the daemons to be up", func() bool {
 			n, ok := written(p.PID())
 			return n > 0 || !ok
 		})

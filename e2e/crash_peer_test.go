@@ -110,7 +110,7 @@ func (p *peer) finish() string {
 	// The last samples are in no block for a second, so nothing queued means
 	// something only when it lasts.
 	quiet := time.Now()
-	testkit.Eventually(p.t, 2*time.Minute, "vmagent to deliver its queue", func() bool {
+	testkit.Eventually(p.t, testkit.WaitLimit, "vmagent to deliver its queue", func() bool {
 		bytes, blocks, err := p.agent.Queued()
 		if err != nil || bytes+blocks != 0 {
 			quiet = time.Now()

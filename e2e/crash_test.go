@@ -49,10 +49,7 @@ func TestCrash(t *testing.T) {
 	c, peers := underFire(r, vm, rand.New(rand.NewPCG(seed, 0)))
 	fire := time.Since(start)
 	start = time.Now()
-	once := r.start(r.bins.Shipperd, "-once")
-	if code := once.Wait(5 * time.Minute); code != 0 {
-		t.Errorf("shipperd -once: exit code %d; its log:\n%s", code, tail(once.Stderr()))
-	}
+	r.deliver(deliverLimit)
 	d = r.compare(vm.Client)
 	l := r.ledger()
 	report := []string{

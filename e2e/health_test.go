@@ -72,7 +72,7 @@ func TestHealth_EachDaemonOnItsPort(t *testing.T) {
 	shipperd := r.start(r.bins.Shipperd)
 	collector, shipper := healthAddress(collectord, "collectord"), healthAddress(shipperd, "shipperd")
 
-	testkit.Eventually(t, 30*time.Second, "both ready", func() error {
+	testkit.Eventually(t, testkit.WaitLimit, "both ready", func() error {
 		for _, base := range []string{collector, shipper} {
 			if code, body := get(t, base+"/health/ready"); code != http.StatusOK {
 				return fmt.Errorf("%s: %d %s", base, code, body)
@@ -94,7 +94,7 @@ func TestHealth_EachDaemonOnItsPort(t *testing.T) {
 
 	r.awaitUploads(50)
 	vm.Kill()
-	testkit.Eventually(t, 30*time.Second, "shipperd says that no upload goes", func() bool {
+	testkit.Eventually(t, testkit.WaitLimit, "shipperd says that no upload goes", func() bool {
 		report := health(t, shipper)
 		return report.Status == "degraded" && report.has("upload_late")
 	})
@@ -120,7 +120,7 @@ func TestHealth_EachDaemonOnItsPort(t *testing.T) {
 	if err := vm.Start(); err != nil {
 		t.Fatal(err)
 	}
-	testkit.Eventually(t, 30*time.Second, "both ready again", func() bool {
+	testkit.Eventually(t, testkit.WaitLimit, "both ready again", func() bool {
 		a, _ := get(t, collector+"/health/ready")
 		b, _ := get(t, shipper+"/health/ready")
 		return a == http.StatusOK && b == http.StatusOK
@@ -129,13 +129,13 @@ func TestHealth_EachDaemonOnItsPort(t *testing.T) {
 	r.stopDaemon(collectord)
 	got := health(t, shipper)
 	reason := got.find("collectord_away")
-	if got.Status != "degraded" || reason == nil || reason.Since.UnixMilli() < int64(newest) || time.Since(reason.Since) > time.Minute {
+	if got.Status != "degraded" || reason == nil || reason.Since.UnixMilli() < int64(newest) || reason.Since.After(time.Now()) {
 		t.Errorf("shipperd with collectord gone: %+v, want it to be away since its last tick", got)
 	}
 	if code, _ := get(t, shipper+"/health/live"); code != http.StatusOK {
 		t.Errorf("shipperd is not live: %d", code)
 	}
-	testkit.Eventually(t, 30*time.Second, "shipperd to deliver what is left", func() bool {
+	testkit.Eventually(t, testkit.WaitLimit, "shipperd to deliver what is left", func() bool {
 		return r.count("SELECT count(*) FROM metrics WHERE uploaded = 0") == 0
 	})
 	r.stopDaemon(shipperd)
@@ -185,7 +185,7 @@ func TestHealth_Doc(t *testing.T) {
 		bases[name] = healthAddress(r.start(bin), name)
 	}
 	var real map[string]map[string]bool
-	testkit.Eventually(t, 40*time.Second, "answers with all that they can hold while all is well", func() bool {
+	testkit.Eventually(t, testkit.WaitLimit, "answers with all that they can hold while all is well", func() bool {
 		real = map[string]map[string]bool{}
 		for name, base := range bases {
 			for _, path := range []string{"/health", "/health/live", "/health/ready"} {

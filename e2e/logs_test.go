@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"belabox-metrics/shared/testkit"
 )
@@ -45,9 +44,9 @@ func having(lines []logLine, msg string, pairs ...any) []logLine {
 }
 
 // waitFor returns the first line with a message and the given keys.
-func waitFor(t *testing.T, p *testkit.Proc, limit time.Duration, msg string, pairs ...any) (found logLine) {
+func waitFor(t *testing.T, p *testkit.Proc, msg string, pairs ...any) (found logLine) {
 	t.Helper()
-	testkit.Eventually(t, limit, fmt.Sprintf("the line %q %v", msg, pairs), func() bool {
+	testkit.Eventually(t, testkit.WaitLimit, fmt.Sprintf("the line %q %v", msg, pairs), func() bool {
 		all := having(readLog(t, p), msg, pairs...)
 		if len(all) > 0 {
 			found = all[0]
@@ -93,10 +92,10 @@ func TestLogs_JSON(t *testing.T) {
 	r.set("remote", "retry: {max_attempts: 2, initial_backoff: 100ms}")
 	collectord, shipperd := r.start(r.bins.Collectord), r.start(r.bins.Shipperd)
 
-	waitFor(t, collectord, 20*time.Second, "collected", "collector", "filesystem").check(t, map[string]any{
+	waitFor(t, collectord, "collected", "collector", "filesystem").check(t, map[string]any{
 		"level": "DEBUG", "time": timeForm, "collector": "filesystem", "count": 0, "duration_ms": 0, "session_id": uuidForm,
 	})
-	broken := waitFor(t, collectord, 20*time.Second, "source failed", "collector", "load")
+	broken := waitFor(t, collectord, "source failed", "collector", "load")
 	broken.check(t, map[string]any{
 		"level": "WARN", "error": ".*loadavg.*", "error_type": `\S+`, "session_id": uuidForm, "failed_sensors": 0,
 	})
@@ -105,12 +104,12 @@ func TestLogs_JSON(t *testing.T) {
 		"time": timeForm, "batch_id": uuidForm, "chunk_index": 0, "attempt": 1, "backoff_ms": 0,
 		"http_status": 200, "bytes_sent": 1, "bytes_rcvd": 1, "duration_ms": 0,
 	}
-	retry := waitFor(t, shipperd, 20*time.Second, "upload is tried again")
+	retry := waitFor(t, shipperd, "upload is tried again")
 	retry.check(t, upload)
 	retry.check(t, map[string]any{
 		"level": "INFO", "http_status": 429, "backoff_ms": 1000, "error": ".*429 Too Many Requests.*", "error_type": "throttled",
 	})
-	again := waitFor(t, shipperd, 20*time.Second, "chunk uploaded", "batch_id", retry["batch_id"], "chunk_index", retry["chunk_index"])
+	again := waitFor(t, shipperd, "chunk uploaded", "batch_id", retry["batch_id"], "chunk_index", retry["chunk_index"])
 	again.check(t, upload)
 	again.check(t, map[string]any{"level": "DEBUG", "attempt": 2, "count": 1})
 
@@ -118,19 +117,19 @@ func TestLogs_JSON(t *testing.T) {
 	// source that fails in each tick.
 	ticks := len(having(readLog(t, collectord), "collected", "collector", "filesystem"))
 	vm.GoAway()
-	failed := waitFor(t, shipperd, 20*time.Second, "upload failed, samples stay in the database")
+	failed := waitFor(t, shipperd, "upload failed, samples stay in the database")
 	failed.check(t, map[string]any{"level": "WARN", "backoff_ms": 100, "error": ".*refused.*", "error_type": "network"})
-	testkit.Eventually(t, 20*time.Second, "8 more ticks", func() bool {
+	testkit.Eventually(t, testkit.WaitLimit, "8 more ticks", func() bool {
 		return len(having(readLog(t, collectord), "collected", "collector", "filesystem")) >= ticks+8
 	})
 	vm.ComeBack()
 	if err := os.WriteFile(filepath.Join(procfs, "loadavg"), []byte("0.50 0.25 0.12 1/100 4242\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, shipperd, 30*time.Second, "uploads work again").check(t, map[string]any{
+	waitFor(t, shipperd, "uploads work again").check(t, map[string]any{
 		"level": "INFO", "failures": 2, "since": timeForm, "outage_seconds": 1,
 	})
-	waitFor(t, collectord, 20*time.Second, "source works again", "collector", "load").check(t, map[string]any{
+	waitFor(t, collectord, "source works again", "collector", "load").check(t, map[string]any{
 		"level": "INFO", "failures": 5, "since": timeForm, "outage_seconds": 4, "session_id": uuidForm,
 	})
 	for p, msg := range map[*testkit.Proc]string{collectord: "source failed", shipperd: "upload failed, samples stay in the database"} {
@@ -173,7 +172,7 @@ func TestLogs_Console(t *testing.T) {
 	collectord, shipperd := r.start(r.bins.Collectord), r.start(r.bins.Shipperd)
 	f := func(p *testkit.Proc, level, msg string, keys ...string) {
 		t.Helper()
-		line := p.WaitLine(20*time.Second, level+" "+msg)
+		line := p.WaitLine(testkit.WaitLimit, level+" "+msg)
 		form := `^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} ` + level + " " + msg
 		if !regexp.MustCompile(form).MatchString(line) {
 			t.Errorf("got %q, want %s", line, form)

@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"testing"
-	"time"
 
 	"belabox-metrics/shared/testkit"
 )
@@ -17,8 +16,8 @@ func TestMainJob(t *testing.T) {
 
 	collectord := r.start(r.bins.Collectord)
 	shipperd := r.start(r.bins.Shipperd)
-	collectord.WaitLine(20*time.Second, "collectord started")
-	testkit.Eventually(t, 60*time.Second, "12 ticks in the file and some of them uploaded", func() bool {
+	collectord.WaitLine(testkit.WaitLimit, "collectord started")
+	testkit.Eventually(t, testkit.WaitLimit, "12 ticks in the file and some of them uploaded", func() bool {
 		return r.count("SELECT count(DISTINCT timestamp_ms) FROM metric_rows") >= 12 &&
 			r.count("SELECT count(*) FROM metric_rows WHERE uploaded = 1") > 0
 	})
@@ -28,10 +27,7 @@ func TestMainJob(t *testing.T) {
 		t.Errorf("%d clean sessions, want 2", n)
 	}
 
-	once := r.start(r.bins.Shipperd, "-once")
-	if code := once.Wait(90 * time.Second); code != 0 {
-		t.Fatalf("shipperd -once: exit code %d; its log:\n%s", code, tail(once.Stderr()))
-	}
+	r.deliver(deliverLimit)
 	if n := r.count("SELECT count(*) FROM metric_rows WHERE uploaded = 0"); n != 0 {
 		t.Errorf("%d rows still pending after shipperd -once", n)
 	}

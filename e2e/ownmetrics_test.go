@@ -141,11 +141,11 @@ func TestOwnMetrics(t *testing.T) {
 	// Everything happens once. There is more than the budget allows, and while
 	// nobody ships collectord drops it.
 	start(daemons[0])
-	testkit.Eventually(t, 20*time.Second, "collectord to drop samples", func() bool {
+	testkit.Eventually(t, testkit.WaitLimit, "collectord to drop samples", func() bool {
 		return total(scrape(t, daemons[0].port), "storage_metrics_dropped_total") > 0
 	})
 	start(daemons[1])
-	testkit.Eventually(t, 60*time.Second, "all numbers to be there, and those to grow that must", func() error {
+	testkit.Eventually(t, testkit.WaitLimit, "all numbers to be there, and those to grow that must", func() error {
 		for _, d := range daemons {
 			page := scrape(t, d.port)
 			for _, name := range mustGrow[d.daemon] {
@@ -172,12 +172,12 @@ func TestOwnMetrics(t *testing.T) {
 	// it left them, for it starts after that.
 	rows := r.count("SELECT count(*) FROM metric_rows WHERE name = 'time.skew_ms'")
 	start(daemons[0])
-	testkit.Eventually(t, 20*time.Second, "the agent's numbers in the file", func() bool {
+	testkit.Eventually(t, testkit.WaitLimit, "the agent's numbers in the file", func() bool {
 		return r.count("SELECT count(*) FROM metric_rows WHERE name = 'time.skew_ms'") > rows
 	})
 	start(daemons[1])
 	var after map[string]map[string]float64
-	testkit.Eventually(t, 30*time.Second, "the server to have each of them", func() error {
+	testkit.Eventually(t, testkit.WaitLimit, "the server to have each of them", func() error {
 		after = map[string]map[string]float64{}
 		for _, d := range daemons {
 			after[d.daemon] = scrape(t, d.port)

@@ -170,15 +170,12 @@ func (b *board) standDown() {
 	b.t.Helper()
 	r := b.rigs[0]
 	collectord, shipperd := r.start(r.bins.Collectord), r.start(r.bins.Shipperd)
-	collectord.WaitLine(20*time.Second, "collectord started")
-	shipperd.WaitLine(20*time.Second, "shipperd started")
+	collectord.WaitLine(testkit.WaitLimit, "collectord started")
+	shipperd.WaitLine(testkit.WaitLimit, "shipperd started")
 	b.live(time.Second)
 	b.stopDaemon(collectord)
 	b.stopDaemon(shipperd)
-	once := r.start(r.bins.Shipperd, "-once")
-	if code := once.Wait(5 * time.Minute); code != 0 {
-		b.t.Errorf("shipperd -once: exit code %d; its log:\n%s", code, tail(once.Stderr()))
-	}
+	r.deliver(deliverLimit)
 	maps.Copy(b.held, b.rowsOf(b.save("end")))
 }
 

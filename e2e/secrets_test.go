@@ -17,7 +17,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"belabox-metrics/shared/testkit"
 )
@@ -145,7 +144,7 @@ func TestSecrets(t *testing.T) {
 			}
 			collectord, shipperd := start(r.bins.Collectord), start(r.bins.Shipperd)
 			pages := []string{portOf(t, collectord, "collectord"), portOf(t, shipperd, "shipperd")}
-			testkit.Eventually(t, 30*time.Second, "some answers", func() bool { return server.told.Load() >= 4 })
+			testkit.Eventually(t, testkit.WaitLimit, "some answers", func() bool { return server.told.Load() >= 4 })
 
 			for _, base := range pages {
 				for _, path := range []string{"/", "/health", "/health/live", "/health/ready", "/metrics", "/nothing"} {
@@ -170,12 +169,12 @@ func TestSecrets(t *testing.T) {
 			redacted := 0
 			for _, args := range commands {
 				p := start(r.bins.Shipperd, args...)
-				p.Wait(60 * time.Second)
+				p.Wait(testkit.WaitLimit)
 				planted.look(t, "shipperd "+strings.Join(args, " "), p.Stdout()+p.Stderr())
 				redacted += strings.Count(p.Stdout()+p.Stderr(), "[redacted]")
 			}
 			for _, p := range []*testkit.Proc{collectord, shipperd} {
-				p.Stop(10 * time.Second)
+				p.Stop(testkit.WaitLimit)
 				planted.look(t, "the log", p.Stdout()+p.Stderr())
 				redacted += strings.Count(p.Stderr(), "[redacted]")
 			}
@@ -238,7 +237,7 @@ func TestSecrets_RefusedInAddresses(t *testing.T) {
 			for _, bin := range []string{r.bins.Collectord, r.bins.Shipperd} {
 				for _, args := range [][]string{nil, {"-check-config"}, {"-once"}} {
 					p := r.start(bin, args...)
-					if code := p.Wait(10 * time.Second); code != 2 {
+					if code := p.Wait(testkit.WaitLimit); code != 2 {
 						t.Errorf("address %d in %s: exit code %d, want 2", i, section, code)
 					}
 					planted.look(t, fmt.Sprint(filepath.Base(bin), args), p.Stdout()+p.Stderr())
@@ -251,7 +250,7 @@ func TestSecrets_RefusedInAddresses(t *testing.T) {
 // portOf waits for the start line, in either format, and returns the address in it.
 func portOf(t *testing.T, p *testkit.Proc, name string) string {
 	t.Helper()
-	line := p.WaitLine(20*time.Second, name+" started")
+	line := p.WaitLine(testkit.WaitLimit, name+" started")
 	address := regexp.MustCompile(`health"?[:=]"?(http://[0-9.:]+)`).FindStringSubmatch(line)
 	if address == nil {
 		t.Fatalf("no address in the line %q", line)

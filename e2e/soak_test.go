@@ -15,7 +15,7 @@ import (
 )
 
 var (
-	soakFor      = flag.Duration("soak.for", 30*time.Second, "how long TestSoak disturbs")
+	soakFor      = flag.Duration("soak.for", 15*time.Second, "how long TestSoak disturbs")
 	soakInterval = flag.Duration("soak.interval", time.Second, "collection.interval of TestSoak")
 	soakSeed     = flag.Uint64("soak.seed", 0, "seed of TestSoak's dice; 0 takes one from the clock")
 )
@@ -134,11 +134,11 @@ func soakRun(t *testing.T, plan func(s *soak, seed uint64)) *soak {
 func (s *soak) measureCalm() {
 	s.crew = newCrew(s.r, s.vm)
 	s.watch = newWatch(s.r)
-	testkit.Eventually(s.t, 20*time.Second, "the start of shipperd", func() bool {
+	testkit.Eventually(s.t, testkit.WaitLimit, "the start of shipperd", func() bool {
 		log, err := os.ReadFile(s.crew.logOf(s.r.bins.Shipperd))
 		return err == nil && strings.Contains(string(log), "shipperd started")
 	})
-	testkit.Eventually(s.t, 60*time.Second, "5 accepted chunks", func() bool {
+	testkit.Eventually(s.t, testkit.WaitLimit, "5 accepted chunks", func() bool {
 		return s.r.count("SELECT count(*) FROM upload_checkpoints WHERE state = 'accepted'") >= 5
 	})
 	collectord, shipperd := s.gauges()
@@ -190,17 +190,14 @@ func (s *soak) settle() {
 	})
 	shipperd.finish(s.t)
 	shipperd.after = s.crew.autopsy(s.crew.shipperd, s.r.bins.Shipperd)
-	once := s.r.start(s.r.bins.Shipperd, "-once")
-	if code := once.Wait(soakDrain); code != 0 {
-		s.t.Errorf("shipperd -once: exit code %d; its log:\n%s", code, tail(once.Stderr()))
-	}
+	once := s.r.deliver(soakDrain)
 	s.watch.look()
 	s.drained = time.Since(start)
 	log, err := os.ReadFile(s.crew.logOf(s.r.bins.Shipperd))
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.logs = append(strings.Split(string(log), `"msg":"shipperd started"`), once.Stderr())
+	s.logs = append(strings.Split(string(log), `"msg":"shipperd started"`), once)
 }
 
 // autopsy ends a daemon with SIGQUIT, upon which the Go runtime writes down all
@@ -214,7 +211,7 @@ func (c *crew) autopsy(p *testkit.Proc, bin string) (found autopsy) {
 	}
 	found.files = openFiles(p.PID())
 	p.Signal(syscall.SIGQUIT)
-	p.Wait(10 * time.Second)
+	p.Wait(testkit.WaitLimit)
 	found.goroutines = goroutines(c.r.t, c.logOf(bin))
 	return found
 }

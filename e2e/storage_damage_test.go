@@ -58,7 +58,7 @@ func TestStorage_FilesTouched(t *testing.T) {
 				t.Fatal(err)
 			}
 			p.each(func(name string, proc *testkit.Proc) {
-				if code := proc.Wait(20 * time.Second); code != 1 || !strings.Contains(proc.Stderr(), c.want) {
+				if code := proc.Wait(testkit.WaitLimit); code != 1 || !strings.Contains(proc.Stderr(), c.want) {
 					t.Errorf("%s: exit code %d, want 1 and %q: %s", name, code, c.want, tail(proc.Stderr()))
 				}
 			})
@@ -142,7 +142,7 @@ func TestStorage_Damaged(t *testing.T) {
 			}
 			r.awaitUploads(50)
 			doctor := r.start(r.bins.Shipperd, "doctor")
-			doctor.Wait(30 * time.Second)
+			doctor.Wait(testkit.WaitLimit)
 			if !strings.Contains(doctor.Stdout(), r.db+".damaged-") {
 				t.Errorf("the doctor does not name the damaged file:\n%s", doctor.Stdout())
 			}
@@ -181,7 +181,7 @@ func TestStorage_DamagedInUse(t *testing.T) {
 	damage(t, r.db, 1, 200)    // each of its pages, most likely
 	p.collectord = r.start(r.bins.Collectord)
 	p.each(func(name string, proc *testkit.Proc) {
-		testkit.Eventually(t, 60*time.Second, name+" to stop or to salvage", func() bool {
+		testkit.Eventually(t, testkit.WaitLimit, name+" to stop or to salvage", func() bool {
 			select {
 			case <-proc.Done():
 				return true
@@ -190,7 +190,7 @@ func TestStorage_DamagedInUse(t *testing.T) {
 			}
 		})
 	})
-	testkit.Eventually(t, 90*time.Second, "both daemons to work, restarted when they stop", func() bool {
+	testkit.Eventually(t, testkit.WaitLimit, "both daemons to work, restarted when they stop", func() bool {
 		for _, proc := range []**testkit.Proc{&p.collectord, &p.shipperd} {
 			select {
 			case <-(*proc).Done():

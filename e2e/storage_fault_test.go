@@ -41,7 +41,7 @@ func TestStorage_DiskFull(t *testing.T) {
 			t.Errorf("%s is not live: %d", address, code)
 		}
 	}
-	testkit.Eventually(t, 20*time.Second, "the lost samples to be counted", func() bool {
+	testkit.Eventually(t, testkit.WaitLimit, "the lost samples to be counted", func() bool {
 		_, text := get(t, p.collector+"/metrics")
 		return metricAbove(text, `collector_metrics_failed_total{reason="storage"}`, 0)
 	})
@@ -105,12 +105,12 @@ func TestStorage_ReadOnly(t *testing.T) {
 			t.Errorf("%s ended: %s", name, tail(proc.Stderr()))
 		default:
 		}
-		if code := proc.Stop(15 * time.Second); code != 1 {
+		if code := proc.Stop(testkit.WaitLimit); code != 1 {
 			t.Errorf("%s: exit code %d, want 1: it could not end its session", name, code)
 		}
 	})
 	third := r.start(r.bins.Collectord) // on a read-only disk
-	if code := third.Wait(10 * time.Second); code != 1 || !strings.Contains(third.Stderr(), "is mounted read-only") {
+	if code := third.Wait(testkit.WaitLimit); code != 1 || !strings.Contains(third.Stderr(), "is mounted read-only") {
 		t.Errorf("start on a read-only file system: exit code %d: %s", code, third.Stderr())
 	}
 	asRoot(t, "umount", dir)
@@ -172,7 +172,7 @@ func TestStorage_WrongOwner(t *testing.T) {
 		p := testkit.StartProc(t, testkit.Command{
 			Path: "setpriv", Args: []string{"--reuid=65534", "--regid=65534", "--clear-groups", program, "-config", r.config},
 		})
-		code := p.Wait(20 * time.Second)
+		code := p.Wait(testkit.WaitLimit)
 		for _, want := range []string{"may not write the folder " + r.dir, "mode 0755", "run: chown -R "} {
 			if code != 1 || !strings.Contains(p.Stderr(), want) {
 				t.Errorf("%s: exit code %d, want 1 and %q: %s", name, code, want, p.Stderr())
@@ -195,7 +195,7 @@ func TestStorage_CheckpointNumbers(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := r.startBoth()
-	testkit.Eventually(t, 2*time.Minute, "a checkpoint in the numbers", func() bool {
+	testkit.Eventually(t, testkit.WaitLimit, "a checkpoint in the numbers", func() bool {
 		_, text := get(t, p.collector+"/metrics")
 		return metricAbove(text, "storage_wal_bytes_reclaimed", 10_000) && metricAbove(text, "storage_wal_checkpoint_duration_ms", -1)
 	})

@@ -5,7 +5,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"belabox-metrics/shared/testkit"
 )
@@ -57,7 +56,7 @@ func (p pair) each(f func(name string, proc *testkit.Proc)) {
 // awaitReason waits until a daemon's report has a reason, and returns its message.
 func awaitReason(t *testing.T, address, code string) (message string) {
 	t.Helper()
-	testkit.Eventually(t, 60*time.Second, code+" in the report of "+address, func() error {
+	testkit.Eventually(t, testkit.WaitLimit, code+" in the report of "+address, func() error {
 		report := health(t, address)
 		for _, reason := range report.Reasons {
 			if reason.Code == code {
@@ -72,7 +71,7 @@ func awaitReason(t *testing.T, address, code string) (message string) {
 
 func awaitGone(t *testing.T, address, code string) {
 	t.Helper()
-	testkit.Eventually(t, 60*time.Second, code+" to leave the report of "+address, func() error {
+	testkit.Eventually(t, testkit.WaitLimit, code+" to leave the report of "+address, func() error {
 		if report := health(t, address); report.has(code) {
 			return fmt.Errorf("%+v", report)
 		}
@@ -85,7 +84,7 @@ func (r *rig) awaitUploads(more int) {
 	r.t.Helper()
 	uploaded := func() int { return r.count("SELECT count(*) FROM metrics WHERE uploaded = 1") }
 	before := uploaded()
-	testkit.Eventually(r.t, 60*time.Second, "uploads", func() bool { return uploaded() >= before+more })
+	testkit.Eventually(r.t, testkit.WaitLimit, "uploads", func() bool { return uploaded() >= before+more })
 }
 
 // settle stops collectord, delivers the rest, and wants the server to have each
@@ -94,9 +93,7 @@ func (r *rig) settle(vm *testkit.VM, p pair) difference {
 	r.t.Helper()
 	r.stopDaemon(p.collectord)
 	r.stopDaemon(p.shipperd)
-	if once := r.start(r.bins.Shipperd, "-once"); once.Wait(4*time.Minute) != 0 {
-		r.t.Errorf("shipperd -once: %s", tail(once.Stderr()))
-	}
+	r.deliver(deliverLimit)
 	r.checkFile()
 	d := r.compare(vm.Client)
 	r.t.Log(&d)
