@@ -96,8 +96,8 @@ func (r *recorder) report(tick *schedule.Tick) {
 	} else {
 		r.late.Recover(r.log, "ticks run in time again")
 	}
-	if tick.ClockJump != 0 {
-		r.jumped.Fail(r.log, slog.LevelWarn, "wall clock jumped", nil, "jump_seconds", tick.ClockJump.Seconds())
+	if tick.ClockStep != 0 {
+		r.jumped.Fail(r.log, slog.LevelWarn, "wall clock jumped", nil, "jump_seconds", tick.ClockStep.Seconds())
 	} else {
 		r.jumped.Recover(r.log, "wall clock runs evenly")
 	}

@@ -129,10 +129,10 @@ func TestRecorder_ReportsSources(t *testing.T) {
 	}
 }
 
-func TestRecorder_ReportsMissedTicksAndClockJumps(t *testing.T) {
+func TestRecorder_ReportsMissedTicksAndClockSteps(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, 0)
-	if err := b.record(t.Context(), &schedule.Tick{Time: time.Unix(1_790_000_000, 0), Missed: 3, ClockJump: -time.Hour}); err != nil {
+	if err := b.record(t.Context(), &schedule.Tick{Time: time.Unix(1_790_000_000, 0), Missed: 3, ClockStep: -time.Hour}); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"ticks missed", `"count":3`, "wall clock jumped", `"jump_seconds":-3600`} {
@@ -155,7 +155,7 @@ func TestRecorder_RepeatsAreThrottled(t *testing.T) {
 		b.tick(t, first+i)
 	}
 	for i := range int64(ticks) {
-		tick := &schedule.Tick{Time: time.Unix(first+i, 0), Samples: []store.Sample{{Series: b.load, Value: 1}}, Missed: 1, ClockJump: time.Second}
+		tick := &schedule.Tick{Time: time.Unix(first+i, 0), Samples: []store.Sample{{Series: b.load, Value: 1}}, Missed: 1, ClockStep: time.Second}
 		if err := b.record(t.Context(), tick); err != nil {
 			t.Fatal(err)
 		}

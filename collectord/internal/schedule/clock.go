@@ -32,13 +32,13 @@ func (g grid) after(ms int64) int64 {
 type clock struct {
 	now       func() time.Time
 	grid      grid
-	tolerance time.Duration // how late a tick may start, and how large a jump goes unnoticed
+	tolerance time.Duration // how late a tick may start, and how large a step goes unnoticed
 
 	next, last int64     // ticks, in ms
 	wall, mono time.Time // one moment on both clocks: when next was planned
 
 	missed int
-	jump   time.Duration
+	step   time.Duration
 
 	timer *time.Timer // of sleep; one for all
 }
@@ -48,7 +48,7 @@ type clock struct {
 const lookEvery = time.Minute
 
 func (c *clock) start() {
-	c.missed, c.jump = 0, 0
+	c.missed, c.step = 0, 0
 	c.anchor(c.now())
 	c.plan()
 }
@@ -70,11 +70,11 @@ func (c *clock) plan() {
 func (c *clock) wait(ctx context.Context) (due int64, ok bool) {
 	for {
 		now := c.now()
-		jump := now.Round(0).Sub(c.wall) - time.Since(c.mono)
+		step := now.Round(0).Sub(c.wall) - time.Since(c.mono)
 		late := now.Sub(time.UnixMilli(c.next))
 		switch {
-		case jump.Abs() > c.tolerance:
-			c.jump += jump
+		case step.Abs() > c.tolerance:
+			c.step += step
 			c.anchor(now)
 			c.plan()
 		case late < 0:
@@ -98,10 +98,10 @@ func (c *clock) wait(ctx context.Context) (due int64, ok bool) {
 }
 
 // events returns what happened since the last call.
-func (c *clock) events() (missed int, jump time.Duration) {
-	missed, jump = c.missed, c.jump
-	c.missed, c.jump = 0, 0
-	return missed, jump
+func (c *clock) events() (missed int, step time.Duration) {
+	missed, step = c.missed, c.step
+	c.missed, c.step = 0, 0
+	return missed, step
 }
 
 // sleep waits for d; false if ctx ended before.

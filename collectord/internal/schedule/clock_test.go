@@ -39,15 +39,15 @@ func TestGrid_AfterIsTheNextMultiple(t *testing.T) {
 type wall struct{ offset atomic.Int64 }
 
 func (w *wall) now() time.Time       { return time.Now().Add(time.Duration(w.offset.Load())) }
-func (w *wall) jump(d time.Duration) { w.offset.Add(int64(d)) }
-func (w *wall) jumpAt(at, d time.Duration) {
-	time.AfterFunc(at, func() { w.jump(d) })
+func (w *wall) step(d time.Duration) { w.offset.Add(int64(d)) }
+func (w *wall) stepAt(at, d time.Duration) {
+	time.AfterFunc(at, func() { w.step(d) })
 }
 
-func TestRun_ClockJumps(t *testing.T) {
+func TestRun_ClockSteps(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		jump time.Duration // at second 25
+		step time.Duration // at second 25
 		want []string
 		at   []time.Duration // since the start, monotonic
 	}{
@@ -82,13 +82,13 @@ func TestRun_ClockJumps(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var w wall
 				start := time.Now()
-				w.jumpAt(25*time.Second, c.jump)
+				w.stepAt(25*time.Second, c.step)
 				ticks := runTicks(t, 4, Config{}, Deps{Collectors: []sample.Collector{newFake("a", nil)}, Now: w.now})
 				var at []time.Duration
-				jump := time.Duration(0)
+				step := time.Duration(0)
 				for _, r := range ticks {
 					at = append(at, r.at.Sub(start))
-					jump += r.jump
+					step += r.step
 					if r.missed != 0 {
 						t.Errorf("%d ticks missed, though the process was never held up", r.missed)
 					}
@@ -99,8 +99,8 @@ func TestRun_ClockJumps(t *testing.T) {
 				if !slices.Equal(at, c.at) {
 					t.Errorf("they ran at %v, want %v", at, c.at)
 				}
-				if c.jump.Abs() > 5*time.Second && jump != c.jump {
-					t.Errorf("reported a jump of %v, want %v", jump, c.jump)
+				if c.step.Abs() > 5*time.Second && step != c.step {
+					t.Errorf("reported a step of %v, want %v", step, c.step)
 				}
 			})
 		})
@@ -108,15 +108,15 @@ func TestRun_ClockJumps(t *testing.T) {
 }
 
 // A tick that is an hour away is found anew soon after the clock was set.
-func TestRun_LongWaitSeesAJump(t *testing.T) {
+func TestRun_LongWaitSeesAStep(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var w wall
 		start := time.Now()
-		w.jumpAt(10*time.Second, 40*time.Minute)
+		w.stepAt(10*time.Second, 40*time.Minute)
 		ticks := runTicks(t, 1, Config{Interval: time.Hour}, Deps{Collectors: []sample.Collector{newFake("a", nil)}, Now: w.now})
-		if got, want := ticks[0].at.Sub(start), 20*time.Minute; got != want || ticks[0].jump != 40*time.Minute {
-			t.Errorf("ran after %v, want %v; jump %v", got, want, ticks[0].jump)
+		if got, want := ticks[0].at.Sub(start), 20*time.Minute; got != want || ticks[0].step != 40*time.Minute {
+			t.Errorf("ran after %v, want %v; step %v", got, want, ticks[0].step)
 		}
 	})
 }
@@ -159,16 +159,16 @@ func TestRun_MissedTicks(t *testing.T) {
 
 // Whatever the clock does and however long ticks take to store: no two ticks in
 // a row have the same time, all are aligned, and they come no faster than their
-// interval, but for one for each jump.
+// interval, but for one for each step.
 func TestRun_NeverTwiceNeverInABurst(t *testing.T) {
 	t.Parallel()
-	type event struct{ Jump, Delay time.Duration }
+	type event struct{ Step, Delay time.Duration }
 	duration := func(low, high int) *rapid.Generator[time.Duration] {
 		return rapid.Map(rapid.IntRange(low, high), func(ms int) time.Duration { return time.Duration(ms) * time.Millisecond })
 	}
 	events := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) (e event) {
-		if rapid.IntRange(0, 2).Draw(t, "jumps") == 0 {
-			e.Jump = duration(-30_000, 30_000).Draw(t, "jump")
+		if rapid.IntRange(0, 2).Draw(t, "steps") == 0 {
+			e.Step = duration(-30_000, 30_000).Draw(t, "step")
 		}
 		e.Delay = duration(0, 4_000).Draw(t, "delay")
 		return e
@@ -186,7 +186,7 @@ func TestRun_NeverTwiceNeverInABurst(t *testing.T) {
 			defer cancel()
 			start := time.Now()
 			var last time.Time
-			n, jumps := 0, 0
+			n, steps := 0, 0
 			if err := s.Run(ctx, func(_ context.Context, tick *Tick) error {
 				if tick.Time.Equal(last) {
 					rt.Errorf("two ticks at %v", last)
@@ -197,13 +197,13 @@ func TestRun_NeverTwiceNeverInABurst(t *testing.T) {
 				last = tick.Time
 				e := events[n]
 				n++
-				if room := int(time.Since(start)/interval) + 1 + jumps; n > room {
-					rt.Errorf("%d ticks in %v with %d jumps", n, time.Since(start), jumps)
+				if room := int(time.Since(start)/interval) + 1 + steps; n > room {
+					rt.Errorf("%d ticks in %v with %d steps", n, time.Since(start), steps)
 				}
-				if e.Jump != 0 {
-					jumps++
+				if e.Step != 0 {
+					steps++
 				}
-				w.jump(e.Jump)
+				w.step(e.Step)
 				time.Sleep(e.Delay)
 				if n == len(events) {
 					cancel()

@@ -14,6 +14,7 @@ import (
 
 	"belabox-metrics/collectord/internal/proc"
 	"belabox-metrics/collectord/internal/sample"
+	"belabox-metrics/shared/run"
 	"belabox-metrics/shared/store"
 )
 
@@ -47,11 +48,11 @@ type record struct {
 	samples []string
 	results []Result
 	missed  int
-	jump    time.Duration
+	step    time.Duration
 }
 
 func copyTick(t *Tick) record {
-	r := record{time: t.Time, at: time.Now(), results: slices.Clone(t.Results), missed: t.Missed, jump: t.ClockJump}
+	r := record{time: t.Time, at: time.Now(), results: slices.Clone(t.Results), missed: t.Missed, step: t.ClockStep}
 	for _, s := range t.Samples {
 		r.samples = append(r.samples, strings.TrimSuffix(fmt.Sprint(s.Series.Name, "=", s.Value, s.Text), " "))
 	}
@@ -114,7 +115,7 @@ func TestRun_TicksAreAlignedAndShareOneTime(t *testing.T) {
 			if !slices.Equal(r.samples, want) {
 				t.Errorf("samples %v, want %v", r.samples, want)
 			}
-			if r.missed != 0 || r.jump != 0 || r.result(t, "a").Samples != 1 || r.result(t, "b").Err != nil {
+			if r.missed != 0 || r.step != 0 || r.result(t, "a").Samples != 1 || r.result(t, "b").Err != nil {
 				t.Errorf("tick %+v", r)
 			}
 		}
@@ -153,7 +154,7 @@ func TestRun_PanicIsAnErrorOfItsCollector(t *testing.T) {
 		bad := newFake("bad", func(time.Time, *sample.Batch) error { panic("index out of range") })
 		ticks := runTicks(t, 2, Config{}, Deps{Collectors: []sample.Collector{bad, newFake("good", nil)}})
 		for i, r := range ticks {
-			p, ok := errors.AsType[*PanicError](r.result(t, "bad").Err)
+			p, ok := errors.AsType[*run.PanicError](r.result(t, "bad").Err)
 			if !ok || p.Error() != "panic: index out of range" || !strings.Contains(string(p.Stack), "schedule_test.go") {
 				t.Errorf("result %+v", r.result(t, "bad"))
 			}
@@ -230,7 +231,7 @@ func TestRun_EndsWithTheErrorOfEmit(t *testing.T) {
 			t.Errorf("got %v, want %v", err, full)
 		}
 		err = s.Run(t.Context(), func(context.Context, *Tick) error { panic("bug") })
-		if p, ok := errors.AsType[*PanicError](err); !ok || p.Value != "bug" {
+		if p, ok := errors.AsType[*run.PanicError](err); !ok || p.Value != "bug" {
 			t.Errorf("got %v, want the panic", err)
 		}
 	})

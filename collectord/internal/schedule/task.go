@@ -1,32 +1,44 @@
 package schedule
 
 import (
+	"context"
 	"math"
-	"runtime/debug"
 	"time"
 
 	"belabox-metrics/collectord/internal/sample"
 	"belabox-metrics/shared/run"
 )
 
-// task is one collector and what it gave last.
+// task is one collector and what it returned last. Each call runs in a goroutine
+// of its own: a call that hangs keeps that goroutine for as long as it hangs,
+// because nothing can end it, and the scheduler goes on without it.
 type task struct {
 	collector sample.Collector
+	interval  int64     // ms
+	slot      int64     // of its own interval in which it last had its turn
+	retryAt   time.Time // not supported here before this moment
+	stuck     bool      // its call has overrun and has not returned yet
 
-	// Owned by the leader of the relay.
-	interval int64     // ms
-	slot     int64     // of its own interval in which it last had its turn
-	retryAt  time.Time // not supported here before this moment
-
-	// Written by whoever runs the collector, read by the leader if it did not
-	// overrun.
+	// Written by the goroutine of the call, read once done has a value.
+	at       time.Time
 	batch    sample.Batch
 	duration time.Duration
 	err      error
 
-	// Guarded by relay.mu, except that the leader may read overran.
-	overran bool // its deadline passed in this pass
-	stuck   bool // it is still inside the call in which it overran
+	call func()
+	done chan struct{} // has room for one, so that a late call ends by itself
+}
+
+func newTask(c sample.Collector, interval time.Duration) *task {
+	t := &task{collector: c, interval: interval.Milliseconds(), slot: noSlot, done: make(chan struct{}, 1)}
+	collect := func(context.Context) error { return c.Collect(t.at, &t.batch) }
+	t.call = func() { // made once, so that a tick allocates nothing
+		t.batch.Reset()
+		t.err = run.Protect(context.Background(), c.Name(), collect)
+		t.duration = time.Since(t.at)
+		t.done <- struct{}{}
+	}
+	return t
 }
 
 // noSlot stands for "no time at all".
@@ -45,22 +57,15 @@ func (t *task) takeSlot(ms int64) bool {
 	return true
 }
 
-// collect runs the collector. at is now.
-func (t *task) collect(at time.Time) {
-	t.batch.Reset()
-	t.err = guard(t.collector.Name(), func() error { return t.collector.Collect(at, &t.batch) })
-}
-
-// PanicError is a panic, caught: of a collector, or of the function that takes
-// the ticks.
-type PanicError = run.PanicError
-
-// guard calls f and makes an error of its panic.
-func guard(name string, f func() error) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = &PanicError{Task: name, Value: v, Stack: debug.Stack()}
+// isStuck tells whether the call of an earlier tick still runs. What a late call
+// has read is thrown away.
+func (t *task) isStuck() bool {
+	if t.stuck {
+		select {
+		case <-t.done:
+			t.stuck = false
+		default:
 		}
-	}()
-	return f()
+	}
+	return t.stuck
 }
