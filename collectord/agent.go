@@ -13,27 +13,27 @@ import (
 
 const (
 	agentName = "agent"
-	// agentInterval keeps the agent's own numbers from outweighing the device's:
-	// they are as many again, and nobody looks at them by the second.
+	// agentInterval keeps the self-metrics from outweighing the device's metrics: they
+	// are as many again, and nobody looks at them by the second.
 	agentInterval = time.Minute
-	// statsFor is how long shipperd's gauges are taken for true after it saved
-	// them, which it does as often as they are sampled here.
+	// statsFor is how long shipperd's gauges are valid after it saved them, which it
+	// does as often as they are sampled here.
 	statsFor = 3 * agentInterval
 )
 
-// agent is the collector of the agent's own numbers: collectord's as they are,
-// shipperd's as it last saved them in daemon_stats. It saves collectord's there
-// too, so that totals go on after a restart.
+// agent is the collector of both daemons' self-metrics: collectord's as they are,
+// shipperd's as it last saved them in daemon_stats. It only reads: the recorder
+// saves collectord's.
 type agent struct {
-	own      *own
+	self     *selfMetrics
 	inserter *store.Inserter
 	device   string
 	labels   map[string]string
 	series   map[string]*store.Series
 }
 
-func newAgent(o *own, inserter *store.Inserter, reg sample.Registry) *agent {
-	return &agent{own: o, inserter: inserter, device: reg.Device, labels: reg.Labels, series: map[string]*store.Series{}}
+func newAgent(self *selfMetrics, inserter *store.Inserter, device string, labels map[string]string) *agent {
+	return &agent{self: self, inserter: inserter, device: device, labels: labels, series: map[string]*store.Series{}}
 }
 
 // Name implements sample.Collector.
@@ -41,13 +41,8 @@ func (a *agent) Name() string { return agentName }
 
 // Collect implements sample.Collector.
 func (a *agent) Collect(at time.Time, out *sample.Batch) error {
-	// The questions take milliseconds, and the scheduler has a deadline for them.
-	ctx := context.Background()
-	points := a.own.set.Points()
-	if err := a.inserter.SaveStats(ctx, metrics.Stats(points)); err != nil {
-		out.Fail(err) // a full disk, say; the numbers themselves are fine
-	}
-	shipper, err := a.inserter.Stats(ctx, "shipperd")
+	// The query takes a millisecond, and the scheduler has a deadline for it.
+	shipper, err := a.inserter.Stats(context.Background(), "shipperd")
 	if err != nil {
 		out.Fail(err)
 	}
@@ -55,13 +50,13 @@ func (a *agent) Collect(at time.Time, out *sample.Batch) error {
 	shipper = slices.DeleteFunc(shipper, func(s store.Stat) bool {
 		return s.Kind == string(metrics.Gauge) && !recent(s, at)
 	})
-	for _, p := range append(points, metrics.FromStats(shipper)...) {
+	for _, p := range append(a.self.set.Points(), metrics.FromStats(shipper)...) {
 		out.Add(a.seriesOf(p), p.Value)
 	}
 	return nil
 }
 
-// recent tells whether shipperd saved a number lately. One from the future was
+// recent tells whether shipperd saved a metric lately. One from the future was
 // saved before the clock was set back.
 func recent(s store.Stat, at time.Time) bool { return at.Sub(s.Updated).Abs() <= statsFor }
 
@@ -77,19 +72,4 @@ func (a *agent) seriesOf(p metrics.Point) *store.Series {
 		a.series[key] = s
 	}
 	return s
-}
-
-// restore makes the totals go on where the last run left them.
-func (a *agent) restore(ctx context.Context) error {
-	stats, err := a.inserter.Stats(ctx, "collectord")
-	if err != nil {
-		return err
-	}
-	a.own.restore(stats)
-	return nil
-}
-
-// save writes the totals down for the next run.
-func (a *agent) save(ctx context.Context) error {
-	return a.inserter.SaveStats(ctx, metrics.Stats(a.own.set.Points()))
 }

@@ -23,8 +23,8 @@ func value(t *testing.T, b *sample.Batch, name, tags string) float64 {
 	return 0
 }
 
-// The agent's numbers become samples: collectord's own, and shipperd's as it
-// saved them. Totals go on over a restart.
+// Self-metrics become samples: collectord's, and shipperd's as it saved them.
+// Totals go on over a restart.
 func TestAgent(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "metrics.db")
@@ -38,18 +38,19 @@ func TestAgent(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	reg := sample.Registry{Device: "dev", Labels: map[string]string{"site": "north"}}
 	for run, want := range []float64{10, 20} {
 		in, err := store.OpenInserter(t.Context(), store.Options{Path: path, Daemon: "collectord"}, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
-		numbers := newOwn(path)
-		a := newAgent(numbers, in, reg)
-		if err := a.restore(t.Context()); err != nil {
+		self := newSelfMetrics(path)
+		a := newAgent(self, in, "dev", map[string]string{"site": "north"})
+		saved, err := in.Stats(t.Context(), "collectord")
+		if err != nil {
 			t.Fatal(err)
 		}
-		numbers.collected.Add(10)
+		self.restore(saved)
+		self.collected.Add(10)
 		var batch sample.Batch
 		for range 2 {
 			batch.Reset()
@@ -61,9 +62,12 @@ func TestAgent(t *testing.T) {
 			t.Errorf("run %d: collected %v, want %v", run, got, want)
 		}
 		if got := value(t, &batch, "uploader.metrics_rejected_total", `{"reason":"rejected","site":"north"}`); got != 4 {
-			t.Errorf("run %d: shipperd's number: %v, want 4", run, got)
+			t.Errorf("run %d: shipperd's metric: %v, want 4", run, got)
 		}
 		if _, err := in.Insert(t.Context(), time.Unix(1_790_000_000+int64(run), 0), batch.Samples); err != nil {
+			t.Error(err)
+		}
+		if err := self.save(t.Context(), in); err != nil {
 			t.Error(err)
 		}
 		if err := in.Close(t.Context()); err != nil {
@@ -89,7 +93,7 @@ func TestAgent_ShipperdIsAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer in.Close(context.Background()) //nolint:errcheck // the test ends
-	a := newAgent(newOwn(path), in, sample.Registry{Device: "dev"})
+	a := newAgent(newSelfMetrics(path), in, "dev", nil)
 	for _, c := range []struct {
 		ago  time.Duration
 		want bool

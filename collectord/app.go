@@ -8,6 +8,7 @@ import (
 	"belabox-metrics/shared/buildinfo"
 	"belabox-metrics/shared/daemon"
 	"belabox-metrics/shared/health"
+	"belabox-metrics/shared/logx"
 	"belabox-metrics/shared/page"
 	"belabox-metrics/shared/run"
 	"belabox-metrics/shared/sdnotify"
@@ -32,14 +33,14 @@ func serve(ctx context.Context, env daemon.Env) (err error) {
 	if err != nil {
 		return err
 	}
-	numbers := newOwn(env.Config.Storage.Path)
+	self := newSelfMetrics(env.Config.Storage.Path)
 	keeper := wal.New(wal.Config{
 		Path:     env.Config.Storage.Path,
 		Interval: env.Config.Storage.WALCheckpointInterval,
 		Size:     env.Config.Storage.WALCheckpointSizeMB << 20,
 		Owner:    true,
 	}, inserter.Checkpoint, env.Log)
-	keeper.Done = numbers.checkpointed
+	keeper.Done = self.checkpointed
 	defer func() {
 		final, cancel := run.Final(ctx)
 		defer cancel()
@@ -48,15 +49,16 @@ func serve(ctx context.Context, env daemon.Env) (err error) {
 		err = errors.Join(err, inserter.Close(final))
 	}()
 
-	reg, err := registry(env.Config)
+	device, err := deviceID(&env.Config)
 	if err != nil {
 		return err
 	}
-	self := newAgent(numbers, inserter, reg)
-	if err := self.restore(ctx); err != nil {
+	saved, err := inserter.Stats(ctx, "collectord")
+	if err != nil {
 		return err
 	}
-	scheduler, err := newScheduler(env, reg, self)
+	self.restore(saved)
+	scheduler, err := newScheduler(&env.Config, device, newAgent(self, inserter, device, env.Config.Device.Labels))
 	if err != nil {
 		return err
 	}
@@ -70,22 +72,22 @@ func serve(ctx context.Context, env daemon.Env) (err error) {
 		return err
 	}
 	server, err := health.Listen(env.Config.Health.CollectordListen,
-		health.Config{Key: "health.collectord_listen", Progress: progress, Monitor: monitor, Access: access, Panicked: numbers.panics.Inc, Log: env.Log})
+		health.Config{Key: "health.collectord_listen", Progress: progress, Monitor: monitor, Access: access, Panicked: self.panics.Inc, Log: env.Log})
 	if err != nil {
 		return err
 	}
-	server.Handle("/metrics", numbers.set.Handler())
-	people := page.New(page.Config{Config: env.Config, Device: reg.Device, Monitor: monitor})
+	server.Handle("/metrics", self.set.Handler())
+	people := page.New(page.Config{Config: env.Config, Device: device, Monitor: monitor})
 	people.Register(server)
 	defer func() { err = errors.Join(err, people.Close()) }()
-	rec := newRecorder(inserter, numbers, state, env.Log, progress.Beat)
+	rec := newRecorder(inserter, self, state, env.Log, progress.Beat)
 	rec.keeper = keeper
 
 	var g run.Group
 	g.Add("health", server.Run)
 	g.Add("wal", keeper.Run)
 	g.Add("files", inserter.Watch)
-	g.Add("budget", newBudget(env.Config.Storage, inserter, numbers.dropped.Add, env.Log).run)
+	g.Add("budget", newBudget(env.Config.Storage, inserter, self.dropped.Add, env.Log).run)
 	g.Add("status", func(ctx context.Context) error { return monitor.Watch(ctx, env.Log, sdnotify.Status) })
 	g.Add("watchdog", func(ctx context.Context) error { return sdnotify.Watchdog(ctx, progress.Alive) })
 	g.Add("collect", func(ctx context.Context) error { return scheduler.Run(ctx, rec.record) })
@@ -93,16 +95,16 @@ func serve(ctx context.Context, env daemon.Env) (err error) {
 		"database", env.Config.Storage.Path, "interval_seconds", env.Config.Collection.Interval.Seconds(),
 		"health", "http://"+server.Addr())
 	if err := sdnotify.Ready(); err != nil {
-		env.Log.Warn("systemd was not told that the start is done", "err", err)
+		env.Log.Warn("systemd not notified of the start", logx.Err(err))
 	}
 	err = g.Run(ctx)
-	numbers.panicked(err)
+	self.panicked(err)
 	if errors.Is(err, store.ErrReplaced) {
 		err = errors.Join(err, inserter.Rescue(context.WithoutCancel(ctx)))
 	}
-	_ = sdnotify.Stopping() // whoever does not hear it sees the process end
+	_ = sdnotify.Stopping() // without it systemd sees the process end
 	final, cancel := run.Final(ctx)
 	defer cancel()
 	env.Log.Info("collectord stopped", "ticks", rec.ticks, "samples", rec.inserted)
-	return errors.Join(err, self.save(final))
+	return errors.Join(err, self.save(final, inserter))
 }

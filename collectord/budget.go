@@ -13,12 +13,12 @@ import (
 )
 
 const (
-	// budgetEvery is how often the size of the data is looked at.
+	// budgetEvery is how often the size of the data is checked.
 	budgetEvery = time.Minute
 	// budgetPause is between two parts of much work.
 	budgetPause = 200 * time.Millisecond
 	// budgetQuiet is how long nothing was dropped when that is over: rows go by
-	// pages, so it may be some looks from one time to the next.
+	// pages, so there may be several checks between two drops.
 	budgetQuiet = 10 * time.Minute
 )
 
@@ -44,7 +44,7 @@ func newBudget(c config.StorageConfig, inserter *store.Inserter, dropped func(fl
 	}
 }
 
-// run looks after it until ctx ends.
+// run enforces the budget until ctx ends.
 func (b *budget) run(ctx context.Context) error {
 	tick := time.NewTicker(budgetEvery)
 	defer tick.Stop()
@@ -53,8 +53,8 @@ func (b *budget) run(ctx context.Context) error {
 			// The lock was free for a moment: a shipperd that starts takes it.
 			time.Sleep(budgetPause)
 		}
-		b.rows.Quiet(b.log, budgetQuiet, "no further samples had to be dropped")
-		b.letters.Quiet(b.log, budgetQuiet, "no further dead letters had to be deleted")
+		b.rows.Quiet(b.log, budgetQuiet, "no more samples dropped")
+		b.letters.Quiet(b.log, budgetQuiet, "no more dead letters deleted")
 		select {
 		case <-ctx.Done():
 			return nil
@@ -68,7 +68,7 @@ func (b *budget) once(ctx context.Context) (more bool) {
 	// Taking the lock writes to the card, so only when there is something to do.
 	if size, err := b.size(ctx); err != nil || size <= b.maxBytes {
 		if err != nil && ctx.Err() == nil {
-			b.trouble.Fail(b.log, slog.LevelWarn, "the size of the data cannot be read", err)
+			b.trouble.Fail(b.log, slog.LevelWarn, "database size unreadable", err)
 		}
 		return false
 	}
@@ -77,25 +77,24 @@ func (b *budget) once(ctx context.Context) (more bool) {
 		return false // shipperd does it
 	}
 	if err != nil {
-		b.trouble.Fail(b.log, slog.LevelError, "budget lock cannot be taken", err)
+		b.trouble.Fail(b.log, slog.LevelError, "budget lock not acquired", err)
 		return false
 	}
-	defer held.Release() //nolint:errcheck // the next look takes it again, and tells
+	defer held.Release() //nolint:errcheck // the next check takes it again and reports
 	freed, err := b.enforce(ctx, b.maxBytes)
 	if freed.Pending > 0 {
 		b.dropped(float64(freed.Pending))
 		b.rows.FailN(b.log, slog.LevelWarn,
-			"the database is full and shipperd does not run: the oldest samples were dropped undelivered; start shipperd or raise storage.max_size_mb",
-			nil, int(freed.Pending))
+			"oldest samples dropped undelivered", nil, int(freed.Pending), "remedy", "start shipperd or raise storage.max_size_mb")
 	}
 	if freed.DeadLetters > 0 {
-		b.letters.FailN(b.log, slog.LevelWarn, "the database is full: dead letters were deleted", nil, int(freed.DeadLetters))
+		b.letters.FailN(b.log, slog.LevelWarn, "dead letters deleted to free space", nil, int(freed.DeadLetters))
 	}
 	switch {
 	case err == nil:
-		b.trouble.Recover(b.log, "the database is kept within its budget again")
+		b.trouble.Recover(b.log, "database within its budget again")
 	case ctx.Err() == nil:
-		b.trouble.Fail(b.log, slog.LevelWarn, "the database could not be kept within its budget", err)
+		b.trouble.Fail(b.log, slog.LevelWarn, "database over its budget", err)
 	}
 	return err == nil && freed.More
 }

@@ -111,7 +111,7 @@ func TestBudget_RepeatsAreThrottled(t *testing.T) {
 		if parts < 80 || counted != float64(10*parts) {
 			t.Errorf("%d parts, %v counted", parts, counted)
 		}
-		for text, most := range map[string]int{"dropped undelivered": 31, "dead letters were deleted": 31, "no further samples": 1, "no further dead letters": 1} {
+		for text, most := range map[string]int{"dropped undelivered": 31, "dead letters deleted to free space": 31, "no more samples": 1, "no more dead letters": 1} {
 			if n := strings.Count(log.String(), text); n == 0 || n > most {
 				t.Errorf("%d lines with %q, want at most %d", n, text, most)
 			}

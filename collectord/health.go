@@ -22,13 +22,15 @@ import (
 type vitals struct {
 	mu         sync.Mutex
 	sources    map[string]health.Collector
-	links      links
+	interfaces interfaces
 	storeError string // of the last tick; "" = it was stored
 	storeSince time.Time
 	storeLost  int // ticks since then
 }
 
-func newVitals() *vitals { return &vitals{sources: map[string]health.Collector{}, links: newLinks()} }
+func newVitals() *vitals {
+	return &vitals{sources: map[string]health.Collector{}, interfaces: newInterfaces()}
+}
 
 // tick notes how the collectors of a tick did. One without a source on this
 // machine is none of the report's.
@@ -37,7 +39,7 @@ func (v *vitals) tick(t *schedule.Tick) {
 	defer v.mu.Unlock()
 	for i := range t.Results {
 		r := &t.Results[i]
-		v.links.tick(t.Time, r)
+		v.interfaces.tick(t.Time, r)
 		if r.Unsupported {
 			delete(v.sources, r.Collector)
 			continue
@@ -79,7 +81,7 @@ func (v *vitals) collectors(now time.Time) *health.Collectors {
 	defer v.mu.Unlock()
 	list := slices.Collect(maps.Values(v.sources))
 	slices.SortFunc(list, func(a, b health.Collector) int { return strings.Compare(a.Name, b.Name) })
-	return &health.Collectors{List: list, Faults: v.links.note(now)}
+	return &health.Collectors{List: list, Faults: v.interfaces.note(now)}
 }
 
 // storageFaults are those that this daemon sees itself.

@@ -46,7 +46,7 @@ func TestLive_StuckLoop(t *testing.T) {
 		progress.Beat()
 		ticks.Add(1)
 	}
-	rec := newRecorder(in, newOwn(path), newVitals(), slog.New(slog.DiscardHandler), beat)
+	rec := newRecorder(in, newSelfMetrics(path), newVitals(), slog.New(slog.DiscardHandler), beat)
 	tick := func(second int64) {
 		err := rec.record(t.Context(), &schedule.Tick{
 			Time: time.Unix(second, 0), Samples: []store.Sample{{Series: store.NewSeries("dev", "a", store.Number)}},

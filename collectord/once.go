@@ -15,11 +15,11 @@ import (
 // elsewhere. It stores nothing, so it may run beside the daemon. A source that
 // failed as a whole makes the exit code 1.
 func printOnce(ctx context.Context, env daemon.Env) error {
-	reg, err := registry(env.Config)
+	device, err := deviceID(&env.Config)
 	if err != nil {
 		return err
 	}
-	scheduler, err := newScheduler(env, reg)
+	scheduler, err := newScheduler(&env.Config, device)
 	if err != nil {
 		return err
 	}

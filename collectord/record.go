@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"belabox-metrics/collectord/internal/schedule"
@@ -16,30 +17,28 @@ import (
 // sampling goes on, and the file takes what comes after.
 type recorder struct {
 	inserter *store.Inserter
-	own      *own
+	self     *selfMetrics
 	state    *vitals
 	log      *slog.Logger
 	beat     func()
-	keeper   *wal.Keeper // makes room in the WAL; nil = nobody does
-	storing  *logx.Throttle
+	keeper   *wal.Keeper               // ensures headroom in the WAL; nil = nobody does
+	storing  *logx.Throttle            // ticks
+	saving   *logx.Throttle            // self-metrics
 	refused  *logx.Throttle            // samples, by the file
 	late     *logx.Throttle            // ticks
-	jumped   *logx.Throttle            // the wall clock
-	links    *logx.Throttle            // interfaces
+	stepped  *logx.Throttle            // the wall clock
+	renamed  *logx.Throttle            // network interfaces
 	sources  map[string]*logx.Throttle // by collector
 
 	ticks, inserted, lostTicks int64 // of this run, for its last line
 }
 
-func newRecorder(inserter *store.Inserter, numbers *own, state *vitals, log *slog.Logger, beat func()) *recorder {
+func newRecorder(inserter *store.Inserter, self *selfMetrics, state *vitals, log *slog.Logger, beat func()) *recorder {
+	throttle := func() *logx.Throttle { return logx.NewThrottle(time.Minute, nil) }
 	return &recorder{
-		inserter: inserter, own: numbers, state: state, beat: beat,
+		inserter: inserter, self: self, state: state, beat: beat,
 		log:     log.With(logx.KeySessionID, inserter.Session().UUID),
-		storing: logx.NewThrottle(time.Minute, time.Now),
-		refused: logx.NewThrottle(time.Minute, time.Now),
-		late:    logx.NewThrottle(time.Minute, time.Now),
-		jumped:  logx.NewThrottle(time.Minute, time.Now),
-		links:   logx.NewThrottle(time.Minute, time.Now),
+		storing: throttle(), saving: throttle(), refused: throttle(), late: throttle(), stepped: throttle(), renamed: throttle(),
 		sources: map[string]*logx.Throttle{},
 	}
 }
@@ -62,50 +61,64 @@ func (r *recorder) record(ctx context.Context, tick *schedule.Tick) error {
 		r.keeper.DiskFull()
 	}
 	if errors.Is(err, store.ErrDamaged) {
-		return err // no matter of waiting: the next start salvages
+		return err // waiting does not help: the next start salvages
 	}
 	if err != nil {
 		r.lostTicks++
-		r.own.storageLost.Add(float64(len(tick.Samples)))
-		r.storing.Fail(r.log, slog.LevelError, "tick could not be stored", err, "samples", len(tick.Samples))
+		r.self.storageLost.Add(float64(len(tick.Samples)))
+		r.storing.Fail(r.log, slog.LevelError, "tick not stored", err, "samples", len(tick.Samples))
 		return nil
 	}
-	r.storing.Recover(r.log, "ticks are stored again")
+	r.storing.Recover(r.log, "ticks stored again")
 	r.inserted += int64(result.Inserted)
-	r.own.collected.Add(float64(result.Inserted))
-	r.own.duplicate.Add(float64(result.Duplicates))
-	r.own.invalid.Add(float64(result.Invalid))
+	r.self.collected.Add(float64(result.Inserted))
+	r.self.duplicate.Add(float64(result.Duplicates))
+	r.self.invalid.Add(float64(result.Invalid))
+	// A series has one sample a millisecond: a duplicate means that the clock was set back.
 	if result.Duplicates > 0 {
-		r.refused.Fail(r.log, slog.LevelWarn, "samples refused: their series has one at that millisecond; was the clock set back?", nil,
+		r.refused.Fail(r.log, slog.LevelWarn, "duplicate samples refused", nil,
 			logx.KeyCount, result.Duplicates, "tick", tick.Time.UTC())
 	} else {
-		r.refused.Recover(r.log, "no sample is refused any more")
+		r.refused.Recover(r.log, "no samples refused any more")
 	}
+	r.save(ctx, tick)
 	return nil
 }
 
-// linksSettle is how long no interface has come or gone when that is over.
-const linksSettle = 2 * time.Minute
+// save writes the self-metrics down as often as they are sampled.
+func (r *recorder) save(ctx context.Context, tick *schedule.Tick) {
+	if !slices.ContainsFunc(tick.Results, func(res schedule.Result) bool { return res.Collector == agentName }) {
+		return
+	}
+	if err := r.self.save(ctx, r.inserter); err != nil {
+		r.saving.Fail(r.log, slog.LevelWarn, "self-metrics not saved", err)
+		return
+	}
+	r.saving.Recover(r.log, "self-metrics saved again")
+}
 
-// report logs what the tick tells about itself and its sources.
+// interfacesSettle is how long no interface has come or gone when that is over.
+const interfacesSettle = 2 * time.Minute
+
+// report counts and logs what the tick says of itself and its collectors.
 func (r *recorder) report(tick *schedule.Tick) {
-	r.own.collect(tick)
+	r.self.observe(tick)
 	r.state.tick(tick)
 	if tick.Missed > 0 {
-		r.late.Fail(r.log, slog.LevelWarn, "ticks missed: the process was held up", nil, logx.KeyCount, tick.Missed)
+		r.late.Fail(r.log, slog.LevelWarn, "ticks missed", nil, logx.KeyCount, tick.Missed)
 	} else {
-		r.late.Recover(r.log, "ticks run in time again")
+		r.late.Recover(r.log, "ticks on time again")
 	}
 	if tick.ClockStep != 0 {
-		r.jumped.Fail(r.log, slog.LevelWarn, "wall clock jumped", nil, "jump_seconds", tick.ClockStep.Seconds())
+		r.stepped.Fail(r.log, slog.LevelWarn, "wall clock stepped", nil, "step_seconds", tick.ClockStep.Seconds())
 	} else {
-		r.jumped.Recover(r.log, "wall clock runs evenly")
+		r.stepped.Recover(r.log, "wall clock steady again")
 	}
-	r.links.Quiet(r.log, linksSettle, "network interfaces have settled")
+	r.renamed.Quiet(r.log, interfacesSettle, "network interfaces settled")
 	for i := range tick.Results {
 		res := &tick.Results[i]
 		if len(res.Came)+len(res.Gone) > 0 {
-			r.links.Fail(r.log, slog.LevelInfo, "network interfaces changed: series end or begin", nil, "gone", res.Gone, "came", res.Came)
+			r.renamed.Fail(r.log, slog.LevelInfo, "network interfaces changed", nil, "gone", res.Gone, "came", res.Came)
 		}
 		trouble := r.sources[res.Collector]
 		if trouble == nil {
@@ -118,13 +131,13 @@ func (r *recorder) report(tick *schedule.Tick) {
 		}
 		if err != nil {
 			args := []any{logx.KeyCollector, res.Collector, "failed_sensors", len(res.Errors)}
-			if stack := r.own.panicked(err); stack != "" {
+			if stack := r.self.panicked(err); stack != "" {
 				args = append(args, logx.KeyStack, stack)
 			}
-			trouble.Fail(r.log, slog.LevelWarn, "source failed", err, args...)
+			trouble.Fail(r.log, slog.LevelWarn, "collector failed", err, args...)
 			continue
 		}
-		trouble.Recover(r.log, "source works again", logx.KeyCollector, res.Collector)
+		trouble.Recover(r.log, "collector works again", logx.KeyCollector, res.Collector)
 		if r.log.Enabled(context.Background(), slog.LevelDebug) {
 			r.log.Debug("collected", logx.KeyCollector, res.Collector, logx.KeyCount, res.Samples,
 				logx.KeyDurationMS, float64(res.Duration.Microseconds())/1000)

@@ -36,7 +36,7 @@ func newBench(t *testing.T, maxPages int) *bench {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = b.in.Close(context.Background()) })
-	b.recorder = newRecorder(b.in, newOwn("/nowhere"), newVitals(), slog.New(slog.NewJSONHandler(&b.log, &slog.HandlerOptions{Level: slog.LevelDebug})), func() { b.beats++ })
+	b.recorder = newRecorder(b.in, newSelfMetrics("/nowhere"), newVitals(), slog.New(slog.NewJSONHandler(&b.log, &slog.HandlerOptions{Level: slog.LevelDebug})), func() { b.beats++ })
 	return b
 }
 
@@ -51,10 +51,10 @@ func (b *bench) tick(t *testing.T, second int64, results ...schedule.Result) {
 	}
 }
 
-// total reads one of collectord's own numbers.
+// total reads one of collectord's self-metrics.
 func (b *bench) total(t *testing.T, name string, values ...string) float64 {
 	t.Helper()
-	for _, p := range b.own.set.Points() {
+	for _, p := range b.self.set.Points() {
 		var have []string
 		for _, tag := range p.Tags {
 			have = append(have, tag.Value)
@@ -63,7 +63,7 @@ func (b *bench) total(t *testing.T, name string, values ...string) float64 {
 			return p.Value
 		}
 	}
-	t.Fatalf("no number %s%v", name, values)
+	t.Fatalf("no metric %s%v", name, values)
 	return 0
 }
 
@@ -83,7 +83,7 @@ func TestRecorder_ClockSetBackIsCounted(t *testing.T) {
 	b := newBench(t, 0)
 	b.tick(t, 1_790_000_000)
 	b.tick(t, 1_790_000_000)
-	if b.inserted != 1 || b.total(t, "collector.metrics_failed_total", "duplicate") != 1 || !strings.Contains(b.log.String(), "clock set back") {
+	if b.inserted != 1 || b.total(t, "collector.metrics_failed_total", "duplicate") != 1 || !strings.Contains(b.log.String(), "duplicate samples refused") {
 		t.Errorf("inserted %d, log %s", b.inserted, b.log.String())
 	}
 }
@@ -105,7 +105,7 @@ func TestRecorder_FullDisk(t *testing.T) {
 	if n := b.total(t, "collector.metrics_failed_total", "storage"); int64(n) != b.lostTicks {
 		t.Errorf("%v samples counted as not stored, want %d", n, b.lostTicks)
 	}
-	if n := strings.Count(b.log.String(), "tick could not be stored"); n != 1 {
+	if n := strings.Count(b.log.String(), "tick not stored"); n != 1 {
 		t.Errorf("%d lines for one outage, want 1: %s", n, b.log.String())
 	}
 }
@@ -122,7 +122,7 @@ func TestRecorder_ReportsSources(t *testing.T) {
 		t.Errorf("%d lines for a source that fails ten times, want 1", n)
 	}
 	b.tick(t, 1_790_000_010, good)
-	for _, want := range []string{"source works again", `"collector":"thermal"`, `"count":4`, `"duration_ms":1.5`, `"session_id":"` + b.in.Session().UUID} {
+	for _, want := range []string{"collector works again", `"collector":"thermal"`, `"count":4`, `"duration_ms":1.5`, `"session_id":"` + b.in.Session().UUID} {
 		if !strings.Contains(b.log.String(), want) {
 			t.Errorf("the log lacks %s", want)
 		}
@@ -135,7 +135,7 @@ func TestRecorder_ReportsMissedTicksAndClockSteps(t *testing.T) {
 	if err := b.record(t.Context(), &schedule.Tick{Time: time.Unix(1_790_000_000, 0), Missed: 3, ClockStep: -time.Hour}); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"ticks missed", `"count":3`, "wall clock jumped", `"jump_seconds":-3600`} {
+	for _, want := range []string{"ticks missed", `"count":3`, "wall clock stepped", `"step_seconds":-3600`} {
 		if !strings.Contains(b.log.String(), want) {
 			t.Errorf("the log lacks %s: %s", want, b.log.String())
 		}
@@ -162,8 +162,8 @@ func TestRecorder_RepeatsAreThrottled(t *testing.T) {
 	}
 	b.tick(t, first+ticks)
 	for text, want := range map[string]int{
-		"samples refused": 1, "no sample is refused any more": 1, "ticks missed": 1, "ticks run in time again": 1,
-		"wall clock jumped": 1, "wall clock runs evenly": 1, `"failures":100`: 3,
+		"duplicate samples refused": 1, "no samples refused any more": 1, "ticks missed": 1, "ticks on time again": 1,
+		"wall clock stepped": 1, "wall clock steady again": 1, `"failures":100`: 3,
 	} {
 		if n := strings.Count(b.log.String(), text); n != want {
 			t.Errorf("got %d lines with %q, want %d: %s", n, text, want, b.log.String())

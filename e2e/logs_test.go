@@ -95,7 +95,7 @@ func TestLogs_JSON(t *testing.T) {
 	waitFor(t, collectord, "collected", "collector", "filesystem").check(t, map[string]any{
 		"level": "DEBUG", "time": timeForm, "collector": "filesystem", "count": 0, "duration_ms": 0, "session_id": uuidForm,
 	})
-	broken := waitFor(t, collectord, "source failed", "collector", "load")
+	broken := waitFor(t, collectord, "collector failed", "collector", "load")
 	broken.check(t, map[string]any{
 		"level": "WARN", "error": ".*loadavg.*", "error_type": `\S+`, "session_id": uuidForm, "failed_sensors": 0,
 	})
@@ -129,10 +129,10 @@ func TestLogs_JSON(t *testing.T) {
 	waitFor(t, shipperd, "uploads work again").check(t, map[string]any{
 		"level": "INFO", "failures": 2, "since": timeForm, "outage_seconds": 1,
 	})
-	waitFor(t, collectord, "source works again", "collector", "load").check(t, map[string]any{
+	waitFor(t, collectord, "collector works again", "collector", "load").check(t, map[string]any{
 		"level": "INFO", "failures": 5, "since": timeForm, "outage_seconds": 4, "session_id": uuidForm,
 	})
-	for p, msg := range map[*testkit.Proc]string{collectord: "source failed", shipperd: "upload failed, samples stay in the database"} {
+	for p, msg := range map[*testkit.Proc]string{collectord: "collector failed", shipperd: "upload failed, samples stay in the database"} {
 		perSource := map[any]int{}
 		for _, l := range having(readLog(t, p), msg) {
 			if perSource[l["collector"]]++; perSource[l["collector"]] > 2 {

@@ -20,11 +20,12 @@ import (
 // Kind is how a metric behaves.
 type Kind string
 
-// The kinds; in Prometheus' words.
+// The kinds, as Prometheus calls them; it has no texts.
 const (
 	Counter   Kind = "counter"   // only grows, over restarts too
 	Gauge     Kind = "gauge"     // goes up and down
 	Histogram Kind = "histogram" // shows as _bucket{le}, _sum and _count, all of them totals
+	Text      Kind = "text"      // a string: stored when it changes, never sent
 )
 
 // Metric describes one name.
@@ -33,7 +34,11 @@ type Metric struct {
 	Kind   Kind
 	Unit   string   // "bytes", "seconds", … or "" for a bare count
 	Labels []string // names, in the order in which values are given
-	Help   string   // one sentence
+	Help   string   // what it is, its range and its oddities
+
+	// Of what collectord samples, empty for self-metrics: the key under
+	// collection.collectors, and the kernel file.
+	Collector, Source string
 }
 
 // Point is one number of a Set.

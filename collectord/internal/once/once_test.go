@@ -10,28 +10,17 @@ import (
 
 	"belabox-metrics/collectord/internal/sample"
 	"belabox-metrics/collectord/internal/schedule"
+	"belabox-metrics/shared/metrics"
 	"belabox-metrics/shared/store"
 )
 
-func metric(t *testing.T, name string) *sample.Metric {
-	t.Helper()
-	for _, m := range sample.Catalog {
-		if m.Name == name {
-			return m
-		}
-	}
-	t.Fatalf("%s is not in the catalogue", name)
-	return nil
-}
-
-func testTick(t *testing.T) *schedule.Tick {
-	t.Helper()
+func testTick() *schedule.Tick {
 	reg := &sample.Registry{Device: "dev-1", Labels: map[string]string{"site": "roof"}}
 	num := func(name string, v float64, labels ...string) store.Sample {
-		return store.Sample{Series: reg.Series(metric(t, name), labels...), Value: v}
+		return store.Sample{Series: reg.Series(name, labels...), Value: v}
 	}
 	text := func(name, v string) store.Sample {
-		return store.Sample{Series: reg.Series(metric(t, name)), Text: v}
+		return store.Sample{Series: reg.Series(name), Text: v}
 	}
 	return &schedule.Tick{
 		Time: time.Date(2026, 11, 23, 16, 20, 1, 5e6, time.FixedZone("", 3600)),
@@ -67,7 +56,7 @@ not on this machine: pressure, wireless
 func TestWrite_Table(t *testing.T) {
 	t.Parallel()
 	var out, errs strings.Builder
-	if err := Write(&out, &errs, testTick(t), true); err != nil {
+	if err := Write(&out, &errs, testTick(), true); err != nil {
 		t.Fatal(err)
 	}
 	const want = `2026-11-23 16:20:01.005 +01:00  device_id="dev-1" site="roof"
@@ -99,7 +88,7 @@ collector.own_total               a="b"                                    3
 func TestWrite_JSON(t *testing.T) {
 	t.Parallel()
 	var out, errs strings.Builder
-	tick := testTick(t)
+	tick := testTick()
 	if err := Write(&out, &errs, tick, false); err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +117,7 @@ func TestWrite_JSON(t *testing.T) {
 func TestWrite_Errors(t *testing.T) {
 	t.Parallel()
 	for _, table := range []bool{true, false} {
-		if err := Write(full{}, full{}, testTick(t), table); !errors.Is(err, errFull) {
+		if err := Write(full{}, full{}, testTick(), table); !errors.Is(err, errFull) {
 			t.Errorf("table %v: got %v", table, err)
 		}
 	}
@@ -163,12 +152,12 @@ func TestShow(t *testing.T) {
 		{"", 1e20, "100000000000000000000"},
 	} {
 		s := &store.Sample{Series: store.NewSeries("d", "x", store.Number), Value: c.v}
-		if got := show(&sample.Metric{Unit: c.unit}, s); got != c.want {
+		if got := show(&metrics.Metric{Unit: c.unit}, s); got != c.want {
 			t.Errorf("%v %s: got %q, want %q", c.v, c.unit, got, c.want)
 		}
 	}
 	boot := &store.Sample{Series: store.NewSeries("d", "x", store.Number), Value: 1795447556}
-	got := show(metric(t, "system.boot_time_seconds"), boot)
+	got := show(&metrics.Metric{Name: "system.boot_time_seconds"}, boot)
 	if want := time.Unix(1795447556, 0).Format("2006-01-02 15:04:05 -07:00"); got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}

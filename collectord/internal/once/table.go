@@ -12,32 +12,33 @@ import (
 
 	"belabox-metrics/collectord/internal/sample"
 	"belabox-metrics/collectord/internal/schedule"
+	"belabox-metrics/shared/metrics"
 	"belabox-metrics/shared/store"
 )
 
 // row is one line of the table.
 type row struct {
 	name, labels, value string
-	order               int // of the metric in the catalogue
+	order               int // of the metric in sample.Table
 	group               string
 }
 
-// writeTable writes a table of the samples in the order of the catalogue, with
+// writeTable writes a table of the samples in the order of sample.Table, with
 // an empty line between collectors. Labels that all samples have from the
 // configuration stand once, above it.
 func writeTable(w io.Writer, tick *schedule.Tick) error {
-	order := make(map[string]int, len(sample.Catalog))
-	for i, m := range sample.Catalog {
-		order[m.Name] = i
+	order := make(map[string]int, len(sample.Table))
+	for i := range sample.Table {
+		order[sample.Table[i].Name] = i
 	}
 	rows := make([]row, 0, len(tick.Samples))
 	header := []string{tick.Time.Format("2006-01-02 15:04:05.000 -07:00") + " "}
 	for i := range tick.Samples {
 		s := &tick.Samples[i]
-		metric := &sample.Metric{}
+		metric := &metrics.Metric{}
 		at, known := order[s.Series.Name]
 		if known {
-			metric = sample.Catalog[at]
+			metric = &sample.Table[at]
 		} else {
 			at = len(order)
 		}
@@ -45,11 +46,11 @@ func writeTable(w io.Writer, tick *schedule.Tick) error {
 		if err != nil {
 			return err
 		}
-		var own, common []string
+		var ofMetric, common []string
 		for _, tag := range tags {
 			text := tag.Name + "=" + strconv.Quote(tag.Value)
 			if !known || slices.Contains(metric.Labels, tag.Name) {
-				own = append(own, text)
+				ofMetric = append(ofMetric, text)
 			} else {
 				common = append(common, text)
 			}
@@ -57,7 +58,7 @@ func writeTable(w io.Writer, tick *schedule.Tick) error {
 		if i == 0 {
 			header = append(append(header, "device_id="+strconv.Quote(s.Series.Device)), common...)
 		}
-		rows = append(rows, row{s.Series.Name, strings.Join(own, " "), show(metric, s), at, metric.Collector})
+		rows = append(rows, row{s.Series.Name, strings.Join(ofMetric, " "), show(metric, s), at, metric.Collector})
 	}
 	slices.SortStableFunc(rows, func(a, b row) int { return a.order - b.order })
 
@@ -82,7 +83,7 @@ func writeTable(w io.Writer, tick *schedule.Tick) error {
 }
 
 // show writes a value with its unit as a person reads it.
-func show(m *sample.Metric, s *store.Sample) string {
+func show(m *metrics.Metric, s *store.Sample) string {
 	if s.Series.Type == store.Text {
 		// Quoted only where it must be: a text from a device may hold anything,
 		// also what a terminal takes for a command.

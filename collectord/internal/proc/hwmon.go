@@ -86,10 +86,10 @@ func (s *HwmonSensor) setPaths(prefix string) {
 // Path returns the file of the temperature.
 func (s *HwmonSensor) Path() string { return s.input.Path() }
 
-// Celsius reads the temperature. A chip that reports a fault, such as an open
+// Read reads the temperature. A chip that reports a fault, such as an open
 // diode, gives an error, because its number then means nothing. A sensor that
 // was switched off is ErrNotSupported. It may hang as long as the driver does.
-func (s *HwmonSensor) Celsius() (float64, error) {
+func (s *HwmonSensor) Read() (float64, error) {
 	if s.fault != nil {
 		if err := s.checkFault(); err != nil {
 			return 0, err

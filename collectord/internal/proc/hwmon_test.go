@@ -29,7 +29,7 @@ func TestHwmonSensors_Boards(t *testing.T) {
 		}
 		for _, s := range sensors {
 			id := id{s.Chip, s.Device, s.Name, s.Label}
-			if got, err := s.Celsius(); got != want[id] || got == 0 || err != nil {
+			if got, err := s.Read(); got != want[id] || got == 0 || err != nil {
 				t.Errorf("%s %v: got %v, %v", tree, id, got, err)
 			}
 		}
@@ -43,7 +43,7 @@ func TestHwmonSensors_Faults(t *testing.T) {
 		t.Fatalf("%d sensors, %v", len(sensors), err)
 	}
 	for _, s := range sensors {
-		celsius, err := s.Celsius()
+		celsius, err := s.Read()
 		switch s.Name {
 		case "temp1":
 			if celsius != 40 || err != nil {
@@ -73,7 +73,7 @@ func TestHwmonSensors_NoneAndUnreadable(t *testing.T) {
 	if len(sensors) != 1 || err == nil {
 		t.Fatalf("got %d sensors, %v", len(sensors), err)
 	}
-	if got, err := sensors[0].Celsius(); got != 1 || err != nil {
+	if got, err := sensors[0].Read(); got != 1 || err != nil {
 		t.Errorf("got %v, %v", got, err)
 	}
 }

@@ -51,10 +51,10 @@ func readOptional(path string) (string, error) {
 // Path returns the file of the temperature.
 func (z *ThermalZone) Path() string { return z.temp.Path() }
 
-// Celsius reads the temperature. A zone whose sensor is off or broken is an
+// Read reads the temperature. A zone whose sensor is off or broken is an
 // error (the kernel says EAGAIN, EINVAL, ENODATA, ENXIO and others), and so is
 // a temperature that cannot be. It may hang as long as the driver does.
-func (z *ThermalZone) Celsius() (float64, error) { return readMilliCelsius(z.temp) }
+func (z *ThermalZone) Read() (float64, error) { return readMilliCelsius(z.temp) }
 
 // Bounds of a temperature that a working sensor of a computer can tell. Drivers
 // were seen to report −32768 °C, −650788 °C and absolute zero for "no reading".

@@ -22,7 +22,7 @@ func TestThermalZones_Boards(t *testing.T) {
 			t.Errorf("%s: %d zones, %v", tree, len(zones), err)
 		}
 		for _, z := range zones {
-			if got, err := z.Celsius(); got != want[z.Name+" "+z.Type] || err != nil {
+			if got, err := z.Read(); got != want[z.Name+" "+z.Type] || err != nil {
 				t.Errorf("%s %s %s: got %v, %v", tree, z.Name, z.Type, got, err)
 			}
 		}
@@ -41,7 +41,7 @@ func TestThermalZones_DeadOnes(t *testing.T) {
 	}
 	for _, z := range zones {
 		want, ok := alive[z.Type]
-		got, err := z.Celsius()
+		got, err := z.Read()
 		switch {
 		case ok && (got != want || err != nil):
 			t.Errorf("%s: got %v, %v, want %v", z.Type, got, err, want)
@@ -67,7 +67,7 @@ func TestThermalZones_NoneAndUnreadable(t *testing.T) {
 	if len(zones) != 1 || err == nil {
 		t.Fatalf("got %d zones, %v", len(zones), err)
 	}
-	if got, err := zones[0].Celsius(); got != 1 || err != nil {
+	if got, err := zones[0].Read(); got != 1 || err != nil {
 		t.Errorf("got %v, %v", got, err)
 	}
 	if err := os.RemoveAll(fs.SysPath("class/thermal/thermal_zone0")); err != nil {

@@ -1,5 +1,5 @@
 // Package sample turns kernel numbers into samples: deltas, rates, counter
-// resets and the catalogue of every metric collectord knows. It promises that a
+// resets and the table of every metric of this machine. It promises that a
 // sample is right or absent: a failing sensor, a first reading or a counter that
 // went backwards gives no sample, never a 0.
 package sample
@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"belabox-metrics/shared/metrics"
 	"belabox-metrics/shared/store"
 )
 
@@ -27,8 +28,8 @@ type Batch struct {
 	Samples []store.Sample
 	Errors  []error // one for each sensor that failed
 
-	// Came and Gone name what is sampled under its name and is there since this tick, or no longer. They say why a
-	// series begins or ends; what the first tick finds has not come.
+	// Came and Gone name the interfaces that are there since this tick, or no longer:
+	// why a series begins or ends. What the first tick finds has not come.
 	Came, Gone []string
 }
 
@@ -70,25 +71,35 @@ type Registry struct {
 	Labels map[string]string // device.labels of the configuration
 }
 
-// Series makes the series of metric m with one value for each of m.Labels.
-// The label of a metric wins over a device label of the same name. A wrong
-// number of values is a mistake in the program and panics.
-func (r *Registry) Series(m *Metric, values ...string) *store.Series {
-	if len(values) != len(m.Labels) {
-		panic("sample: metric " + m.Name + " has other labels than its series")
+// Series makes the series of a metric of the Table with one value for each of its
+// labels. The label of a metric wins over a device label of the same name. An
+// unknown name or a wrong number of values is a mistake in the program and panics.
+func (r *Registry) Series(name string, values ...string) *store.Series {
+	m := tableByName[name]
+	if m == nil || len(values) != len(m.Labels) {
+		panic("sample: metric " + name + " is not in the table, or has other labels there")
 	}
 	tags := make([]store.Tag, 0, len(r.Labels)+len(values))
-	for name, value := range r.Labels {
-		tags = append(tags, store.Tag{Name: name, Value: value})
+	for label, value := range r.Labels {
+		tags = append(tags, store.Tag{Name: label, Value: value})
 	}
 	// Map order does not matter: the tags are made canonical. Only that the
 	// metric's own labels come last, because of two equal names the last wins.
-	for i, name := range m.Labels {
-		tags = append(tags, store.Tag{Name: name, Value: values[i]})
+	for i, label := range m.Labels {
+		tags = append(tags, store.Tag{Name: label, Value: values[i]})
 	}
 	typ := store.Number
-	if m.Kind == KindText {
+	if m.Kind == metrics.Text {
 		typ = store.Text
 	}
-	return store.NewSeries(r.Device, m.Name, typ, slices.Clip(tags)...)
+	return store.NewSeries(r.Device, name, typ, slices.Clip(tags)...)
+}
+
+// each makes the series of several metrics with the same label values.
+func (r *Registry) each(names []string, values ...string) []*store.Series {
+	series := make([]*store.Series, len(names))
+	for i, name := range names {
+		series[i] = r.Series(name, values...)
+	}
+	return series
 }

@@ -8,44 +8,6 @@ import (
 	"belabox-metrics/shared/store"
 )
 
-var (
-	cpuUsage = Metric{
-		Name: "cpu.usage_percent", Kind: KindGauge, Unit: "percent", Labels: []string{"core"},
-		Help:   "Share of the time since the last reading in which the core did anything but idle or wait for I/O, 0 to 100; core `all` is all of them together. Time given to guests counts once. An offline core has no sample.",
-		Source: "/proc/stat", Collector: "cpu",
-	}
-	cpuIOWait = Metric{
-		Name: "cpu.iowait_percent", Kind: KindGauge, Unit: "percent",
-		Help:   "Share of the time of all cores that was idle while a task waited for I/O, 0 to 100. Not kept per core: the kernel calls that number unreliable.",
-		Source: "/proc/stat", Collector: "cpu",
-	}
-	cpuSteal = Metric{
-		Name: "cpu.steal_percent", Kind: KindGauge, Unit: "percent",
-		Help:   "Share of the time of all cores that the hypervisor gave to others, 0 to 100.",
-		Source: "/proc/stat", Collector: "cpu",
-	}
-	contextSwitches = Metric{
-		Name: "system.context_switches_total", Kind: KindCounter,
-		Help:   "Context switches on all cores since boot.",
-		Source: "/proc/stat", Collector: "cpu",
-	}
-	processesRunning = Metric{
-		Name: "system.processes_running", Kind: KindGauge,
-		Help:   "Tasks on a core or waiting for one, at least 1: the reader itself.",
-		Source: "/proc/stat", Collector: "cpu",
-	}
-	processesBlocked = Metric{
-		Name: "system.processes_blocked", Kind: KindGauge,
-		Help:   "Tasks waiting for I/O.",
-		Source: "/proc/stat", Collector: "cpu",
-	}
-)
-
-var cpuMetrics = []*Metric{
-	&cpuUsage, &cpuIOWait, &cpuSteal, &cpuFrequency,
-	&contextSwitches, &processesRunning, &processesBlocked,
-}
-
 // cpu reads /proc/stat, with all that stands in it because the kernel takes
 // long to print that file, and the frequency of each online core.
 type cpu struct {
@@ -78,12 +40,12 @@ func NewCPU(fs proc.FS, reg *Registry) Collector {
 		registry: reg,
 		stat:     proc.NewStat(fs),
 		freq:     newFrequencies(fs, reg),
-		usage:    reg.Series(&cpuUsage, "all"),
-		iowait:   reg.Series(&cpuIOWait),
-		steal:    reg.Series(&cpuSteal),
-		switches: reg.Series(&contextSwitches),
-		running:  reg.Series(&processesRunning),
-		blocked:  reg.Series(&processesBlocked),
+		usage:    reg.Series("cpu.usage_percent", "all"),
+		iowait:   reg.Series("cpu.iowait_percent"),
+		steal:    reg.Series("cpu.steal_percent"),
+		switches: reg.Series("system.context_switches_total"),
+		running:  reg.Series("system.processes_running"),
+		blocked:  reg.Series("system.processes_blocked"),
 	}
 }
 
@@ -121,7 +83,7 @@ func (c *cpu) core(id int) *core {
 		c.cores = append(c.cores, nil)
 	}
 	if c.cores[id] == nil {
-		c.cores[id] = &core{usage: c.registry.Series(&cpuUsage, strconv.Itoa(id))}
+		c.cores[id] = &core{usage: c.registry.Series("cpu.usage_percent", strconv.Itoa(id))}
 	}
 	return c.cores[id]
 }

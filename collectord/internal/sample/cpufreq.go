@@ -9,12 +9,6 @@ import (
 	"belabox-metrics/shared/store"
 )
 
-var cpuFrequency = Metric{
-	Name: "cpu.frequency_hertz", Kind: KindGauge, Unit: "hertz", Labels: []string{"core"},
-	Help:   "Present frequency of the core. Cores of one cluster share it. Machines without frequency scaling, most virtual ones, have no sample.",
-	Source: "/sys/devices/system/cpu/cpuN/cpufreq/scaling_cur_freq", Collector: "cpu",
-}
-
 // frequencies reads the frequency of each core, once for cores that share one.
 type frequencies struct {
 	fs       proc.FS
@@ -63,7 +57,7 @@ func (f *frequencies) collect(id int, at time.Time, out *Batch) {
 			return // the driver is not there, or not yet
 		}
 		if c.series == nil {
-			c.series = f.registry.Series(&cpuFrequency, strconv.Itoa(id))
+			c.series = f.registry.Series("cpu.frequency_hertz", strconv.Itoa(id))
 		}
 		c.policy = f.policy(path)
 	}

@@ -4,9 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"time"
 	"unicode/utf8"
+
+	"belabox-metrics/shared/config"
 )
 
 // relistInterval is how often a collector looks anew at what hardly ever
@@ -73,32 +76,24 @@ func (d *devices[T]) end() (forgot bool) {
 	return true
 }
 
-// names is a list of regular expressions, each for a whole name.
-type names []*regexp.Regexp
-
-// compileNames compiles the expressions of a configuration key and reports all
-// that are wrong.
-func compileNames(key string, exprs []string) (names, error) {
-	var list names
+// compileNames compiles the expressions of a configuration key, each for whole
+// names, and reports all that are wrong.
+func compileNames(key string, exprs []string) ([]*regexp.Regexp, error) {
+	var list []*regexp.Regexp
 	var faults []error
 	for _, expr := range exprs {
-		// Alone first: between the parentheses below ")(" would be correct.
-		if _, err := regexp.Compile(expr); err != nil {
+		re, err := config.CompileName(expr)
+		if err != nil {
 			faults = append(faults, fmt.Errorf("%s: %q: %w", key, expr, err))
 			continue
 		}
-		list = append(list, regexp.MustCompile(`\A(?:`+expr+`)\z`))
+		list = append(list, re)
 	}
 	return list, errors.Join(faults...)
 }
 
-func (n names) match(name string) bool {
-	for _, re := range n {
-		if re.MatchString(name) {
-			return true
-		}
-	}
-	return false
+func matchesAny(list []*regexp.Regexp, name string) bool {
+	return slices.ContainsFunc(list, func(re *regexp.Regexp) bool { return re.MatchString(name) })
 }
 
 // labelText makes a label value of a name that the kernel takes as bytes. What

@@ -9,10 +9,23 @@ import (
 	"time"
 
 	"belabox-metrics/collectord/internal/proc"
+	"belabox-metrics/shared/config"
 )
 
 // testDevice makes series without labels of the device.
 var testDevice = &Registry{Device: "test"}
+
+// defaultDisks are those that the defaults allow.
+var defaultDisks = config.Default().Disk.AllowedDevices
+
+// networkConfig returns the defaults with changes.
+func networkConfig(changes ...func(*config.NetworkConfig)) config.NetworkConfig {
+	c := config.Default().Network
+	for _, change := range changes {
+		change(&c)
+	}
+	return c
+}
 
 // treeOf returns the fixture tree of that name.
 func treeOf(name string) proc.FS {
@@ -23,7 +36,7 @@ func treeOf(name string) proc.FS {
 // machine is a tree that changes while collectors watch it, a second a tick.
 type machine struct{ *harness }
 
-func newMachine(t *testing.T, trees ...string) machine {
+func newMachine(t testing.TB, trees ...string) machine {
 	t.Helper()
 	m := machine{&harness{t: t, dir: t.TempDir(), at: time.Now()}}
 	for _, tree := range trees {
@@ -46,7 +59,7 @@ type result struct {
 	err    error              // of the whole source
 }
 
-func collectAt(t *testing.T, c Collector, at time.Time) result {
+func collectAt(t testing.TB, c Collector, at time.Time) result {
 	t.Helper()
 	var b Batch
 	err := c.Collect(at, &b)
@@ -182,14 +195,14 @@ func TestDevices_ComeAndGo(t *testing.T) {
 
 func TestCompileNames(t *testing.T) {
 	t.Parallel()
-	n, err := compileNames("key", []string{`eth\d`, `a|b`})
+	list, err := compileNames("key", []string{`eth\d`, `a|b`})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]bool{
 		"eth0": true, "eth01": false, "xeth0": false, "a": true, "b": true, "ab": false, "eth0\n": false, "": false,
 	} {
-		if got := n.match(name); got != want {
+		if got := matchesAny(list, name); got != want {
 			t.Errorf("%q: got %v", name, got)
 		}
 	}

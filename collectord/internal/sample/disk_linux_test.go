@@ -24,7 +24,7 @@ func TestDisk_LoopDevice(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v: this test needs a loop device: run it as root, in a container with --privileged", err)
 	}
-	disk := must(NewDisk(proc.FS{Proc: "/proc", Sys: "/sys"}, testDevice, DiskOptions{AllowedDevices: []string{"loop.*"}}))
+	disk := must(NewDisk(proc.FS{Proc: "/proc", Sys: "/sys"}, testDevice, []string{"loop.*"}))
 	tags := fmt.Sprintf(`{"device":%q}`, filepath.Base(device))
 	m := newMachine(t)
 	before := m.tick(disk)

@@ -17,12 +17,12 @@ func TestDisk_WholeDevicesOnly(t *testing.T) {
 		allowed []string
 		want    []string
 	}{
-		{nil, []string{"hda", "mmcblk0", "nvme0n1", "sda", "sdaa", "vda", "xvda"}},
+		{defaultDisks, []string{"hda", "mmcblk0", "nvme0n1", "sda", "sdaa", "vda", "xvda"}},
 		{[]string{`nvme0n1p\d`, `loop.*`}, []string{"loop0", "nvme0n1p1"}},
 		{[]string{`cciss/.*`}, []string{"cciss/c0d0"}},
 		{[]string{`mmcblk0`}, []string{"mmcblk0"}},
 	} {
-		disk := must(NewDisk(treeOf("disk-all-kinds"), testDevice, DiskOptions{AllowedDevices: c.allowed}))
+		disk := must(NewDisk(treeOf("disk-all-kinds"), testDevice, c.allowed))
 		r := newMachine(t).tick(disk)
 		r.wantFaults(t, 0)
 		if got := r.labelled("device"); !slices.Equal(got, c.want) {
@@ -33,7 +33,7 @@ func TestDisk_WholeDevicesOnly(t *testing.T) {
 
 func TestDisk_Boards(t *testing.T) {
 	t.Parallel()
-	r := newMachine(t).tick(must(NewDisk(treeOf("rk3588"), testDevice, DiskOptions{})))
+	r := newMachine(t).tick(must(NewDisk(treeOf("rk3588"), testDevice, defaultDisks)))
 	r.wantFaults(t, 0)
 	r.want(t, "disk.", map[string]float64{
 		`disk.read_bytes_total{"device":"mmcblk0"}`:           2418746 * 512,
@@ -57,7 +57,7 @@ func TestDisk_Boards(t *testing.T) {
 func TestDisk_UnitIs512(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t, "disk-14-columns")
-	disk := must(NewDisk(m.fs(), testDevice, DiskOptions{}))
+	disk := must(NewDisk(m.fs(), testDevice, defaultDisks))
 	r := m.tick(disk)
 	if got := r.values[`disk.sector_size_bytes{"device":"sda"}`]; got != 4096 {
 		t.Fatalf("sector size %v", got)
@@ -76,7 +76,7 @@ func TestDisk_UnitIs512(t *testing.T) {
 func TestDisk_Rates(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
-	disk := must(NewDisk(m.fs(), testDevice, DiskOptions{}))
+	disk := must(NewDisk(m.fs(), testDevice, defaultDisks))
 	m.write("proc/diskstats", "8 0 sda 10 0 100 0 20 0 200 0 0 1000 0\n")
 	m.tick(disk).want(t, "disk.busy_percent", map[string]float64{}) // a first reading has no rate
 	m.write("proc/diskstats", "8 0 sda 13 0 108 0 27 0 216 0 0 1250 0\n")
@@ -101,7 +101,7 @@ func TestDisk_Rates(t *testing.T) {
 func TestDisk_WrapGivesNoRate(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t, "disk-counter-wrap")
-	disk := must(NewDisk(m.fs(), testDevice, DiskOptions{}))
+	disk := must(NewDisk(m.fs(), testDevice, defaultDisks))
 	m.tick(disk)
 	m.lay("disk-counter-wrap-later")
 	r := m.tick(disk)
@@ -121,7 +121,7 @@ func TestDisk_WrapGivesNoRate(t *testing.T) {
 func TestDisk_ReplacedBetweenTicks(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t, "disk-14-columns")
-	disk := must(NewDisk(m.fs(), testDevice, DiskOptions{}))
+	disk := must(NewDisk(m.fs(), testDevice, defaultDisks))
 	m.tick(disk)
 	m.write("proc/diskstats", "8 16 sdb 1 0 1 0 1 0 1 0 0 1 1\n")
 	if got := m.tick(disk).labelled("device"); !slices.Equal(got, []string{"sdb"}) {
@@ -139,7 +139,7 @@ func TestDisk_ReplacedBetweenTicks(t *testing.T) {
 func TestDisk_SectorSizes(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
-	disk := must(NewDisk(m.fs(), testDevice, DiskOptions{}))
+	disk := must(NewDisk(m.fs(), testDevice, defaultDisks))
 	m.write("proc/diskstats", "8 0 sda 1 0 1 0 1 0 1 0 0 1 1\n")
 	r := m.tick(disk)
 	r.wantFaults(t, 0) // a container that hides sysfs: nothing is wrong
@@ -169,7 +169,7 @@ func TestDisk_SectorSizes(t *testing.T) {
 func TestDisk_BadLines(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t, "disk-truncated")
-	disk := must(NewDisk(m.fs(), testDevice, DiskOptions{}))
+	disk := must(NewDisk(m.fs(), testDevice, defaultDisks))
 	r := m.tick(disk)
 	r.wantFaults(t, 1)
 	if got := r.labelled("device"); !slices.Equal(got, []string{"sda"}) {
@@ -180,16 +180,16 @@ func TestDisk_BadLines(t *testing.T) {
 		t.Errorf("got %v, %v", r.values, r.err)
 	}
 	m.remove("proc/diskstats")
-	if r := m.tick(must(NewDisk(m.fs(), testDevice, DiskOptions{}))); !os.IsNotExist(r.err) {
+	if r := m.tick(must(NewDisk(m.fs(), testDevice, defaultDisks))); !os.IsNotExist(r.err) {
 		t.Errorf("got %v", r.err)
 	}
 	m.write("proc/diskstats", "8 0 sda 1 0 1 0 1 0 1 0 0 1 1\n8 0 sda 2 0 2 0 2 0 2 0 0 2 2\n")
-	m.tick(must(NewDisk(m.fs(), testDevice, DiskOptions{}))).wantFaults(t, 0) // a device named twice is sampled once
+	m.tick(must(NewDisk(m.fs(), testDevice, defaultDisks))).wantFaults(t, 0) // a device named twice is sampled once
 }
 
 func TestNewDisk_WrongExpression(t *testing.T) {
 	t.Parallel()
-	_, err := NewDisk(treeOf("rk3588"), testDevice, DiskOptions{AllowedDevices: []string{"sd("}})
+	_, err := NewDisk(treeOf("rk3588"), testDevice, []string{"sd("})
 	if err == nil || !strings.Contains(err.Error(), "disk.allowed_devices") {
 		t.Errorf("got %v", err)
 	}
@@ -201,7 +201,7 @@ func TestDisk_NeverAbsurd(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
 	rapid.Check(t, func(rt *rapid.T) {
-		disk := must(NewDisk(m.fs(), testDevice, DiskOptions{}))
+		disk := must(NewDisk(m.fs(), testDevice, defaultDisks))
 		for range rapid.IntRange(2, 5).Draw(rt, "ticks") {
 			n := rapid.SliceOfN(rapid.Uint64(), 11, 11).Draw(rt, "counters")
 			m.write("proc/diskstats", "8 0 sda "+strings.Trim(fmt.Sprint(n), "[]")+"\n")
@@ -215,9 +215,9 @@ func TestDisk_NeverAbsurd(t *testing.T) {
 }
 
 func TestDisk_AllocatesNothing(t *testing.T) {
-	wantNoAllocations(t, must(NewDisk(treeOf("rk3588"), testDevice, DiskOptions{})))
+	wantNoAllocations(t, must(NewDisk(treeOf("rk3588"), testDevice, defaultDisks)))
 }
 
 func BenchmarkDisk(b *testing.B) {
-	benchCollector(b, must(NewDisk(treeOf("rk3588"), testDevice, DiskOptions{})))
+	benchCollector(b, must(NewDisk(treeOf("rk3588"), testDevice, defaultDisks)))
 }

@@ -27,7 +27,7 @@ var pseudoTypes = map[string]bool{
 // question to one whose server hangs makes this process unkillable, and its lock
 // with it, until that server is gone.
 func leftOut(m proc.Mount) bool {
-	return pseudoTypes[m.Type] || strings.HasPrefix(m.Type, "fuse.") || m.Type == "overlay" && m.Point != "/"
+	return pseudoTypes[m.Type] || m.Type == "fuse" || strings.HasPrefix(m.Type, "fuse.") || m.Type == "overlay" && m.Point != "/"
 }
 
 // chooseMounts returns the mounts to sample, at most limit, in the order in which

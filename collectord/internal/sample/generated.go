@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"belabox-metrics/shared/metrics"
 	"belabox-metrics/shared/store"
 )
 
@@ -23,7 +24,7 @@ type generated struct {
 
 type generatedSeries struct {
 	*store.Series
-	metric *Metric
+	metric *metrics.Metric
 	seed   float64 // 0 to 1, another one for each series
 }
 
@@ -41,13 +42,17 @@ var generatedLabels = map[string][][]string{
 
 func newGenerated(name string, reg *Registry) *generated {
 	g := &generated{name: name}
-	for _, m := range metricsOf(name) {
+	for i := range Table {
+		m := &Table[i]
+		if m.Collector != name {
+			continue
+		}
 		values := generatedLabels[strings.Join(m.Labels, ",")]
-		if m == &cpuUsage {
+		if m.Name == "cpu.usage_percent" {
 			values = slices.Concat([][]string{{"all"}}, values)
 		}
 		for _, v := range values {
-			s := reg.Series(m, v...)
+			s := reg.Series(m.Name, v...)
 			h := fnv.New32a()
 			_, _ = h.Write([]byte(s.Name + s.Tags)) // a hash does not fail
 			g.series = append(g.series, generatedSeries{s, m, float64(h.Sum32()) / math.MaxUint32})
@@ -76,7 +81,7 @@ func (g *generated) Collect(at time.Time, out *Batch) error {
 // value is a slow wave for a gauge and a straight line for a counter.
 func (s *generatedSeries) value(at time.Time) float64 {
 	seconds := float64(at.UnixMilli()) / 1000
-	if s.metric.Kind == KindCounter {
+	if s.metric.Kind == metrics.Counter {
 		return math.Floor((1 + 999*s.seed) * seconds)
 	}
 	middle, swing := 10.0, 5.0

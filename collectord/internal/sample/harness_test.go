@@ -13,7 +13,7 @@ import (
 
 // harness runs one collector over fixture trees, tick after tick.
 type harness struct {
-	t         *testing.T
+	t         testing.TB
 	dir       string // the tree that the collector reads
 	at        time.Time
 	collector Collector

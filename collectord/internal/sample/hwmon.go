@@ -7,23 +7,17 @@ import (
 	"belabox-metrics/collectord/internal/proc"
 )
 
-var hwmonMetrics = []*Metric{{
-	Name: "hwmon.temp_celsius", Kind: KindGauge, Unit: "celsius", Labels: []string{"chip", "sensor"},
-	Help:   "Temperature of a sensor of a monitoring chip. `chip` is the driver's name, with that of its device behind it where several chips have the same name (nvme-nvme0, nvme-nvme1); `sensor` is the driver's label, or temp1 and so on without one. A sensor that does not answer, reports a fault, or tells less than -100 or more than 250 °C has no sample and is an error of its own; one that is switched off has no sample.",
-	Source: "/sys/class/hwmon/hwmon*/temp*_input", Collector: "hwmon",
-}}
-
 // hwmon reads the temperatures of the monitoring chips.
-type hwmon struct{ sensors *thermometers }
+type hwmon struct{ sensors *sensorSet }
 
 // NewHwmon returns the collector "hwmon".
 func NewHwmon(fs proc.FS, reg *Registry) Collector {
-	return &hwmon{newThermometers(reg, hwmonMetrics[0], fs.SysPath("class/hwmon"), func() ([]foundSensor, error) {
+	return &hwmon{newSensorSet(reg, "hwmon.temp_celsius", fs.SysPath("class/hwmon"), func() ([]foundSensor, error) {
 		sensors, err := proc.HwmonSensors(fs)
 		labels := labelSensors(sensors)
 		found := make([]foundSensor, len(sensors))
 		for i, s := range sensors {
-			found[i] = foundSensor{thermometer: s, labels: labels[i]}
+			found[i] = foundSensor{reader: s, labels: labels[i]}
 		}
 		return found, err
 	})}

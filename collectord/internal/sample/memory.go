@@ -8,36 +8,6 @@ import (
 	"belabox-metrics/shared/store"
 )
 
-var (
-	memoryTotal = Metric{
-		Name: "memory.total_bytes", Kind: KindGauge, Unit: "bytes",
-		Help:   "Memory that the kernel can use, which is less than what is built in (MemTotal).",
-		Source: "/proc/meminfo", Collector: "memory",
-	}
-	memoryUsed = Metric{
-		Name: "memory.used_bytes", Kind: KindGauge, Unit: "bytes",
-		Help:   "MemTotal − MemAvailable: what programs and the kernel hold and could not give back without swapping.",
-		Source: "/proc/meminfo", Collector: "memory",
-	}
-	memoryAvailable = Metric{
-		Name: "memory.available_bytes", Kind: KindGauge, Unit: "bytes",
-		Help:   "What new programs could get without swapping (MemAvailable). Kernels before 3.14 do not tell; there it is MemFree + Active(file) + Inactive(file) + SReclaimable, a little too high.",
-		Source: "/proc/meminfo", Collector: "memory",
-	}
-	memorySwapTotal = Metric{
-		Name: "memory.swap_total_bytes", Kind: KindGauge, Unit: "bytes",
-		Help:   "Size of all swap areas; 0 without swap.",
-		Source: "/proc/meminfo", Collector: "memory",
-	}
-	memorySwapUsed = Metric{
-		Name: "memory.swap_used_bytes", Kind: KindGauge, Unit: "bytes",
-		Help:   "SwapTotal − SwapFree.",
-		Source: "/proc/meminfo", Collector: "memory",
-	}
-)
-
-var memoryMetrics = []*Metric{&memoryTotal, &memoryUsed, &memoryAvailable, &memorySwapTotal, &memorySwapUsed}
-
 // memory reads /proc/meminfo.
 type memory struct {
 	meminfo                                     *proc.Reader[proc.Meminfo]
@@ -48,11 +18,11 @@ type memory struct {
 func NewMemory(fs proc.FS, reg *Registry) Collector {
 	return &memory{
 		meminfo:   proc.NewMeminfo(fs),
-		total:     reg.Series(&memoryTotal),
-		used:      reg.Series(&memoryUsed),
-		available: reg.Series(&memoryAvailable),
-		swapTotal: reg.Series(&memorySwapTotal),
-		swapUsed:  reg.Series(&memorySwapUsed),
+		total:     reg.Series("memory.total_bytes"),
+		used:      reg.Series("memory.used_bytes"),
+		available: reg.Series("memory.available_bytes"),
+		swapTotal: reg.Series("memory.swap_total_bytes"),
+		swapUsed:  reg.Series("memory.swap_used_bytes"),
 	}
 }
 

@@ -3,134 +3,39 @@ package sample
 import (
 	"cmp"
 	"errors"
-	"fmt"
+	"regexp"
 	"slices"
 	"time"
 
 	"belabox-metrics/collectord/internal/proc"
+	"belabox-metrics/shared/config"
 	"belabox-metrics/shared/store"
 )
 
-// DefaultNetworkExclude are the interfaces left out unless the configuration
-// says otherwise: loopback, those of containers and virtual machines, Wi-Fi
-// monitors, and modems. A box that lives on its modems includes "wwan.*".
-var DefaultNetworkExclude = []string{
-	`lo`, `docker.*`, `veth.*`, `br-.*`, `wlan.*mon`, `virbr.*`, `wwan.*`, `wwp.*`, `usb.*`,
-}
-
-// DefaultMaxInterfaces bounds how many interfaces are taken.
-const DefaultMaxInterfaces = 32
-
-// NetworkOptions are the configuration of the network collector. Include and
-// Exclude are regular expressions for whole names. Include is asked first: an
-// interface that matches it is taken whatever Exclude says. Any other is taken
-// unless it matches Exclude, so that one line brings a kind of interface back
-// and the rest stays as it was; to take nothing else, exclude ".*".
-type NetworkOptions struct {
-	Include       []string
-	Exclude       []string // nil: DefaultNetworkExclude; empty: none
-	MaxInterfaces int      // 0: DefaultMaxInterfaces
-}
-
-// Numbers of the metrics in networkMetrics. Those of one interface come first.
-const (
-	networkReceiveBytes = iota
-	networkTransmitBytes
-	networkReceivePackets
-	networkTransmitPackets
-	networkReceiveErrors
-	networkTransmitErrors
-	networkReceiveDrops
-	networkTransmitDrops
-	networkReceiveBytesRate
-	networkTransmitBytesRate
-	networkReceivePacketsRate
-	networkTransmitPacketsRate
-	interfaceMetricCount
-
-	networkInterfacesDropped = interfaceMetricCount
+// interfaceTotals and interfaceRates are in the order of the counters of add.
+var (
+	interfaceTotals = []string{
+		"network.receive_bytes_total", "network.transmit_bytes_total",
+		"network.receive_packets_total", "network.transmit_packets_total",
+		"network.receive_errors_total", "network.transmit_errors_total",
+		"network.receive_drops_total", "network.transmit_drops_total",
+	}
+	interfaceRates = []string{
+		"network.receive_bytes_per_second", "network.transmit_bytes_per_second",
+		"network.receive_packets_per_second", "network.transmit_packets_per_second",
+	}
 )
-
-var networkLabels = []string{"interface"}
-
-var networkMetrics = []*Metric{
-	networkReceiveBytes: {
-		Name: "network.receive_bytes_total", Kind: KindCounter, Unit: "bytes", Labels: networkLabels,
-		Help:   "Bytes received since the interface appeared.",
-		Source: "/proc/net/dev", Collector: "network",
-	},
-	networkTransmitBytes: {
-		Name: "network.transmit_bytes_total", Kind: KindCounter, Unit: "bytes", Labels: networkLabels,
-		Help:   "Bytes sent since the interface appeared.",
-		Source: "/proc/net/dev", Collector: "network",
-	},
-	networkReceivePackets: {
-		Name: "network.receive_packets_total", Kind: KindCounter, Labels: networkLabels,
-		Help:   "Packets received since the interface appeared.",
-		Source: "/proc/net/dev", Collector: "network",
-	},
-	networkTransmitPackets: {
-		Name: "network.transmit_packets_total", Kind: KindCounter, Labels: networkLabels,
-		Help:   "Packets sent since the interface appeared.",
-		Source: "/proc/net/dev", Collector: "network",
-	},
-	networkReceiveErrors: {
-		Name: "network.receive_errors_total", Kind: KindCounter, Labels: networkLabels,
-		Help:   "Packets that arrived broken, since the interface appeared.",
-		Source: "/proc/net/dev", Collector: "network",
-	},
-	networkTransmitErrors: {
-		Name: "network.transmit_errors_total", Kind: KindCounter, Labels: networkLabels,
-		Help:   "Packets that could not be sent, since the interface appeared.",
-		Source: "/proc/net/dev", Collector: "network",
-	},
-	networkReceiveDrops: {
-		Name: "network.receive_drops_total", Kind: KindCounter, Labels: networkLabels,
-		Help:   "Good packets that were thrown away on arrival, those that the hardware had no room for included, since the interface appeared.",
-		Source: "/proc/net/dev", Collector: "network",
-	},
-	networkTransmitDrops: {
-		Name: "network.transmit_drops_total", Kind: KindCounter, Labels: networkLabels,
-		Help:   "Packets that were thrown away instead of being sent, since the interface appeared.",
-		Source: "/proc/net/dev", Collector: "network",
-	},
-	networkReceiveBytesRate: {
-		Name: "network.receive_bytes_per_second", Kind: KindGauge, Unit: "bytes per second", Labels: networkLabels,
-		Help:   "Bytes received per second since the last reading. No sample at the first reading and after a reset or wrap of a counter; drivers that count in 32 bits wrap every 4 GiB.",
-		Source: "/proc/net/dev", Collector: "network",
-	},
-	networkTransmitBytesRate: {
-		Name: "network.transmit_bytes_per_second", Kind: KindGauge, Unit: "bytes per second", Labels: networkLabels,
-		Help:   "Bytes sent per second since the last reading.",
-		Source: "/proc/net/dev", Collector: "network",
-	},
-	networkReceivePacketsRate: {
-		Name: "network.receive_packets_per_second", Kind: KindGauge, Unit: "per second", Labels: networkLabels,
-		Help:   "Packets received per second since the last reading.",
-		Source: "/proc/net/dev", Collector: "network",
-	},
-	networkTransmitPacketsRate: {
-		Name: "network.transmit_packets_per_second", Kind: KindGauge, Unit: "per second", Labels: networkLabels,
-		Help:   "Packets sent per second since the last reading.",
-		Source: "/proc/net/dev", Collector: "network",
-	},
-	networkInterfacesDropped: {
-		Name: "network.interfaces_dropped_total", Kind: KindCounter,
-		Help:   "Interfaces left out because there were more than network.max_interfaces, since collectord started. Each counts once for each time that it loses its place or comes and finds none, not once a tick: 40 interfaces with 32 places make 8.",
-		Source: "/proc/net/dev", Collector: "network",
-	},
-}
 
 // network reads /proc/net/dev.
 type network struct {
 	fs               proc.FS
 	registry         *Registry
-	include, exclude names
+	include, exclude []*regexp.Regexp
 	max              int
 	stats            *proc.NetDev
 	devices          *devices[netInterface]
 	present          []*netInterface // of this tick, beside the entries of stats; nil = not to be taken
-	dropped          uint64          // see networkInterfacesDropped
+	dropped          uint64          // see network.interfaces_dropped_total
 	droppedSeries    *store.Series
 }
 
@@ -140,8 +45,9 @@ type netInterface struct {
 	wanted   bool // by the names in the configuration
 	physical bool
 	place    place
-	series   [interfaceMetricCount]*store.Series // nil until it has a place
-	growth   growth
+
+	totals, rates []*store.Series // nil until it has a place
+	deltas        deltas
 }
 
 // place tells whether an interface has one of the max_interfaces places.
@@ -153,35 +59,26 @@ const (
 	placeRefused              // left out, and counted
 )
 
-// NewNetwork returns the collector "network". Wrong options are an error that
-// names all of them.
-func NewNetwork(fs proc.FS, reg *Registry, opt NetworkOptions) (Collector, error) {
-	if opt.Exclude == nil {
-		opt.Exclude = DefaultNetworkExclude
-	}
-	if opt.MaxInterfaces == 0 {
-		opt.MaxInterfaces = DefaultMaxInterfaces
-	}
-	include, err1 := compileNames("network.include", opt.Include)
-	exclude, err2 := compileNames("network.exclude", opt.Exclude)
-	var err3 error
-	if opt.MaxInterfaces < 0 {
-		err3 = fmt.Errorf("network.max_interfaces: %d: want 1 or more", opt.MaxInterfaces)
-	}
-	if err := errors.Join(err1, err2, err3); err != nil {
+// NewNetwork returns the collector "network". Include is asked first: an interface
+// that matches it is taken whatever Exclude says, and any other unless it matches
+// Exclude. Wrong expressions are an error that names all of them.
+func NewNetwork(fs proc.FS, reg *Registry, cfg config.NetworkConfig) (Collector, error) {
+	include, err1 := compileNames("network.include", cfg.Include)
+	exclude, err2 := compileNames("network.exclude", cfg.Exclude)
+	if err := errors.Join(err1, err2); err != nil {
 		return nil, err
 	}
 	c := &network{
-		fs: fs, registry: reg, include: include, exclude: exclude, max: opt.MaxInterfaces,
+		fs: fs, registry: reg, include: include, exclude: exclude, max: cfg.MaxInterfaces,
 		stats:         proc.NewNetDev(fs),
-		droppedSeries: reg.Series(networkMetrics[networkInterfacesDropped]),
+		droppedSeries: reg.Series("network.interfaces_dropped_total"),
 	}
 	c.devices = newDevices(c.newInterface)
 	return c, nil
 }
 
 func (c *network) newInterface(name string) *netInterface {
-	n := &netInterface{name: name, wanted: c.include.match(name) || !c.exclude.match(name)}
+	n := &netInterface{name: name, wanted: matchesAny(c.include, name) || !matchesAny(c.exclude, name)}
 	if n.wanted {
 		n.physical = proc.IsPhysical(c.fs, name)
 	}
@@ -242,16 +139,15 @@ func (c *network) givePlaces(out *Batch) {
 		switch {
 		case i >= c.max && n.place != placeRefused:
 			n.place = placeRefused
-			n.growth = growth{} // a rate over the time without a place would be an old one
+			n.deltas = deltas{} // a rate over the time without a place would be an old one
 			c.dropped++
 		case i < c.max && n.place != placeTaken:
 			n.place = placeTaken
 			if c.devices.round > 1 {
 				out.Came = append(out.Came, labelText(n.name))
 			}
-			for m := range n.series {
-				n.series[m] = c.registry.Series(networkMetrics[m], labelText(n.name))
-			}
+			n.totals = c.registry.each(interfaceTotals, labelText(n.name))
+			n.rates = c.registry.each(interfaceRates, labelText(n.name))
 		}
 	}
 }
@@ -269,21 +165,18 @@ func trueFirst(a, b bool) int {
 
 // add adds the totals of an interface and, where there are any, its rates.
 func (n *netInterface) add(at time.Time, now *proc.NetDevStat, out *Batch) {
-	out.Add(n.series[networkReceiveBytes], float64(now.ReceiveBytes))
-	out.Add(n.series[networkTransmitBytes], float64(now.TransmitBytes))
-	out.Add(n.series[networkReceivePackets], float64(now.ReceivePackets))
-	out.Add(n.series[networkTransmitPackets], float64(now.TransmitPackets))
-	out.Add(n.series[networkReceiveErrors], float64(now.ReceiveErrors))
-	out.Add(n.series[networkTransmitErrors], float64(now.TransmitErrors))
-	out.Add(n.series[networkReceiveDrops], float64(now.ReceiveDrops))
-	out.Add(n.series[networkTransmitDrops], float64(now.TransmitDrops))
-
-	seconds, ok := n.growth.update(at, now.ReceiveBytes, now.TransmitBytes, now.ReceivePackets, now.TransmitPackets)
+	counters := [...]uint64{
+		now.ReceiveBytes, now.TransmitBytes, now.ReceivePackets, now.TransmitPackets,
+		now.ReceiveErrors, now.TransmitErrors, now.ReceiveDrops, now.TransmitDrops,
+	}
+	for i, total := range n.totals {
+		out.Add(total, float64(counters[i]))
+	}
+	seconds, ok := n.deltas.update(at, counters[:len(n.rates)]...)
 	if !ok {
 		return
 	}
-	out.Add(n.series[networkReceiveBytesRate], n.growth.perSecond(0, seconds))
-	out.Add(n.series[networkTransmitBytesRate], n.growth.perSecond(1, seconds))
-	out.Add(n.series[networkReceivePacketsRate], n.growth.perSecond(2, seconds))
-	out.Add(n.series[networkTransmitPacketsRate], n.growth.perSecond(3, seconds))
+	for i, rate := range n.rates {
+		out.Add(rate, n.deltas.perSecond(i, seconds))
+	}
 }

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"belabox-metrics/shared/config"
 )
 
 // netDev makes the text of /proc/net/dev with these lines.
@@ -25,15 +27,15 @@ func TestNetwork_Filters(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name string
-		opt  NetworkOptions
+		opt  config.NetworkConfig
 		want []string
 	}{
-		{"defaults", NetworkOptions{}, []string{"end0", "wlan0"}},
-		{"modems back", NetworkOptions{Include: []string{"wwan.*"}}, []string{"end0", "wlan0", "wwan0"}},
-		{"everything", NetworkOptions{Exclude: []string{}}, []string{"docker0", "end0", "lo", "usb0", "veth1a2b3c4", "wlan0", "wwan0"}},
-		{"own excludes", NetworkOptions{Exclude: []string{"wlan0", "lo", "d.*", "v.*"}}, []string{"end0", "usb0", "wwan0"}},
-		{"only one", NetworkOptions{Include: []string{"end0"}, Exclude: []string{".*"}}, []string{"end0"}},
-		{"part of a name", NetworkOptions{Include: []string{"docker", "wwan"}}, []string{"end0", "wlan0"}},
+		{"defaults", networkConfig(), []string{"end0", "wlan0"}},
+		{"modems back", networkConfig(func(c *config.NetworkConfig) { c.Include = []string{"wwan.*"} }), []string{"end0", "wlan0", "wwan0"}},
+		{"everything", networkConfig(func(c *config.NetworkConfig) { c.Exclude = []string{} }), []string{"docker0", "end0", "lo", "usb0", "veth1a2b3c4", "wlan0", "wwan0"}},
+		{"own excludes", networkConfig(func(c *config.NetworkConfig) { c.Exclude = []string{"wlan0", "lo", "d.*", "v.*"} }), []string{"end0", "usb0", "wwan0"}},
+		{"only one", networkConfig(func(c *config.NetworkConfig) { c.Include, c.Exclude = []string{"end0"}, []string{".*"} }), []string{"end0"}},
+		{"part of a name", networkConfig(func(c *config.NetworkConfig) { c.Include = []string{"docker", "wwan"} }), []string{"end0", "wlan0"}},
 	} {
 		r := newMachine(t).tick(must(NewNetwork(treeOf("rk3588"), testDevice, c.opt)))
 		r.wantFaults(t, 0)
@@ -56,7 +58,7 @@ func TestNetwork_DefaultExcludes(t *testing.T) {
 	}
 	m.write("proc/1/net/dev", netDev(lines...))
 	want := []string{"bond0", "br0", "end0", "enp3s0", "enx0016", "eth0", "lo0", "tun0", "wg0", "wlan0", "wlp2s0"}
-	if got := m.tick(must(NewNetwork(m.fs(), testDevice, NetworkOptions{}))).labelled("interface"); !slices.Equal(got, want) {
+	if got := m.tick(must(NewNetwork(m.fs(), testDevice, networkConfig()))).labelled("interface"); !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
@@ -65,7 +67,7 @@ func TestNetwork_DefaultExcludes(t *testing.T) {
 func TestNetwork_CameAndGone(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
-	network := must(NewNetwork(m.fs(), testDevice, NetworkOptions{}))
+	network := must(NewNetwork(m.fs(), testDevice, networkConfig()))
 	f := func(names, came, gone []string) {
 		t.Helper()
 		var lines []string
@@ -92,7 +94,7 @@ func TestNetwork_CameAndGone(t *testing.T) {
 func TestNetwork_Values(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
-	network := must(NewNetwork(m.fs(), testDevice, NetworkOptions{}))
+	network := must(NewNetwork(m.fs(), testDevice, networkConfig()))
 	m.write("proc/1/net/dev", netDev("eth0: 1000 10 1 2 90 91 92 93 2000 20 3 4 94 95 96 97"))
 	totals := func(rb, rp, tb, tp float64) map[string]float64 {
 		return map[string]float64{
@@ -122,7 +124,7 @@ func TestNetwork_Values(t *testing.T) {
 func TestNetwork_CardinalityCap(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t, "net-40-interfaces")
-	network := must(NewNetwork(m.fs(), testDevice, NetworkOptions{}))
+	network := must(NewNetwork(m.fs(), testDevice, networkConfig()))
 	first := m.tick(network)
 	got := first.labelled("interface")
 	if len(got) != 32 {
@@ -146,7 +148,7 @@ func TestNetwork_CardinalityCap(t *testing.T) {
 func TestNetwork_CardinalityCapIsStable(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
-	network := must(NewNetwork(m.fs(), testDevice, NetworkOptions{MaxInterfaces: 2}))
+	network := must(NewNetwork(m.fs(), testDevice, networkConfig(func(c *config.NetworkConfig) { c.MaxInterfaces = 2 })))
 	step := func(wantDropped float64, want []string, names ...string) {
 		t.Helper()
 		var lines []string
@@ -173,7 +175,7 @@ func TestNetwork_PlaceLostAndWonAgain(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
 	m.write("sys/class/net/eth0/device/uevent", "")
-	network := must(NewNetwork(m.fs(), testDevice, NetworkOptions{MaxInterfaces: 1}))
+	network := must(NewNetwork(m.fs(), testDevice, networkConfig(func(c *config.NetworkConfig) { c.MaxInterfaces = 1 })))
 	const rate = `network.receive_bytes_per_second`
 	m.write("proc/1/net/dev", netDev(netLine("tun0", 100)))
 	m.tick(network)
@@ -188,7 +190,7 @@ func TestNetwork_PlaceLostAndWonAgain(t *testing.T) {
 func TestNetwork_WrapGivesNoRate(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t, "net-counter-wrap")
-	network := must(NewNetwork(m.fs(), testDevice, NetworkOptions{}))
+	network := must(NewNetwork(m.fs(), testDevice, networkConfig()))
 	m.tick(network)
 	m.lay("net-counter-wrap-later")
 	r := m.tick(network)
@@ -205,7 +207,7 @@ func TestNetwork_WrapGivesNoRate(t *testing.T) {
 func TestNetwork_Renamed(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t, "net-renamed")
-	network := must(NewNetwork(m.fs(), testDevice, NetworkOptions{}))
+	network := must(NewNetwork(m.fs(), testDevice, networkConfig()))
 	m.tick(network)
 	m.lay("net-renamed-later")
 	r := m.tick(network)
@@ -219,7 +221,7 @@ func TestNetwork_Renamed(t *testing.T) {
 
 func TestNetwork_OddNames(t *testing.T) {
 	t.Parallel()
-	r := newMachine(t).tick(must(NewNetwork(treeOf("net-odd-names"), testDevice, NetworkOptions{})))
+	r := newMachine(t).tick(must(NewNetwork(treeOf("net-odd-names"), testDevice, networkConfig())))
 	r.wantFaults(t, 0)
 	for key, want := range map[string]float64{
 		`{"interface":"eth0"}`: 1234567890, `{"interface":"eth0:1"}`: 77, `{"interface":"a|b"}`: 11,
@@ -234,7 +236,7 @@ func TestNetwork_OddNames(t *testing.T) {
 func TestNetwork_BadLines(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t, "net-truncated")
-	network := must(NewNetwork(m.fs(), testDevice, NetworkOptions{}))
+	network := must(NewNetwork(m.fs(), testDevice, networkConfig()))
 	r := m.tick(network)
 	r.wantFaults(t, 1)
 	if got := r.labelled("interface"); !slices.Equal(got, []string{"eth0"}) {
@@ -247,17 +249,17 @@ func TestNetwork_BadLines(t *testing.T) {
 	m.write("proc/net/dev", netDev(netLine("eth0", 1), netLine("eth0", 2)))
 	m.tick(network).wantFaults(t, 0) // an interface named twice is sampled once
 	m.remove("proc/net/dev")
-	if r := m.tick(must(NewNetwork(m.fs(), testDevice, NetworkOptions{}))); !os.IsNotExist(r.err) {
+	if r := m.tick(must(NewNetwork(m.fs(), testDevice, networkConfig()))); !os.IsNotExist(r.err) {
 		t.Errorf("got %v", r.err)
 	}
 }
 
 func TestNewNetwork_AllFaultsAtOnce(t *testing.T) {
 	t.Parallel()
-	_, err := NewNetwork(treeOf("rk3588"), testDevice, NetworkOptions{
-		Include: []string{"a("}, Exclude: []string{"b["}, MaxInterfaces: -1,
+	_, err := NewNetwork(treeOf("rk3588"), testDevice, config.NetworkConfig{
+		Include: []string{"a("}, Exclude: []string{"b["},
 	})
-	for _, key := range []string{"network.include", "network.exclude", "network.max_interfaces"} {
+	for _, key := range []string{"network.include", "network.exclude"} {
 		if err == nil || !strings.Contains(err.Error(), key) {
 			t.Errorf("got %v, want a word of %s", err, key)
 		}
@@ -270,7 +272,7 @@ func TestNetwork_NeverAbsurd(t *testing.T) {
 	m := newMachine(t)
 	rapid.Check(t, func(rt *rapid.T) {
 		limit := rapid.IntRange(1, 4).Draw(rt, "limit")
-		network := must(NewNetwork(m.fs(), testDevice, NetworkOptions{MaxInterfaces: limit}))
+		network := must(NewNetwork(m.fs(), testDevice, networkConfig(func(c *config.NetworkConfig) { c.MaxInterfaces = limit })))
 		lastDropped := 0.0
 		for range rapid.IntRange(1, 6).Draw(rt, "ticks") {
 			var lines []string
@@ -298,13 +300,13 @@ func TestNetwork_NeverAbsurd(t *testing.T) {
 }
 
 func TestNetwork_AllocatesNothing(t *testing.T) {
-	wantNoAllocations(t, must(NewNetwork(treeOf("net-40-interfaces"), testDevice, NetworkOptions{})))
+	wantNoAllocations(t, must(NewNetwork(treeOf("net-40-interfaces"), testDevice, networkConfig())))
 }
 
 func BenchmarkNetwork(b *testing.B) {
 	for _, tree := range []string{"rk3588", "net-40-interfaces"} {
 		b.Run(tree, func(b *testing.B) {
-			benchCollector(b, must(NewNetwork(treeOf(tree), testDevice, NetworkOptions{})))
+			benchCollector(b, must(NewNetwork(treeOf(tree), testDevice, networkConfig())))
 		})
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"belabox-metrics/collectord/internal/proc"
+	"belabox-metrics/shared/config"
 )
 
 // TestAgainstNodeExporter_Fixture compares on the fixture of an RK3588, where
@@ -31,7 +32,8 @@ func TestAgainstNodeExporter_Fixture(t *testing.T) {
 			t.Errorf("node_exporter's collector %s does not work on the fixture", name)
 		}
 	}
-	collectors, err := New(Config{FS: fs, Device: "dev"})
+	cfg := config.Default()
+	collectors, err := New(readingTree(&cfg, fs), "dev")
 	if err != nil {
 		t.Fatal(err)
 	}

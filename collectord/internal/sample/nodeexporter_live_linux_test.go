@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"belabox-metrics/shared/config"
 )
 
 // comparison is two readings of ours, each between two of theirs.
@@ -97,7 +99,7 @@ func TestAgainstNodeExporter(t *testing.T) {
 		flags = append(flags, "--collector."+name)
 	}
 	scrape := startNodeExporter(t, flags...)
-	collectors := newLive(t, Config{Network: NetworkOptions{Exclude: []string{}}})
+	collectors := newLive(t, networkConfig(func(c *config.NetworkConfig) { c.Exclude = nil }))
 	c := &comparison{t: t, compared: map[string]int{}}
 	for i := range 2 {
 		if i == 1 {

@@ -8,38 +8,6 @@ import (
 	"belabox-metrics/shared/store"
 )
 
-var (
-	pressureCPUSome = Metric{
-		Name: "pressure.cpu_some_percent", Kind: KindGauge, Unit: "percent",
-		Help:   "Share of the time since the last reading in which at least one task waited for a core, 0 to 100. Absent on kernels without pressure accounting.",
-		Source: "/proc/pressure/cpu", Collector: "pressure",
-	}
-	pressureMemorySome = Metric{
-		Name: "pressure.memory_some_percent", Kind: KindGauge, Unit: "percent",
-		Help:   "The same for at least one task that waited for memory.",
-		Source: "/proc/pressure/memory", Collector: "pressure",
-	}
-	pressureMemoryFull = Metric{
-		Name: "pressure.memory_full_percent", Kind: KindGauge, Unit: "percent",
-		Help:   "The same for all tasks waiting for memory at once.",
-		Source: "/proc/pressure/memory", Collector: "pressure",
-	}
-	pressureIOSome = Metric{
-		Name: "pressure.io_some_percent", Kind: KindGauge, Unit: "percent",
-		Help:   "The same for at least one task that waited for I/O.",
-		Source: "/proc/pressure/io", Collector: "pressure",
-	}
-	pressureIOFull = Metric{
-		Name: "pressure.io_full_percent", Kind: KindGauge, Unit: "percent",
-		Help:   "The same for all tasks waiting for I/O at once.",
-		Source: "/proc/pressure/io", Collector: "pressure",
-	}
-)
-
-var pressureMetrics = []*Metric{
-	&pressureCPUSome, &pressureMemorySome, &pressureMemoryFull, &pressureIOSome, &pressureIOFull,
-}
-
 // pressure reads /proc/pressure. It takes the totals, not the averages of the
 // file: a share of the span between two readings is exact and has no memory of
 // the time before.
@@ -56,9 +24,9 @@ type stall struct {
 // NewPressure returns the collector "pressure".
 func NewPressure(fs proc.FS, reg *Registry) Collector {
 	return &pressure{[]*stall{
-		{reader: proc.NewPressure(fs, "cpu"), some: reg.Series(&pressureCPUSome)},
-		{reader: proc.NewPressure(fs, "memory"), some: reg.Series(&pressureMemorySome), full: reg.Series(&pressureMemoryFull)},
-		{reader: proc.NewPressure(fs, "io"), some: reg.Series(&pressureIOSome), full: reg.Series(&pressureIOFull)},
+		{reader: proc.NewPressure(fs, "cpu"), some: reg.Series("pressure.cpu_some_percent")},
+		{reader: proc.NewPressure(fs, "memory"), some: reg.Series("pressure.memory_some_percent"), full: reg.Series("pressure.memory_full_percent")},
+		{reader: proc.NewPressure(fs, "io"), some: reg.Series("pressure.io_some_percent"), full: reg.Series("pressure.io_full_percent")},
 	}}
 }
 

@@ -5,66 +5,50 @@ import (
 	"runtime"
 
 	"belabox-metrics/collectord/internal/proc"
+	"belabox-metrics/shared/config"
 )
-
-// Config says what is collected and from where. Zero fields have the defaults
-// named here.
-type Config struct {
-	FS        proc.FS           // /proc and /sys
-	OSRelease string            // proc.OSReleasePath
-	Device    string            // device id of all series
-	Labels    map[string]string // of all series
-
-	Enabled    func(collector string) bool // nil: all are
-	Network    NetworkOptions
-	Disk       DiskOptions
-	Filesystem FilesystemOptions
-}
 
 // kinds are all collectors in the order of a tick: those of the core first, so
 // that they are read at its very beginning, those that may be slow last.
 var kinds = []struct {
 	name string
-	make func(cfg *Config, reg *Registry) (Collector, error)
+	make func(fs proc.FS, reg *Registry, cfg *config.Config) (Collector, error)
 }{
-	{"cpu", func(cfg *Config, reg *Registry) (Collector, error) { return NewCPU(cfg.FS, reg), nil }},
-	{"memory", func(cfg *Config, reg *Registry) (Collector, error) { return NewMemory(cfg.FS, reg), nil }},
-	{"load", func(cfg *Config, reg *Registry) (Collector, error) { return NewLoad(cfg.FS, reg), nil }},
-	{"system", func(cfg *Config, reg *Registry) (Collector, error) {
-		return NewSystem(cfg.FS, cfg.OSRelease, reg), nil
+	{"cpu", plain(NewCPU)},
+	{"memory", plain(NewMemory)},
+	{"load", plain(NewLoad)},
+	{"system", plain(func(fs proc.FS, reg *Registry) Collector { return NewSystem(fs, proc.OSReleasePath(fs), reg) })},
+	{"pressure", plain(NewPressure)},
+	{"network", func(fs proc.FS, reg *Registry, cfg *config.Config) (Collector, error) {
+		return NewNetwork(fs, reg, cfg.Network)
 	}},
-	{"pressure", func(cfg *Config, reg *Registry) (Collector, error) { return NewPressure(cfg.FS, reg), nil }},
-	{"network", func(cfg *Config, reg *Registry) (Collector, error) { return NewNetwork(cfg.FS, reg, cfg.Network) }},
-	{"disk", func(cfg *Config, reg *Registry) (Collector, error) { return NewDisk(cfg.FS, reg, cfg.Disk) }},
-	{"wireless", func(cfg *Config, reg *Registry) (Collector, error) { return NewWireless(cfg.FS, reg), nil }},
-	{"thermal", func(cfg *Config, reg *Registry) (Collector, error) { return NewThermal(cfg.FS, reg), nil }},
-	{"hwmon", func(cfg *Config, reg *Registry) (Collector, error) { return NewHwmon(cfg.FS, reg), nil }},
-	{"filesystem", func(cfg *Config, reg *Registry) (Collector, error) {
-		return NewFilesystem(cfg.FS, reg, cfg.Filesystem)
+	{"disk", func(fs proc.FS, reg *Registry, cfg *config.Config) (Collector, error) {
+		return NewDisk(fs, reg, cfg.Disk.AllowedDevices)
 	}},
+	{"wireless", plain(NewWireless)},
+	{"thermal", plain(NewThermal)},
+	{"hwmon", plain(NewHwmon)},
+	{"filesystem", plain(NewFilesystem)},
 }
 
-// New makes the enabled collectors, in the order in which a tick should read
-// them. It reads nothing yet. The error holds all that is wrong with cfg.
-// On other systems than Linux the collectors make their samples up.
-func New(cfg Config) ([]Collector, error) {
-	if cfg.FS.Proc == "" {
-		cfg.FS.Proc = "/proc"
-	}
-	if cfg.FS.Sys == "" {
-		cfg.FS.Sys = "/sys"
-	}
-	if cfg.OSRelease == "" {
-		cfg.OSRelease = proc.OSReleasePath(cfg.FS)
-	}
-	reg := &Registry{Device: cfg.Device, Labels: cfg.Labels}
+// plain makes a collector that has no options.
+func plain(create func(proc.FS, *Registry) Collector) func(proc.FS, *Registry, *config.Config) (Collector, error) {
+	return func(fs proc.FS, reg *Registry, _ *config.Config) (Collector, error) { return create(fs, reg), nil }
+}
+
+// New makes the collectors that cfg enables, in the order in which a tick should
+// read them, with the series of device. It reads nothing yet. The error holds all
+// that is wrong. On other systems than Linux the collectors make their samples up.
+func New(cfg *config.Config, device string) ([]Collector, error) {
+	fs := proc.FS{Proc: cfg.Collection.ProcfsPath, Sys: cfg.Collection.SysfsPath, Root: cfg.Collection.RootfsPath}
+	reg := &Registry{Device: device, Labels: cfg.Device.Labels}
 	var collectors []Collector
 	var faults []error
 	for _, kind := range kinds {
-		if cfg.Enabled != nil && !cfg.Enabled(kind.name) {
+		if enabled, _ := cfg.Collection.Collector(kind.name); !enabled {
 			continue
 		}
-		c, err := kind.make(&cfg, reg)
+		c, err := kind.make(fs, reg, cfg)
 		if err != nil {
 			faults = append(faults, err)
 			continue

@@ -9,6 +9,7 @@ import (
 
 	"belabox-metrics/collectord/internal/proc"
 	"belabox-metrics/shared/config"
+	"belabox-metrics/shared/metrics"
 	"belabox-metrics/shared/store"
 )
 
@@ -20,9 +21,26 @@ func namesOf(collectors []Collector) []string {
 	return list
 }
 
+// only returns the defaults with no collectors but these.
+func only(names ...string) *config.Config {
+	cfg := config.Default()
+	for _, name := range config.CollectorNames() {
+		on := slices.Contains(names, name)
+		cfg.Collection.Collectors[name] = config.CollectorConfig{Enabled: &on}
+	}
+	return &cfg
+}
+
+// readingTree returns cfg with the kernel's trees at fs.
+func readingTree(cfg *config.Config, fs proc.FS) *config.Config {
+	cfg.Collection.ProcfsPath, cfg.Collection.SysfsPath = fs.Proc, fs.Sys
+	return cfg
+}
+
 func TestNew_MakesTheCollectorsOfTheConfiguration(t *testing.T) {
 	t.Parallel()
-	all, err := New(Config{Device: "dev"})
+	cfg := config.Default()
+	all, err := New(&cfg, "dev")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +50,7 @@ func TestNew_MakesTheCollectorsOfTheConfiguration(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("collectors %v, the configuration knows %v", got, want)
 	}
-	some, err := New(Config{Enabled: func(name string) bool { return name == "load" || name == "cpu" }})
+	some, err := New(only("load", "cpu"), "dev")
 	if got := namesOf(some); err != nil || !slices.Equal(got, []string{"cpu", "load"}) {
 		t.Errorf("got %v, %v", got, err)
 	}
@@ -40,22 +58,23 @@ func TestNew_MakesTheCollectorsOfTheConfiguration(t *testing.T) {
 
 func TestNew_ReportsAllFaults(t *testing.T) {
 	t.Parallel()
-	_, err := New(Config{Disk: DiskOptions{AllowedDevices: []string{"("}}, Network: NetworkOptions{Include: []string{")"}}})
+	cfg := config.Default()
+	cfg.Disk.AllowedDevices, cfg.Network.Include = []string{"("}, []string{")"}
+	_, err := New(&cfg, "dev")
 	if err == nil || !strings.Contains(err.Error(), "disk.allowed_devices") || !strings.Contains(err.Error(), "network.include") {
 		t.Errorf("got %v", err)
 	}
 }
 
-// Every sample of every collector on a whole tree is in the catalogue, with the
+// Every sample of every collector on a whole tree is in the table, with the
 // kind and the labels it has there, and has the labels of the device.
-func TestNew_SamplesAreInTheCatalog(t *testing.T) {
+func TestNew_SamplesAreInTheTable(t *testing.T) {
 	t.Parallel()
 	for _, tree := range []string{"rk3588", "raspberrypi5"} {
 		h := newHarness(t, NewLoad, tree)
-		collectors, err := New(Config{
-			FS: h.fs(), OSRelease: "../proc/testdata/os-release/debian",
-			Device: "dev", Labels: map[string]string{"site": "roof"},
-		})
+		cfg := config.Default()
+		cfg.Device.Labels["site"] = "roof"
+		collectors, err := New(readingTree(&cfg, h.fs()), "dev")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -80,12 +99,12 @@ func TestNew_SamplesAreInTheCatalog(t *testing.T) {
 
 func checkSample(t *testing.T, collector string, s store.Sample) {
 	t.Helper()
-	i := slices.IndexFunc(Catalog, func(m *Metric) bool { return m.Name == s.Series.Name })
+	i := slices.IndexFunc(Table, func(m metrics.Metric) bool { return m.Name == s.Series.Name })
 	if i < 0 {
-		t.Errorf("%s is not in the catalogue", s.Series.Name)
+		t.Errorf("%s is not in the table", s.Series.Name)
 		return
 	}
-	m := Catalog[i]
+	m := Table[i]
 	tags, err := store.ParseTags(s.Series.Tags)
 	if err != nil {
 		t.Error(err)
@@ -98,14 +117,14 @@ func checkSample(t *testing.T, collector string, s store.Sample) {
 	}
 	want := slices.Sorted(slices.Values(m.Labels))
 	if !slices.Equal(labels, want) || len(tags) != len(want)+1 || s.Series.Device != "dev" || m.Collector != collector {
-		t.Errorf("%s of %s: labels %v, the catalogue has %v of %s", m.Name, collector, tags, want, m.Collector)
+		t.Errorf("%s of %s: labels %v, the table has %v of %s", m.Name, collector, tags, want, m.Collector)
 	}
-	if (m.Kind == KindText) != (s.Series.Type == store.Text) {
+	if (m.Kind == metrics.Text) != (s.Series.Type == store.Text) {
 		t.Errorf("%s: a %s with type %v", m.Name, m.Kind, s.Series.Type)
 	}
 }
 
-func TestGenerated_HasTheShapeOfTheCatalog(t *testing.T) {
+func TestGenerated_HasTheShapeOfTheTable(t *testing.T) {
 	t.Parallel()
 	at := time.Unix(1795450000, 0)
 	for _, kind := range kinds {
@@ -124,8 +143,8 @@ func TestGenerated_HasTheShapeOfTheCatalog(t *testing.T) {
 			checkSample(t, kind.name, s)
 			found[s.Series.Name] = true
 		}
-		for _, m := range metricsOf(kind.name) {
-			if !found[m.Name] {
+		for _, m := range Table {
+			if m.Collector == kind.name && !found[m.Name] {
 				t.Errorf("no sample of %s", m.Name)
 			}
 		}

@@ -8,36 +8,6 @@ import (
 	"belabox-metrics/shared/store"
 )
 
-var (
-	systemUptime = Metric{
-		Name: "system.uptime_seconds", Kind: KindGauge, Unit: "seconds",
-		Help:   "Time since boot, time asleep included.",
-		Source: "/proc/uptime", Collector: "system",
-	}
-	systemBootTime = Metric{
-		Name: "system.boot_time_seconds", Kind: KindGauge, Unit: "seconds",
-		Help:   "Unix time of the boot. It moves when the wall clock is set, for example by NTP on a board without a battery.",
-		Source: "/proc/stat", Collector: "system",
-	}
-	systemKernel = Metric{
-		Name: "system.kernel_release", Kind: KindText,
-		Help:   "Release of the running kernel, as `uname -r` prints it.",
-		Source: "/proc/sys/kernel/osrelease", Collector: "system",
-	}
-	systemOS = Metric{
-		Name: "system.os_name", Kind: KindText,
-		Help:   "Name and version of the distribution (PRETTY_NAME).",
-		Source: "/etc/os-release", Collector: "system",
-	}
-	systemBoard = Metric{
-		Name: "system.board_model", Kind: KindText,
-		Help:   "Name of the board from the device tree, else the product name from the firmware. Absent where neither is.",
-		Source: "/proc/device-tree/model or /sys/class/dmi/id/product_name", Collector: "system",
-	}
-)
-
-var systemMetrics = []*Metric{&systemUptime, &systemBootTime, &systemKernel, &systemOS, &systemBoard}
-
 // system reads how long the machine is up and what it is.
 type system struct {
 	uptime         *proc.Reader[float64]
@@ -52,13 +22,13 @@ type system struct {
 func NewSystem(fs proc.FS, osRelease string, reg *Registry) Collector {
 	return &system{
 		uptime:         proc.NewUptime(fs),
-		uptimeSeries:   reg.Series(&systemUptime),
+		uptimeSeries:   reg.Series("system.uptime_seconds"),
 		boot:           bootTime{stat: proc.NewStat(fs)},
-		bootTimeSeries: reg.Series(&systemBootTime),
+		bootTimeSeries: reg.Series("system.boot_time_seconds"),
 		texts: []*text{
-			{series: reg.Series(&systemKernel), read: func() (string, error) { return proc.KernelRelease(fs) }},
-			{series: reg.Series(&systemOS), read: func() (string, error) { return proc.OSName(osRelease) }},
-			{series: reg.Series(&systemBoard), read: func() (string, error) { return proc.BoardModel(fs) }},
+			{series: reg.Series("system.kernel_release"), read: func() (string, error) { return proc.KernelRelease(fs) }},
+			{series: reg.Series("system.os_name"), read: func() (string, error) { return proc.OSName(osRelease) }},
+			{series: reg.Series("system.board_model"), read: func() (string, error) { return proc.BoardModel(fs) }},
 		},
 	}
 }

@@ -6,22 +6,16 @@ import (
 	"belabox-metrics/collectord/internal/proc"
 )
 
-var thermalMetrics = []*Metric{{
-	Name: "thermal.zone_celsius", Kind: KindGauge, Unit: "celsius", Labels: []string{"zone", "type"},
-	Help:   "Temperature of a thermal zone: the SoC, a cluster of cores, the GPU, the NPU. `zone` is the kernel's name for it, whose number may be another one after a boot, `type` the driver's. A zone that does not answer, or with less than -100 or more than 250 °C, has no sample and is an error of its own.",
-	Source: "/sys/class/thermal/thermal_zone*/temp", Collector: "thermal",
-}}
-
 // thermal reads the thermal zones.
-type thermal struct{ zones *thermometers }
+type thermal struct{ zones *sensorSet }
 
 // NewThermal returns the collector "thermal".
 func NewThermal(fs proc.FS, reg *Registry) Collector {
-	return &thermal{newThermometers(reg, thermalMetrics[0], fs.SysPath("class/thermal"), func() ([]foundSensor, error) {
+	return &thermal{newSensorSet(reg, "thermal.zone_celsius", fs.SysPath("class/thermal"), func() ([]foundSensor, error) {
 		zones, err := proc.ThermalZones(fs)
 		found := make([]foundSensor, len(zones))
 		for i, z := range zones {
-			found[i] = foundSensor{thermometer: z, labels: []string{z.Name, z.Type}}
+			found[i] = foundSensor{reader: z, labels: []string{z.Name, z.Type}}
 		}
 		return found, err
 	})}

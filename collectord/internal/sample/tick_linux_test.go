@@ -3,23 +3,22 @@ package sample
 import (
 	"errors"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"belabox-metrics/collectord/internal/proc"
+	"belabox-metrics/shared/config"
 )
 
-// newLive makes collectors that read this machine, the root file system alone
-// of all mounts: other tests mount file systems that hang, and a process that
-// asks one cannot end before its server does.
-func newLive(t testing.TB, cfg Config) []Collector {
+// newLive makes collectors that read this machine, but nothing of it that may be
+// slow, sick or hang: no sensors, and of all mounts the root file system alone.
+func newLive(t testing.TB, network config.NetworkConfig) []Collector {
 	t.Helper()
-	cfg.Device = "dev"
-	cfg.Enabled = func(name string) bool { return name != "filesystem" }
-	collectors, err := New(cfg)
+	cfg := only("cpu", "memory", "load", "system", "pressure", "network", "disk")
+	cfg.Network = network
+	collectors, err := New(cfg, "dev")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,27 +26,13 @@ func newLive(t testing.TB, cfg Config) []Collector {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var root string
+	m := newMachine(t)
 	for line := range strings.Lines(string(mounts)) {
 		if fields := strings.Fields(line); len(fields) > 1 && fields[1] == "/" {
-			root = line // the last one covers those before
+			m.write("proc/self/mounts", line) // the last one covers those before
 		}
 	}
-	dir := t.TempDir()
-	if err := os.MkdirAll(filepath.Join(dir, "self"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "self/mounts"), []byte(root), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	filesystem, err := New(Config{
-		FS: proc.FS{Proc: dir}, Device: "dev",
-		Enabled: func(name string) bool { return name == "filesystem" },
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return append(collectors, filesystem...)
+	return append(collectors, NewFilesystem(m.fs(), &Registry{Device: "dev"}))
 }
 
 // supported leaves out the collectors that find nothing to read, as the
@@ -59,16 +44,13 @@ func supported(collectors []Collector) []Collector {
 }
 
 func TestTick_AllocatesNothing(t *testing.T) {
-	board, err := New(Config{
-		FS:     proc.FS{Proc: "../proc/testdata/rk3588/proc", Sys: "../proc/testdata/rk3588/sys"},
-		Device: "dev",
-		// Mount points of a fixture are not there to be asked.
-		Enabled: func(name string) bool { return name != "filesystem" },
-	})
+	// Mount points of a fixture are not there to be asked.
+	board, err := New(readingTree(only("cpu", "memory", "load", "system", "pressure", "network", "disk", "wireless", "thermal", "hwmon"),
+		treeOf("rk3588")), "dev")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for tree, collectors := range map[string][]Collector{"this machine": newLive(t, Config{}), "rk3588": board} {
+	for tree, collectors := range map[string][]Collector{"this machine": newLive(t, networkConfig()), "rk3588": board} {
 		for _, c := range supported(collectors) {
 			var b Batch
 			failures := 0
@@ -90,7 +72,7 @@ func TestTick_AllocatesNothing(t *testing.T) {
 
 // BenchmarkTick reads everything on this machine, as one tick does.
 func BenchmarkTick(b *testing.B) {
-	collectors := supported(newLive(b, Config{}))
+	collectors := supported(newLive(b, networkConfig()))
 	batches := make([]Batch, len(collectors))
 	samples := 0
 	b.ReportAllocs()
@@ -109,7 +91,7 @@ func BenchmarkTick(b *testing.B) {
 
 // BenchmarkCollectors reads each source on this machine by itself.
 func BenchmarkCollectors(b *testing.B) {
-	for _, c := range supported(newLive(b, Config{})) {
+	for _, c := range supported(newLive(b, networkConfig())) {
 		b.Run(c.Name(), func(b *testing.B) {
 			var batch Batch
 			b.ReportAllocs()

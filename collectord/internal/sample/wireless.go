@@ -7,50 +7,26 @@ import (
 	"belabox-metrics/shared/store"
 )
 
-// Numbers of the metrics in wirelessMetrics.
-const (
-	wirelessQuality = iota
-	wirelessSignal
-	wirelessNoise
-	wirelessMetricCount
-)
-
-var wirelessLabels = []string{"interface"}
-
-var wirelessMetrics = []*Metric{
-	wirelessQuality: {
-		Name: "wireless.link_quality", Kind: KindGauge, Labels: wirelessLabels,
-		Help:   "Quality of the link on a scale of the driver's own, 0 to 70 for most; 0 without a link.",
-		Source: "/proc/net/wireless", Collector: "wireless",
-	},
-	wirelessSignal: {
-		Name: "wireless.signal_dbm", Kind: KindGauge, Unit: "dBm", Labels: wirelessLabels,
-		Help:   "Strength of the received signal, about -30 (beside the access point) to -90 (barely there). No sample without a link, nor where the driver has no dBm.",
-		Source: "/proc/net/wireless", Collector: "wireless",
-	},
-	wirelessNoise: {
-		Name: "wireless.noise_dbm", Kind: KindGauge, Unit: "dBm", Labels: wirelessLabels,
-		Help:   "Strength of the noise. Most drivers do not measure it and have no sample.",
-		Source: "/proc/net/wireless", Collector: "wireless",
-	},
-}
-
 // wireless reads /proc/net/wireless.
 type wireless struct {
 	stats   *proc.Wireless
-	devices *devices[[wirelessMetricCount]*store.Series]
+	devices *devices[wirelessSeries]
 }
+
+// wirelessSeries are those of one interface.
+type wirelessSeries struct{ quality, signal, noise *store.Series }
 
 // NewWireless returns the collector "wireless".
 func NewWireless(fs proc.FS, reg *Registry) Collector {
 	return &wireless{
 		stats: proc.NewWireless(fs),
-		devices: newDevices(func(name string) *[wirelessMetricCount]*store.Series {
-			var series [wirelessMetricCount]*store.Series
-			for i, m := range wirelessMetrics {
-				series[i] = reg.Series(m, labelText(name))
+		devices: newDevices(func(name string) *wirelessSeries {
+			label := labelText(name)
+			return &wirelessSeries{
+				quality: reg.Series("wireless.link_quality", label),
+				signal:  reg.Series("wireless.signal_dbm", label),
+				noise:   reg.Series("wireless.noise_dbm", label),
 			}
-			return &series
 		}),
 	}
 }
@@ -71,12 +47,12 @@ func (c *wireless) Collect(_ time.Time, out *Batch) error {
 		if series == nil {
 			continue
 		}
-		out.Add(series[wirelessQuality], stats[i].Quality)
+		out.Add(series.quality, stats[i].Quality)
 		if dBm, ok := proc.SignalDBm(stats[i].Level); ok {
-			out.Add(series[wirelessSignal], dBm)
+			out.Add(series.signal, dBm)
 		}
 		if dBm, ok := proc.SignalDBm(stats[i].Noise); ok {
-			out.Add(series[wirelessNoise], dBm)
+			out.Add(series.noise, dBm)
 		}
 	}
 	c.devices.end()

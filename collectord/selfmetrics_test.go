@@ -8,20 +8,20 @@ import (
 	"belabox-metrics/shared/store"
 )
 
-// Every number of the table is told, and nothing else is.
-func TestOwn_Table(t *testing.T) {
+// Every metric of the table is exposed, and nothing else.
+func TestSelfMetrics_Table(t *testing.T) {
 	t.Parallel()
-	o := newOwn("/nowhere")
-	o.checkpointed(store.CheckpointResult{})
-	daemontest.Table(t, &o.set, metrics.Collectord)
+	m := newSelfMetrics("/nowhere")
+	m.checkpointed(store.CheckpointResult{})
+	daemontest.Table(t, &m.set, metrics.Collectord)
 }
 
 // The time of the last checkpoint is known from an earlier run.
-func TestOwn_LastCheckpointOfAnEarlierRun(t *testing.T) {
+func TestSelfMetrics_LastCheckpointOfAnEarlierRun(t *testing.T) {
 	t.Parallel()
-	o := newOwn("/nowhere")
+	m := newSelfMetrics("/nowhere")
 	has := func() (value float64, ok bool) {
-		for _, p := range o.set.Points() {
+		for _, p := range m.set.Points() {
 			if p.Name == metrics.CheckpointDuration.Name {
 				return p.Value, true
 			}
@@ -31,7 +31,7 @@ func TestOwn_LastCheckpointOfAnEarlierRun(t *testing.T) {
 	if v, ok := has(); ok {
 		t.Errorf("before the first checkpoint: got %v", v)
 	}
-	o.restore([]store.Stat{{Name: metrics.CheckpointDuration.Name, Tags: "{}", Kind: "gauge", Value: 12}})
+	m.restore([]store.Stat{{Name: metrics.CheckpointDuration.Name, Tags: "{}", Kind: "gauge", Value: 12}})
 	if v, ok := has(); !ok || v != 12 {
 		t.Errorf("got %v, %v, want 12", v, ok)
 	}

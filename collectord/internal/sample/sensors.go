@@ -13,50 +13,50 @@ import (
 	"belabox-metrics/shared/store"
 )
 
-// thermometers reads a changing set of temperature sensors, each of which may
-// fail or hang for itself: the others never notice.
-type thermometers struct {
+// sensorSet reads the sensors of one kind, which come and go. Each may fail or hang
+// without effect on the others.
+type sensorSet struct {
 	folders  func() ([]string, error) // cheap: tells whether list would say something new
 	list     func() ([]foundSensor, error)
 	registry *Registry
-	metric   *Metric
+	metric   string // its name in the Table
 
 	listed  time.Time // zero: list again at the next tick
 	present []string  // folders when sensors were listed
 	absent  error     // proc.ErrNotSupported if there was nothing to list
 	sensors []*sensor
-	guard   *guard
+	waiter  *waiter
 	calls   []*call // of sensors
 }
 
 // foundSensor is a sensor that is there now.
 type foundSensor struct {
-	thermometer
+	reader
 	labels []string
 }
 
-type thermometer interface {
+type reader interface {
 	Path() string
-	// Celsius may hang.
-	Celsius() (float64, error)
+	// Read may hang.
+	Read() (float64, error)
 }
 
 // sensor is what is kept of one sensor as long as it is there under its labels.
 type sensor struct {
-	thermometer
+	reader
 	key    string
 	series *store.Series
 	call   *call
 
-	celsius float64 // answer of call
-	err     error
+	value float64 // answer of call
+	err   error
 }
 
-// newThermometers makes the thermometers whose sensors have a folder each below
-// the folder at path.
-func newThermometers(reg *Registry, m *Metric, path string, list func() ([]foundSensor, error)) *thermometers {
+// newSensorSet makes the set of the sensors of a metric, which have a folder each
+// below the folder at path.
+func newSensorSet(reg *Registry, metric, path string, list func() ([]foundSensor, error)) *sensorSet {
 	folders := func() ([]string, error) { return folderNames(path) }
-	return &thermometers{folders: folders, list: list, registry: reg, metric: m, guard: newGuard()}
+	return &sensorSet{folders: folders, list: list, registry: reg, metric: metric, waiter: newWaiter()}
 }
 
 // folderNames returns the sorted names in a folder; os.ReadDir would also look at
@@ -74,7 +74,7 @@ func folderNames(path string) ([]string, error) {
 
 // collect reads all sensors. It is proc.ErrNotSupported if the kernel has none
 // of this kind.
-func (t *thermometers) collect(at time.Time, out *Batch) error {
+func (t *sensorSet) collect(at time.Time, out *Batch) error {
 	if t.isStale(at) {
 		err := t.relist(at)
 		if err := out.failPart(len(t.sensors), err); err != nil {
@@ -84,13 +84,13 @@ func (t *thermometers) collect(at time.Time, out *Batch) error {
 	if t.absent != nil {
 		return t.absent
 	}
-	t.guard.ask(at, t.calls)
+	t.waiter.call(at, t.calls)
 	for _, s := range t.sensors {
 		switch {
 		case !s.call.answered:
-			out.Fail(s.call.silence(s.Path(), at))
+			out.Fail(s.call.timeout(s.Path(), at))
 		case s.err == nil:
-			out.Add(s.series, s.celsius)
+			out.Add(s.series, s.value)
 		case errors.Is(s.err, proc.ErrNotSupported):
 			// Switched off: nothing to say, and nothing wrong.
 		case t.isGone(s):
@@ -104,7 +104,7 @@ func (t *thermometers) collect(at time.Time, out *Batch) error {
 // isGone tells whether a sensor failed because its device was unplugged, which
 // is no fault. Another one may have taken its place, so that the next tick looks
 // what there is.
-func (t *thermometers) isGone(s *sensor) bool {
+func (t *sensorSet) isGone(s *sensor) bool {
 	if !errors.Is(s.err, os.ErrNotExist) && !errors.Is(s.err, syscall.ENODEV) {
 		return false
 	}
@@ -116,7 +116,7 @@ func (t *thermometers) isGone(s *sensor) bool {
 // isStale tells whether it is time to list the sensors. Each minute a look at
 // the folders suffices: a new sensor has a new one, and one that took the folder
 // of another made the reading of that fail.
-func (t *thermometers) isStale(at time.Time) bool {
+func (t *sensorSet) isStale(at time.Time) bool {
 	if t.listed.IsZero() {
 		return true
 	}
@@ -130,7 +130,7 @@ func (t *thermometers) isStale(at time.Time) bool {
 
 // relist looks which sensors there are now. A known one keeps its state, above
 // all a call that hangs.
-func (t *thermometers) relist(at time.Time) error {
+func (t *sensorSet) relist(at time.Time) error {
 	t.listed = time.Time{}
 	t.present, _ = t.folders() // before the list: what comes in between shows next time
 	found, err := t.list()
@@ -160,13 +160,13 @@ func (t *thermometers) relist(at time.Time) error {
 	return err
 }
 
-func (t *thermometers) newSensor(f foundSensor) *sensor {
+func (t *sensorSet) newSensor(f foundSensor) *sensor {
 	labels := make([]string, len(f.labels))
 	for i, text := range f.labels {
 		labels[i] = labelText(text)
 	}
-	s := &sensor{thermometer: f.thermometer, key: f.key(), series: t.registry.Series(t.metric, labels...)}
-	s.call = newCall(func() { s.celsius, s.err = s.Celsius() })
+	s := &sensor{reader: f.reader, key: f.key(), series: t.registry.Series(t.metric, labels...)}
+	s.call = newCall(func() { s.value, s.err = s.Read() })
 	return s
 }
 

@@ -13,7 +13,7 @@ import (
 	"belabox-metrics/collectord/internal/proc"
 )
 
-// fakeSensor is a thermometer for tests.
+// fakeSensor is a sensor for tests.
 type fakeSensor struct {
 	path    string
 	celsius float64
@@ -23,7 +23,7 @@ type fakeSensor struct {
 
 func (s *fakeSensor) Path() string { return s.path }
 
-func (s *fakeSensor) Celsius() (float64, error) {
+func (s *fakeSensor) Read() (float64, error) {
 	if s.hang != nil {
 		<-s.hang
 	}
@@ -40,7 +40,7 @@ type fakeZones struct {
 
 func newFakeZones(found ...foundSensor) *fakeZones {
 	f := &fakeZones{found: found}
-	f.zones = newThermometers(testDevice, thermalMetrics[0], "", func() ([]foundSensor, error) {
+	f.zones = newSensorSet(testDevice, "thermal.zone_celsius", "", func() ([]foundSensor, error) {
 		f.listed++
 		return f.found, f.err
 	})
@@ -58,7 +58,7 @@ func zone(s *fakeSensor, typ string) foundSensor {
 	if s.path == "" {
 		s.path = "/sys/class/thermal/none/temp" // a folder that is not there
 	}
-	return foundSensor{thermometer: s, labels: []string{"z", typ}}
+	return foundSensor{reader: s, labels: []string{"z", typ}}
 }
 
 const zonePrefix = "thermal.zone_celsius"
@@ -67,7 +67,7 @@ func zoneKey(typ string) string {
 	return fmt.Sprintf(`thermal.zone_celsius{"type":%q,"zone":"z"}`, typ)
 }
 
-func TestThermometers_HangingSensorSilencesNoOther(t *testing.T) {
+func TestSensors_HangingSensorSilencesNoOther(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
@@ -83,8 +83,8 @@ func TestThermometers_HangingSensorSilencesNoOther(t *testing.T) {
 				t.Errorf("got %v", r.errs)
 			}
 		}
-		if took := time.Since(start); took != patience {
-			t.Errorf("waited %v for a dead sensor, want %v once", took, patience)
+		if took := time.Since(start); took != callTimeout {
+			t.Errorf("waited %v for a dead sensor, want %v once", took, callTimeout)
 		}
 		close(release)
 		synctest.Wait()
@@ -94,7 +94,7 @@ func TestThermometers_HangingSensorSilencesNoOther(t *testing.T) {
 	})
 }
 
-func TestThermometers_EachErrorIsOfOneSensor(t *testing.T) {
+func TestSensors_EachErrorIsOfOneSensor(t *testing.T) {
 	t.Parallel()
 	var found []foundSensor
 	faults := []error{syscall.EAGAIN, syscall.EINVAL, syscall.ENXIO, syscall.EIO, syscall.ETIMEDOUT, errors.New("garbage")}
@@ -116,7 +116,7 @@ func TestThermometers_EachErrorIsOfOneSensor(t *testing.T) {
 	}
 }
 
-func TestThermometers_ComeAndGo(t *testing.T) {
+func TestSensors_ComeAndGo(t *testing.T) {
 	t.Parallel()
 	soc := &fakeSensor{celsius: 40}
 	modem := &fakeSensor{celsius: 60}
@@ -153,10 +153,10 @@ func TestThermometers_ComeAndGo(t *testing.T) {
 	m.tick(zones).want(t, zonePrefix, map[string]float64{zoneKey("gpu"): 50})
 }
 
-// TestThermometers_ReplacedUnderItsName is about a zone that is taken away while
+// TestSensors_ReplacedUnderItsName is about a zone that is taken away while
 // another one gets its number: the new temperature must not come out under the
 // old type for longer than the tick that notices.
-func TestThermometers_ReplacedUnderItsName(t *testing.T) {
+func TestSensors_ReplacedUnderItsName(t *testing.T) {
 	t.Parallel()
 	path := t.TempDir() + "/temp" // its folder is there all the time
 	old := &fakeSensor{path: path, celsius: 40}
@@ -173,7 +173,7 @@ func TestThermometers_ReplacedUnderItsName(t *testing.T) {
 	r.want(t, zonePrefix, map[string]float64{zoneKey("new"): 90})
 }
 
-func TestThermometers_ListFails(t *testing.T) {
+func TestSensors_ListFails(t *testing.T) {
 	t.Parallel()
 	zones := newFakeZones()
 	zones.err = syscall.EACCES

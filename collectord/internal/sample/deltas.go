@@ -2,10 +2,10 @@ package sample
 
 import "time"
 
-// growth follows a group of counters that begin and are reset together, those
+// deltas follows a group of counters that begin and are reset together, those
 // of one disk or of one interface, from reading to reading. The zero value has
 // seen nothing.
-type growth struct {
+type deltas struct {
 	at   time.Time
 	last []uint64
 	by   []uint64 // what each counter grew by, valid after an update that was ok
@@ -16,23 +16,23 @@ type growth struct {
 // has passed, and if any counter went backwards. That is a wrap of 32 or 64 bits
 // or a device that was reset or replaced, and then what the others grew by means
 // nothing either.
-func (g *growth) update(at time.Time, now ...uint64) (seconds float64, ok bool) {
-	if g.last == nil {
-		g.last, g.by = make([]uint64, len(now)), make([]uint64, len(now))
+func (d *deltas) update(at time.Time, now ...uint64) (seconds float64, ok bool) {
+	if d.last == nil {
+		d.last, d.by = make([]uint64, len(now)), make([]uint64, len(now))
 	} else {
-		seconds = at.Sub(g.at).Seconds()
+		seconds = at.Sub(d.at).Seconds()
 		ok = seconds > 0
 	}
 	for i, n := range now {
-		ok = ok && n >= g.last[i]
-		g.by[i] = n - g.last[i]
-		g.last[i] = n
+		ok = ok && n >= d.last[i]
+		d.by[i] = n - d.last[i]
+		d.last[i] = n
 	}
-	g.at = at
+	d.at = at
 	return seconds, ok
 }
 
 // perSecond returns the rate of counter i over the seconds that update gave.
-func (g *growth) perSecond(i int, seconds float64) float64 {
-	return quotient(float64(g.by[i]) / seconds)
+func (d *deltas) perSecond(i int, seconds float64) float64 {
+	return quotient(float64(d.by[i]) / seconds)
 }

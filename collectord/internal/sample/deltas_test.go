@@ -9,10 +9,10 @@ import (
 	"pgregory.net/rapid"
 )
 
-func TestGrowth(t *testing.T) {
+func TestDeltas(t *testing.T) {
 	t.Parallel()
 	start := time.Now()
-	var g growth
+	var d deltas
 	for i, step := range []struct {
 		after   time.Duration // since the start
 		now     [2]uint64
@@ -30,7 +30,7 @@ func TestGrowth(t *testing.T) {
 		{5 * time.Second, [2]uint64{math.MaxUint64, 1002}, true, [2]float64{1.8447e19, 0}, ""},
 		{6 * time.Second, [2]uint64{3, 1003}, false, [2]float64{}, "64 bits wrapped"},
 	} {
-		seconds, ok := g.update(start.Add(step.after), step.now[:]...)
+		seconds, ok := d.update(start.Add(step.after), step.now[:]...)
 		if ok != step.ok {
 			t.Errorf("step %d: ok is %v (%s)", i, ok, step.because)
 			continue
@@ -38,20 +38,20 @@ func TestGrowth(t *testing.T) {
 		if !ok {
 			continue
 		}
-		if got := [2]float64{g.perSecond(0, seconds), g.perSecond(1, seconds)}; got != step.rates {
+		if got := [2]float64{d.perSecond(0, seconds), d.perSecond(1, seconds)}; got != step.rates {
 			t.Errorf("step %d: got %v, want %v", i, got, step.rates)
 		}
 	}
 }
 
-// TestGrowth_NeverWrong feeds readings that grow, wrap, are reset and come at
-// odd times: each rate that is told must be finite, not negative and exactly
+// TestDeltas_NeverWrong feeds readings that grow, wrap, are reset and come at
+// odd times: each rate must be finite, not negative and exactly
 // what the two last readings say.
-func TestGrowth_NeverWrong(t *testing.T) {
+func TestDeltas_NeverWrong(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		const counters = 3
-		var g growth
+		var d deltas
 		at := time.Unix(1_800_000_000, 0)
 		var last []uint64
 		for i := range rapid.IntRange(2, 30).Draw(t, "readings") {
@@ -68,7 +68,7 @@ func TestGrowth_NeverWrong(t *testing.T) {
 				grew = grew && now[c] >= last[c]
 			}
 			at = at.Add(passed)
-			seconds, ok := g.update(at, now...)
+			seconds, ok := d.update(at, now...)
 			if want := grew && passed > 0; ok != want {
 				t.Fatalf("reading %d: ok is %v, want %v", i, ok, want)
 			}
@@ -76,7 +76,7 @@ func TestGrowth_NeverWrong(t *testing.T) {
 				if !ok {
 					break
 				}
-				rate := g.perSecond(c, seconds)
+				rate := d.perSecond(c, seconds)
 				if rate < 0 || math.IsNaN(rate) || math.IsInf(rate, 0) {
 					t.Fatalf("rate %v", rate)
 				}

@@ -28,51 +28,51 @@ func newAnswer(took time.Duration, hang chan struct{}) *answer {
 	return a
 }
 
-// askAll asks once and returns who answered and how long it took.
-func askAll(g *guard, answers ...*answer) (answered []bool, took time.Duration) {
+// callAll makes all calls once and returns who answered and how long it took.
+func callAll(w *waiter, answers ...*answer) (answered []bool, took time.Duration) {
 	var calls []*call
 	for _, a := range answers {
 		calls = append(calls, a.call)
 	}
 	start := time.Now()
-	g.ask(start, calls)
+	w.call(start, calls)
 	for _, c := range calls {
 		answered = append(answered, c.answered)
 	}
 	return answered, time.Since(start)
 }
 
-func TestGuard_WaitsForTheSlowestHealthyOne(t *testing.T) {
+func TestWaiter_WaitsForTheSlowestHealthyOne(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		g := newGuard()
+		w := newWaiter()
 		quick, slow := newAnswer(0, nil), newAnswer(100*time.Millisecond, nil)
-		answered, took := askAll(g, slow, quick)
+		answered, took := callAll(w, slow, quick)
 		if !slices.Equal(answered, []bool{true, true}) || took != 100*time.Millisecond {
 			t.Errorf("got %v after %v", answered, took)
 		}
-		if answered, took = askAll(g, quick); !answered[0] || took != 0 {
+		if answered, took = callAll(w, quick); !answered[0] || took != 0 {
 			t.Errorf("got %v after %v", answered, took)
 		}
-		if _, took = askAll(g); took != 0 {
+		if _, took = callAll(w); took != 0 {
 			t.Errorf("nothing to ask took %v", took)
 		}
 	})
 }
 
-func TestGuard_HangingOnesCostTheirPatienceOnceTogether(t *testing.T) {
+func TestWaiter_HangingOnesCostOneTimeoutTogether(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		g := newGuard()
+		w := newWaiter()
 		release := make(chan struct{})
 		first, second, quick := newAnswer(0, release), newAnswer(0, release), newAnswer(0, nil)
-		answered, took := askAll(g, first, second, quick)
-		if !slices.Equal(answered, []bool{false, false, true}) || took != patience {
+		answered, took := callAll(w, first, second, quick)
+		if !slices.Equal(answered, []bool{false, false, true}) || took != callTimeout {
 			t.Errorf("got %v after %v", answered, took)
 		}
 		for range 3 { // known to hang: not waited for and not asked again
 			time.Sleep(time.Second)
-			answered, took = askAll(g, first, second, quick)
+			answered, took = callAll(w, first, second, quick)
 			if !slices.Equal(answered, []bool{false, false, true}) || took != 0 {
 				t.Errorf("got %v after %v", answered, took)
 			}
@@ -82,48 +82,48 @@ func TestGuard_HangingOnesCostTheirPatienceOnceTogether(t *testing.T) {
 		}
 		close(release)
 		synctest.Wait()
-		answered, took = askAll(g, first, second, quick) // the answers that came late
+		answered, took = callAll(w, first, second, quick) // the answers that came late
 		if !slices.Equal(answered, []bool{true, true, true}) || took != 0 || first.asked.Load() != 1 {
 			t.Errorf("got %v after %v, asked %d times", answered, took, first.asked.Load())
 		}
-		answered, took = askAll(g, first, second, quick) // as if nothing had been
+		answered, took = callAll(w, first, second, quick) // as if nothing had been
 		if !slices.Equal(answered, []bool{true, true, true}) || took != 0 || first.asked.Load() != 2 {
 			t.Errorf("got %v after %v, asked %d times", answered, took, first.asked.Load())
 		}
 	})
 }
 
-func TestGuard_SilenceTellsHowLong(t *testing.T) {
+func TestWaiter_TimeoutTellsHowLong(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		g := newGuard()
+		w := newWaiter()
 		a := newAnswer(time.Minute, nil)
 		defer time.Sleep(time.Minute)
-		askAll(g, a)
-		if got, want := a.call.silence("/x", a.call.asked).Error(), "read /x: no answer for 250ms"; got != want {
+		callAll(w, a)
+		if got, want := a.call.timeout("/x", a.call.asked).Error(), "read /x: no answer for 250ms"; got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
-		time.Sleep(10*time.Second - patience)
-		if got, want := a.call.silence("/x", time.Now()).Error(), "read /x: no answer for 10s"; got != want {
+		time.Sleep(10*time.Second - callTimeout)
+		if got, want := a.call.timeout("/x", time.Now()).Error(), "read /x: no answer for 10s"; got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	})
 }
 
-func TestGuard_AllocatesNothing(t *testing.T) {
-	g := newGuard()
+func TestWaiter_AllocatesNothing(t *testing.T) {
+	w := newWaiter()
 	calls := []*call{newCall(func() {}), newCall(func() {}), newCall(func() {})}
 	at := time.Now()
-	if n := testing.AllocsPerRun(200, func() { g.ask(at, calls) }); n != 0 {
+	if n := testing.AllocsPerRun(200, func() { w.call(at, calls) }); n != 0 {
 		t.Errorf("%v allocations, want 0", n)
 	}
 }
 
-func BenchmarkGuard(b *testing.B) {
-	g := newGuard()
+func BenchmarkWaiter(b *testing.B) {
+	w := newWaiter()
 	calls := []*call{newCall(func() {})}
 	b.ReportAllocs()
 	for b.Loop() {
-		g.ask(time.Now(), calls)
+		w.call(time.Now(), calls)
 	}
 }

@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// patience is how long one Collect waits for all its calls together. Sensors
+// callTimeout is how long one Collect waits for all its calls together. Sensors
 // answer in microseconds, a network file system near by in milliseconds.
-const patience = 250 * time.Millisecond
+const callTimeout = 250 * time.Millisecond
 
 // call is a question to the kernel that may hang: a dead sensor, a network
 // file system whose server is away. It is asked in a goroutine, which a hanging
@@ -35,19 +35,19 @@ func newCall(question func()) *call {
 	return c
 }
 
-// guard asks calls and never waits longer than patience.
-type guard struct{ timer *time.Timer }
+// waiter makes calls and waits for them no longer than callTimeout.
+type waiter struct{ timer *time.Timer }
 
-func newGuard() *guard {
-	timer := time.NewTimer(patience)
+func newWaiter() *waiter {
+	timer := time.NewTimer(callTimeout)
 	timer.Stop()
-	return &guard{timer}
+	return &waiter{timer}
 }
 
-// ask asks all calls at once and sets answered. One that has not answered an
+// call makes all calls at once and sets answered. One that has not answered an
 // earlier tick is not waited for: its answer counts in the tick in which it is
 // there, less than one interval old.
-func (g *guard) ask(at time.Time, calls []*call) {
+func (w *waiter) call(at time.Time, calls []*call) {
 	if len(calls) == 0 {
 		return
 	}
@@ -58,16 +58,16 @@ func (g *guard) ask(at time.Time, calls []*call) {
 			go c.body()
 		}
 	}
-	g.timer.Reset(patience)
-	patient := true
+	w.timer.Reset(callTimeout)
+	waiting := true
 	for _, c := range calls {
-		if patient && c.asked.Equal(at) {
+		if waiting && c.asked.Equal(at) {
 			select {
 			case <-c.done:
 				c.end()
 				continue
-			case <-g.timer.C:
-				patient = false
+			case <-w.timer.C:
+				waiting = false
 			}
 		}
 		select {
@@ -76,12 +76,12 @@ func (g *guard) ask(at time.Time, calls []*call) {
 		default:
 		}
 	}
-	g.timer.Stop()
+	w.timer.Stop()
 }
 
 func (c *call) end() { c.answered, c.asked = true, time.Time{} }
 
-// silence is the error of a call that has not answered.
-func (c *call) silence(path string, at time.Time) error {
-	return fmt.Errorf("read %s: no answer for %s", path, max(at.Sub(c.asked), patience).Round(time.Millisecond))
+// timeout is the error of a call that has not answered.
+func (c *call) timeout(path string, at time.Time) error {
+	return fmt.Errorf("read %s: no answer for %s", path, max(at.Sub(c.asked), callTimeout).Round(time.Millisecond))
 }

@@ -11,12 +11,12 @@ import (
 	"belabox-metrics/shared/testkit"
 )
 
-func TestCatalog(t *testing.T) {
+func TestTable(t *testing.T) {
 	t.Parallel()
 	name := regexp.MustCompile(`^[a-z]+(\.[a-z0-9]+(_[a-z0-9]+)*)+$`)
 	label := regexp.MustCompile(`^[a-z]+$`)
 	seen := map[string]bool{}
-	for _, m := range Catalog {
+	for _, m := range Table {
 		if !name.MatchString(m.Name) || seen[m.Name] {
 			t.Errorf("name %q is no metric name or there twice", m.Name)
 		}
@@ -30,7 +30,7 @@ func TestCatalog(t *testing.T) {
 		if m.Unit == "bytes" && !strings.Contains(m.Name, "_bytes") {
 			t.Errorf("%s is in bytes and does not say so", m.Name)
 		}
-		if (m.Kind == KindCounter) != strings.HasSuffix(m.Name, "_total") {
+		if (m.Kind == metrics.Counter) != strings.HasSuffix(m.Name, "_total") {
 			t.Errorf("%s is a %s", m.Name, m.Kind)
 		}
 		if m.Help == "" || !strings.HasSuffix(m.Help, ".") || m.Source == "" {
@@ -46,10 +46,10 @@ func TestCatalog(t *testing.T) {
 
 // Each collector describes something, and nothing is described that no
 // collector gives; the order is that of a tick.
-func TestCatalog_IsOfTheCollectors(t *testing.T) {
+func TestTable_IsOfTheCollectors(t *testing.T) {
 	t.Parallel()
 	var order []string
-	for _, m := range Catalog {
+	for _, m := range Table {
 		if len(order) == 0 || order[len(order)-1] != m.Collector {
 			order = append(order, m.Collector)
 		}
@@ -59,43 +59,43 @@ func TestCatalog_IsOfTheCollectors(t *testing.T) {
 		want = append(want, kind.name)
 	}
 	if got, want := strings.Join(order, " "), strings.Join(want, " "); got != want {
-		t.Errorf("catalogue: %s\ncollectors: %s", got, want)
+		t.Errorf("table: %s\ncollectors: %s", got, want)
 	}
 }
 
-// TestMetricsDoc compares docs/metrics.md with the catalogue; with -update it
+// TestMetricsDoc compares docs/metrics.md with the tables; with -update it
 // writes the file.
 func TestMetricsDoc(t *testing.T) {
 	t.Parallel()
-	testkit.Golden(t, "../../../../docs/metrics.md", []byte(metricsDoc(Catalog)))
+	testkit.Golden(t, "../../../../docs/metrics.md", []byte(metricsDoc(Table)))
 }
 
-// metricsDoc writes the catalogue for people.
-func metricsDoc(catalog []*Metric) string {
+// metricsDoc writes the tables for people.
+func metricsDoc(table []metrics.Metric) string {
 	var b strings.Builder
 	b.WriteString(metricsIntro)
 	collector := ""
-	for _, m := range catalog {
+	for _, m := range table {
 		if m.Collector != collector {
 			collector = m.Collector
 			fmt.Fprintf(&b, "\n## %s\n\n| metric | kind | unit | labels | meaning | source |\n| --- | --- | --- | --- | --- | --- |\n", collector)
 		}
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s | %s |\n", m.Name, m.Kind, orDash(m.Unit), labelCell(m.Labels), cell(m.Help), cell(m.Source))
 	}
-	b.WriteString(ownIntro)
-	for _, table := range []struct {
+	b.WriteString(selfIntro)
+	for _, self := range []struct {
 		daemon  string
 		metrics []*metrics.Metric
 	}{{"collectord", metrics.Collectord}, {"shipperd", metrics.Shipperd}} {
-		fmt.Fprintf(&b, "\n### %s\n\n| metric | kind | unit | labels | meaning |\n| --- | --- | --- | --- | --- |\n", table.daemon)
-		for _, m := range table.metrics {
+		fmt.Fprintf(&b, "\n### %s\n\n| metric | kind | unit | labels | meaning |\n| --- | --- | --- | --- | --- |\n", self.daemon)
+		for _, m := range self.metrics {
 			fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", m.Name, m.Kind, orDash(m.Unit), labelCell(m.Labels), cell(m.Help))
 		}
 	}
 	return b.String()
 }
 
-const ownIntro = `
+const selfIntro = `
 ## The agent itself
 
 Both daemons tell about themselves: on their ports under ` + "`/metrics`" + `, and as rows once a minute, which collectord stores for both of
