@@ -1,6 +1,7 @@
 package grafana
 
 import (
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"belabox-metrics/shared/store/storetest"
 	"belabox-metrics/shared/testkit"
 )
 
@@ -56,34 +58,55 @@ var metricName = regexp.MustCompile(`[a-z]+_[a-z0-9_]+`)
 
 // TestDashboards_WithTheDaemons runs both daemons beside a VictoriaMetrics, and then
 // every query of both dashboards as Grafana would: each whose metrics this machine
-// has must answer. It takes two full minutes: so often the agent's own numbers come.
+// has must answer.
 func TestDashboards_WithTheDaemons(t *testing.T) {
 	t.Parallel()
-	vm := testkit.StartVM(t, testkit.VMConfig{})
+	const latencyOffset = time.Second // what range queries leave out, half a minute by default
+	vm := testkit.StartVM(t, testkit.VMConfig{Flags: []string{"-search.latencyOffset=" + latencyOffset.String()}})
 	bins, dir := testkit.Binaries(t), t.TempDir()
-	config := filepath.Join(dir, "config.yaml")
-	text := fmt.Sprintf("device: {id: %s}\ncollection: {interval: 1s}\nstorage: {path: %s}\nremote: {url: %s/api/v1/import, upload_interval: 1s}\n"+
+	config, db := filepath.Join(dir, "config.yaml"), filepath.Join(dir, "metrics.db")
+	text := fmt.Sprintf("device: {id: %s}\ncollection: {interval: 1s}\nstorage: {path: %s}\n"+
+		"remote: {url: %s/api/v1/import, upload_interval: 1s, verify: {delay: 15s}}\n"+
 		"health: {collectord_listen: '127.0.0.1:0', shipperd_listen: '127.0.0.1:0'}\nmonitoring: {clock_skew_url: %s/health}\n",
-		device, filepath.Join(dir, "metrics.db"), vm.URL(), vm.URL())
+		device, db, vm.URL(), vm.URL())
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, program := range []string{bins.Collectord, bins.Shipperd} {
-		testkit.StartProc(t, testkit.Command{Path: program, Args: []string{"-config", config}})
-	}
-	testkit.Eventually(t, 5*time.Minute, "two rounds of the agent's own numbers, shipperd's among them", func() error {
-		for _, name := range []string{"collector_metrics_collected_total", "uploader_metrics_verified_total", "uploader_bytes_sent_total"} {
-			if draws(t, vm, "rate("+name+"[5m])", time.Now()) == 0 {
-				return fmt.Errorf("%s has no rate yet", name)
-			}
+	var running []*testkit.Proc
+	restart := func() {
+		for _, p := range running {
+			p.Stop(testkit.WaitLimit)
 		}
-		return nil
+		running = nil
+		for name, program := range map[string]string{"collectord": bins.Collectord, "shipperd": bins.Shipperd} {
+			p := testkit.StartProc(t, testkit.Command{Path: program, Args: []string{"-config", config}})
+			p.WaitLine(testkit.WaitLimit, name+" started")
+			running = append(running, p)
+		}
+	}
+	count := func(query string) (n int) {
+		storetest.Query(t, db, query, func(rows *sql.Rows) error { return rows.Scan(&n) })
+		return n
+	}
+	restart()
+	testkit.Eventually(t, testkit.WaitLimit, "a verified chunk", func() bool {
+		return count("SELECT count(*) FROM upload_checkpoints WHERE state = 'verified'") > 0
 	})
+	// The self-metrics come once a minute and with the first tick of a run, and a rate
+	// takes two of them.
+	for n := range 2 {
+		restart()
+		testkit.Eventually(t, testkit.WaitLimit, "the self-metrics of a run at the server", func() bool {
+			return count("SELECT count(*) FROM metric_rows WHERE name = 'uploader.metrics_verified_total' AND uploaded = 1") > n
+		})
+	}
+	// No query before this: one that comes too early is answered with "nothing" for
+	// some seconds more.
 	if err := vm.ForceFlush(); err != nil {
 		t.Fatal(err)
 	}
-
-	now := time.Now()
+	now := time.UnixMilli(int64(count("SELECT max(timestamp_ms) FROM metric_rows WHERE name = 'uploader.metrics_verified_total'"))).Add(time.Second)
+	testkit.Eventually(t, testkit.WaitLimit, "the server to tell of that time", func() bool { return time.Since(now) > 2*latencyOffset })
 	here := api[[]string](t, vm, "/api/v1/label/__name__/values", url.Values{"match[]": {`{device_id="` + device + `"}`}})
 	answered := 0
 	var without []string
