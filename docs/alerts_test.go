@@ -58,7 +58,7 @@ func read(t testing.TB, path string) string {
 
 var metricRow = regexp.MustCompile("(?m)^\\| `([a-z0-9_.]+)` \\| (counter|gauge|histogram) \\|")
 
-// known returns the names, as the server has them, of all metrics that the documents list.
+// known returns the names of all metrics in the docs, with underscores as at the server.
 func known(t testing.TB) map[string]bool {
 	t.Helper()
 	names := map[string]bool{}
@@ -72,17 +72,18 @@ func known(t testing.TB) map[string]bool {
 
 var metricName = regexp.MustCompile(`\b[a-z0-9]+_[a-z0-9_]+\b`)
 
-// TestAlerts_Complete: every rule says what it is about, uses metrics that exist, and is explained.
+// TestAlerts_Complete: every rule has its annotations, uses existing metrics and is explained in
+// operations.md.
 func TestAlerts_Complete(t *testing.T) {
 	t.Parallel()
 	names, operations := known(t), read(t, "operations.md")
-	// Words that are no metric: functions and labels.
+	// Functions and labels that look like metric names.
 	other := map[string]bool{"last_over_time": true, "device_id": true}
 	seen := map[string]bool{}
 	for _, r := range rules(t) {
 		if seen[r.Alert] || !strings.HasPrefix(r.Alert, "Belabox") || r.Annotations["summary"] == "" || r.Annotations["description"] == "" ||
 			!slices.Contains([]string{"critical", "warning", "info"}, r.Labels["severity"]) {
-			t.Errorf("%+v is not complete, or stands twice", r)
+			t.Errorf("%+v is incomplete or a duplicate", r)
 		}
 		seen[r.Alert] = true
 		if !strings.Contains(operations, "\n| `"+r.Alert+"` |") {
@@ -102,27 +103,28 @@ func TestAlerts_Complete(t *testing.T) {
 	}
 	for _, m := range regexp.MustCompile("\n\\| `(Belabox[A-Za-z]*)` \\|").FindAllStringSubmatch(operations, -1) {
 		if !seen[m[1]] {
-			t.Errorf("operations.md explains %s, which there is not", m[1])
+			t.Errorf("operations.md explains %s, which does not exist", m[1])
 		}
 	}
 }
 
-// TestAlerts_VMAlert: vmalert itself takes the file.
+// TestAlerts_VMAlert: vmalert accepts the file.
 func TestAlerts_VMAlert(t *testing.T) {
 	t.Parallel()
 	program, err := exec.LookPath("vmalert")
 	if err != nil {
-		t.Fatal("vmalert is not on the PATH: run scripts/test-deps.sh once (Debian's package victoria-metrics brings it), then the test again")
+		t.Fatal("vmalert is not in the PATH: run scripts/test-deps.sh (Debian's package victoria-metrics contains it)")
 	}
 	if out, err := exec.Command(program, "-dryRun", "-rule=alerts.yml").CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
 
-// minutes is how much of the past the devices of the test have.
+// minutes is how long the devices of the test have existed.
 const minutes = 26 * 60
 
-// wave is a metric over time: its value at a minute, from 0 (the oldest) to minutes-1 (now); ok = false is no sample.
+// wave is a metric over time: its value at a minute from 0 (the oldest) to minutes-1 (now); ok is
+// false if there is no sample.
 type wave func(minute int) (value float64, ok bool)
 
 func level(v float64) wave { return func(int) (float64, bool) { return v, true } }
@@ -167,7 +169,7 @@ var healthy = map[string]wave{
 	`receiver_limited_total{}`:                              growing(0.1),
 }
 
-// ill is what is different where the alert must fire.
+// ill has the metrics that differ from healthy on the device for which an alert must fire.
 var ill = map[string]map[string]wave{
 	"BelaboxDeviceSilent": {`system_uptime_seconds{}`: func(m int) (float64, bool) { return float64(m), m < minutes-20 }},
 	"BelaboxDeviceRebooted": {`system_uptime_seconds{}`: func(m int) (float64, bool) {
@@ -197,7 +199,7 @@ var ill = map[string]map[string]wave{
 	"BelaboxReceiverLimited":      {`receiver_limited_total{}`: growing(20)},
 }
 
-// importLine writes one series of the last minutes.
+// importLine returns the JSON line of one series.
 func importLine(series, device string, w wave, now time.Time) string {
 	name, labels, _ := strings.Cut(strings.TrimSuffix(series, "}"), "{")
 	metric := fmt.Appendf(nil, `"__name__":%q,"device_id":%q,"instance":%q`, name, device, device)
@@ -216,14 +218,14 @@ func importLine(series, device string, w wave, now time.Time) string {
 	return fmt.Sprintf(`{"metric":{%s},"values":[%s],"timestamps":[%s]}`+"\n", metric, strings.Join(values, ","), strings.Join(times, ","))
 }
 
-// TestAlerts_Fire runs each expression on a real VictoriaMetrics that has a healthy device and one for each alert: it
-// fires for this one and for no other.
+// TestAlerts_Fire runs each expression on a real VictoriaMetrics that has a healthy device and one
+// device per alert. The alert fires for its own device only.
 func TestAlerts_Fire(t *testing.T) {
 	t.Parallel()
 	names := known(t)
 	for series := range healthy {
 		if name, _, _ := strings.Cut(series, "{"); !names[name] {
-			t.Errorf("the test has a metric %s, which there is not", name)
+			t.Errorf("the test has metric %s, which does not exist", name)
 		}
 	}
 	vm := testkit.StartVM(t, testkit.VMConfig{})
@@ -237,7 +239,7 @@ func TestAlerts_Fire(t *testing.T) {
 		devices[r.Alert] = ill[r.Alert]
 	}
 	if len(devices) != len(ill)+1 {
-		t.Error("the test has devices for alerts that are not there")
+		t.Error("the test has devices for alerts that do not exist")
 	}
 	var body strings.Builder
 	for device, differs := range devices {
@@ -278,7 +280,7 @@ func TestAlerts_Fire(t *testing.T) {
 		}
 		for _, m := range regexp.MustCompile(`\$labels\.([a-z_]+)`).FindAllStringSubmatch(r.Annotations["summary"], -1) {
 			if len(results) > 0 && results[0].Metric[m[1]] == "" {
-				t.Errorf("%s: its summary names the label %s, which the result does not have: %v", r.Alert, m[1], results[0].Metric)
+				t.Errorf("%s: the summary uses label %s, which the result lacks: %v", r.Alert, m[1], results[0].Metric)
 			}
 		}
 	}

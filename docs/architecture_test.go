@@ -14,7 +14,7 @@ import (
 
 var packageSpan = regexp.MustCompile("`([a-z0-9/]+)`")
 
-// TestArchitectureDoc: the table of packages has all of them, and no other.
+// TestArchitectureDoc: the table of packages lists exactly the packages of the module.
 func TestArchitectureDoc(t *testing.T) {
 	t.Parallel()
 	doc, err := os.ReadFile("architecture.md")

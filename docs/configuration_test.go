@@ -1,4 +1,5 @@
-// Package docs tests the documents: what is generated is current, and what is written by hand works.
+// Package docs tests the docs: generated files are current, and links, queries and names in
+// hand-written files are valid.
 package docs
 
 import (
@@ -13,7 +14,8 @@ import (
 	"belabox-metrics/shared/testkit"
 )
 
-// TestConfigurationDoc compares docs/configuration.md with the commented defaults; with -update it writes it:
+// TestConfigurationDoc compares docs/configuration.md with the commented defaults. With -update it
+// writes the file:
 //
 //	go test ./docs -run TestConfigurationDoc -update
 func TestConfigurationDoc(t *testing.T) {
@@ -24,7 +26,7 @@ func TestConfigurationDoc(t *testing.T) {
 	}
 	testkit.Golden(t, "../configuration.md", text)
 
-	// Nothing of the comments is left out.
+	// No comment is missing.
 	for line := range strings.Lines(string(config.DefaultYAML())) {
 		comment, found := strings.CutPrefix(strings.TrimSpace(line), "# ")
 		if found && !strings.Contains(string(text), strings.TrimSpace(plain(comment))) {
@@ -33,8 +35,8 @@ func TestConfigurationDoc(t *testing.T) {
 	}
 }
 
-// configurationDoc turns the commented file into a document: a chapter for each section, a heading for each key, the
-// comments as text, and the defaults.
+// configurationDoc converts the commented defaults to Markdown: a heading for each section and key,
+// the comments as text, and the defaults.
 func configurationDoc(commented []byte) ([]byte, error) {
 	var root yaml.Node
 	if err := yaml.Unmarshal(commented, &root); err != nil {
@@ -84,7 +86,7 @@ func describe(out *bytes.Buffer, prefix string, mapping *yaml.Node) error {
 	return nil
 }
 
-// plain keeps a line of text from being read as emphasis.
+// plain escapes asterisks, which Markdown takes for emphasis.
 func plain(line string) string {
 	if strings.HasPrefix(line, "    ") {
 		return line
@@ -92,7 +94,8 @@ func plain(line string) string {
 	return strings.ReplaceAll(line, "*", `\*`)
 }
 
-// uncomment takes the # away. Examples are indented by four spaces more, which is what Markdown wants of them.
+// uncomment removes the comment marks. Examples are indented by four more spaces, so they become
+// code blocks.
 func uncomment(comment string) string {
 	var out strings.Builder
 	for line := range strings.Lines(comment) {

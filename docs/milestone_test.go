@@ -28,23 +28,23 @@ var (
 	criterion = regexp.MustCompile(`(?m)^\| (\d+) \| ([^|]*) \| ([^|]*) \| (.*) \|$`)
 )
 
-// evidenceFiles hold claims, from the folder of this package.
+// evidenceFiles name tests, targets and links; paths from this directory.
 var evidenceFiles = []string{"MILESTONE-2.md", "../README.md"}
 
-// tagTargets are the targets of the Makefile that run what a build tag hides.
+// tagTargets are the targets of the Makefile that run tests with a build tag.
 var tagTargets = map[string]string{"systemdtest": "make test-systemd", "bench": "make bench"}
 
-// suite is what the tests of a package are, by name. Methods stand in it under their
-// names alone: good enough to see whether a test may reach one.
+// suite has the test functions of a package by name. Methods are entered under their bare names,
+// which is enough to find out whether a test can reach one.
 type suite map[string]*function
 
 type function struct {
 	calls []string
-	skips bool   // by testing's own means
-	tag   string // the build tag without which it is not compiled
+	skips bool   // calls Skip, Skipf or SkipNow of package testing
+	tag   string // the build tag that it needs; "" = none
 }
 
-// parseSuite reads the test files of a folder of the module, whatever their tags.
+// parseSuite parses the test files of a directory, including those with build tags.
 func parseSuite(dir string) (suite, error) {
 	paths, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
 	if err != nil || len(paths) == 0 {
@@ -62,15 +62,14 @@ func parseSuite(dir string) (suite, error) {
 		}
 		for _, decl := range file.Decls {
 			if fn, ok := decl.(*ast.FuncDecl); ok && fn.Body != nil {
-				all[fn.Name.Name] = look(fn, tag)
+				all[fn.Name.Name] = inspect(fn, tag)
 			}
 		}
 	}
 	return all, nil
 }
 
-// needsTag returns the tag that a file needs on the machine of CI, linux and amd64; ""
-// for none.
+// needsTag returns the build tag that a file needs on linux/amd64, where CI runs; "" = none.
 func needsTag(dir, name string) (string, error) {
 	ctx := build.Default
 	ctx.GOOS, ctx.GOARCH = "linux", "amd64"
@@ -80,12 +79,12 @@ func needsTag(dir, name string) (string, error) {
 			return tag, err
 		}
 	}
-	return "another system's", nil
+	return "another system", nil
 }
 
-// look notes what a function calls, and whether it skips a test. The Skip of
-// rapid's T passes over one drawn example and is none.
-func look(decl *ast.FuncDecl, tag string) *function {
+// inspect returns what a function calls and whether it skips a test. The Skip of rapid's T skips
+// one generated example and does not count.
+func inspect(decl *ast.FuncDecl, tag string) *function {
 	fn := &function{tag: tag}
 	drawn := map[string]bool{}
 	ast.Inspect(decl, func(node ast.Node) bool {
@@ -113,8 +112,7 @@ func look(decl *ast.FuncDecl, tag string) *function {
 	return fn
 }
 
-// reaches tells whether a function, or one that it calls within the package, is as
-// wanted.
+// reaches reports whether want is true for a function or for one that it calls in the package.
 func (s suite) reaches(name string, want func(*function) bool) bool {
 	seen := map[string]bool{}
 	var visit func(name string) bool
@@ -129,8 +127,8 @@ func (s suite) reaches(name string, want func(*function) bool) bool {
 	return visit(name)
 }
 
-// TestMilestone_Tests: every test that is named as evidence is there, is run, by
-// "go test" or by the target named beside it, and is not skipped.
+// TestMilestone_Tests: every test that is named as evidence exists, is run by "go test" or by the
+// target beside it, and is not skipped.
 func TestMilestone_Tests(t *testing.T) {
 	t.Parallel()
 	suites := map[string]suite{}
@@ -164,11 +162,11 @@ func TestMilestone_Tests(t *testing.T) {
 		}
 	}
 	if named < 200 {
-		t.Errorf("%d tests are named: the way in which they are written must have changed", named)
+		t.Errorf("%d tests are named: the notation must have changed", named)
 	}
 }
 
-// checkEvidence looks at one test that a line of text names.
+// checkEvidence checks one test that a line of text names.
 func checkEvidence(s suite, pkg, name, line string) error {
 	name, sub, _ := strings.Cut(name, "/")
 	fn := s[name]
@@ -179,24 +177,24 @@ func checkEvidence(s suite, pkg, name, line string) error {
 		return fmt.Errorf("%s has no sub-test %q", name, sub)
 	}
 	if target, hidden := tagTargets[fn.tag]; hidden && !strings.Contains(line, target) {
-		return fmt.Errorf("%s is not run by go test: name %q beside it", name, target)
+		return fmt.Errorf("%s is not run by go test: write %q beside it", name, target)
 	} else if !hidden && fn.tag != "" {
 		return fmt.Errorf("%s is not run on linux/amd64: %s", name, fn.tag)
 	}
 	if s.reaches(name, func(fn *function) bool { return fn.skips }) && !strings.Contains(line, "(root)") {
-		return fmt.Errorf("%s may be skipped; say (root) where root alone can run it", name)
+		return fmt.Errorf("%s may be skipped: write (root) beside it if only root can run it", name)
 	}
 	return nil
 }
 
-// TestMilestone_Catches what is wrong with a piece of evidence.
+// TestMilestone_Catches checks that checkEvidence finds each kind of wrong evidence.
 func TestMilestone_Catches(t *testing.T) {
 	t.Parallel()
 	s := suite{
 		"TestGood":    {calls: []string{"fine", "Errorf"}},
 		"TestSkipped": {calls: []string{"fine", "needRoot"}},
 		"TestTagged":  {tag: "systemdtest"},
-		"TestOfMacOS": {tag: "another system's"},
+		"TestOfMacOS": {tag: "another system"},
 		"fine":        {},
 		"needRoot":    {skips: true},
 	}
@@ -227,11 +225,11 @@ func TestMilestone_Catches(t *testing.T) {
 		}
 	}
 	if real, err = parseSuite("../shared/store"); err != nil || real.reaches("TestModel", func(fn *function) bool { return fn.skips }) {
-		t.Errorf("an example that rapid passes over counts as a skipped test (%v)", err)
+		t.Errorf("the Skip of a rapid example counts as a skipped test (%v)", err)
 	}
 }
 
-// hasLiteral tells whether a package's tests have a text, by which a sub-test is called.
+// hasLiteral reports whether the tests of a package contain a string literal: the name of a sub-test.
 func hasLiteral(pkg, text string) bool {
 	paths, _ := filepath.Glob(filepath.Join("..", pkg, "*_test.go")) // the pattern is right
 	return slices.ContainsFunc(paths, func(path string) bool {
@@ -240,8 +238,7 @@ func hasLiteral(pkg, text string) bool {
 	})
 }
 
-// TestMilestone_EachLineHasEvidence: no line of a table stands there without a test, a
-// target or a document that shows it.
+// TestMilestone_EachLineHasEvidence: every line of a table names a test, a target or a document.
 func TestMilestone_EachLineHasEvidence(t *testing.T) {
 	t.Parallel()
 	lines := 0
@@ -253,16 +250,15 @@ func TestMilestone_EachLineHasEvidence(t *testing.T) {
 		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), " | ")
 		last := cells[len(cells)-1]
 		if len(cells) < 2 || !testsSpan.MatchString(last) && !makeSpan.MatchString(last) && !mdLink.MatchString(last) {
-			t.Errorf("nothing shows it: %s", line)
+			t.Errorf("no evidence: %s", line)
 		}
 	}
 	if lines < 100 {
-		t.Errorf("%d lines, want those of the whole milestone", lines)
+		t.Errorf("%d lines, want at least 100", lines)
 	}
 }
 
-// TestMilestone_Links: files and headings that are linked are there, and so are the
-// targets of the Makefile.
+// TestMilestone_Links: linked files and headings exist, and so do the targets of the Makefile.
 func TestMilestone_Links(t *testing.T) {
 	t.Parallel()
 	makefile := read(t, "../Makefile")
@@ -307,15 +303,15 @@ func checkLink(dir, self, link string) error {
 	return nil
 }
 
-// anchorOf is the name that a heading gets on GitHub and its like.
+// anchorOf returns the anchor that GitHub generates for a heading.
 func anchorOf(heading string) string {
 	heading = regexp.MustCompile(`[^\p{L}\p{N} _-]`).ReplaceAllString(strings.ToLower(heading), "")
 	return strings.ReplaceAll(heading, " ", "-")
 }
 
-// TestMilestone_Counts: there are as many tests as the document says, and more than
-// were asked for. An integration test starts the built programs; a unit test is any
-// other test function.
+// TestMilestone_Counts: there are at least as many tests as the document says, and the document says
+// at least as many as required. An integration test starts the built programs; every other test
+// function is a unit test.
 func TestMilestone_Counts(t *testing.T) {
 	t.Parallel()
 	folders := map[string]bool{}
@@ -346,7 +342,7 @@ func TestMilestone_Counts(t *testing.T) {
 			}
 		}
 	}
-	for what, count := range map[string]struct{ asked, there int }{
+	for what, count := range map[string]struct{ required, actual int }{
 		"unit tests": {80, units}, "integration tests": {21, integrations},
 	} {
 		said := regexp.MustCompile(`(\d+) ` + what).FindStringSubmatch(read(t, "MILESTONE-2.md"))
@@ -354,8 +350,8 @@ func TestMilestone_Counts(t *testing.T) {
 			t.Fatalf("the document does not say how many %s there are", what)
 		}
 		n, err := strconv.Atoi(said[1])
-		if err != nil || count.there < n || n < count.asked {
-			t.Errorf("%d %s, the document says %d or more, %d were asked for", count.there, what, n, count.asked)
+		if err != nil || count.actual < n || n < count.required {
+			t.Errorf("%d %s, the document says at least %d, required are %d", count.actual, what, n, count.required)
 		}
 	}
 	t.Logf("%d unit tests, %d integration tests", units, integrations)
@@ -372,10 +368,10 @@ func TestMilestone_Criteria(t *testing.T) {
 	for i, row := range rows {
 		number, tick, shown := row[1], row[3], row[4]
 		if number != strconv.Itoa(i+1) || tick != "✔" && tick != "–" {
-			t.Errorf("criterion %s with the mark %q stands at place %d", number, tick, i+1)
+			t.Errorf("criterion %s with the mark %q is at position %d", number, tick, i+1)
 		}
 		if !testsSpan.MatchString(shown) && !mdLink.MatchString(shown) {
-			t.Errorf("criterion %s is shown by nothing: %s", number, shown)
+			t.Errorf("criterion %s has no evidence: %s", number, shown)
 		}
 	}
 }

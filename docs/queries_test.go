@@ -19,7 +19,7 @@ var (
 	labelledRow = regexp.MustCompile("(?m)^\\| `([a-z0-9_.]+)` \\| (counter|gauge|histogram) \\| [^|]* \\| ([^|]*) \\|")
 )
 
-// everyMetric returns a series, or some, of each metric that docs/metrics.md lists, with the labels that it lists.
+// everyMetric returns at least one series of each metric in docs/metrics.md, with its labels.
 func everyMetric(t testing.TB) (series []string) {
 	t.Helper()
 	for _, m := range labelledRow.FindAllStringSubmatch(read(t, "metrics.md"), -1) {
@@ -41,8 +41,8 @@ func everyMetric(t testing.TB) (series []string) {
 	return series
 }
 
-// startFilled is a real VictoriaMetrics that has every metric of a device. Another device has fallen silent, for the
-// questions about that.
+// startFilled starts a real VictoriaMetrics that has every metric of one device, and a second device
+// that has been silent for an hour.
 func startFilled(t *testing.T, now time.Time) *testkit.VM {
 	t.Helper()
 	vm := testkit.StartVM(t, testkit.VMConfig{})
@@ -60,7 +60,7 @@ func startFilled(t *testing.T, now time.Time) *testkit.VM {
 	return vm
 }
 
-// examples are the queries of a document.
+// examples returns the queries of a document.
 func examples(t *testing.T, path string, least int) (queries []string) {
 	t.Helper()
 	for _, block := range promqlBlock.FindAllStringSubmatch(read(t, path), -1) {
@@ -76,7 +76,7 @@ func examples(t *testing.T, path string, least int) (queries []string) {
 	return queries
 }
 
-// TestQueries runs the examples of the documents: each finds something.
+// TestQueries runs the example queries of the docs: each returns a result.
 func TestQueries(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
@@ -85,7 +85,7 @@ func TestQueries(t *testing.T) {
 		for _, query := range examples(t, path, least) {
 			results, err := vm.Query(query, now)
 			if err == nil && len(results) == 0 {
-				err = errors.New("it finds nothing")
+				err = errors.New("no result")
 			}
 			if err != nil {
 				t.Errorf("%s: %s: %v", path, query, err)
@@ -94,8 +94,8 @@ func TestQueries(t *testing.T) {
 	}
 }
 
-// TestQueries_AsVMUI puts them as vmui, the server's own page, does to draw its graphs: over a range, past the cache. (The
-// page itself is not in Debian's build of the server.)
+// TestQueries_AsVMUI runs the queries as vmui does: over a range and without the cache. Debian's
+// build of VictoriaMetrics does not contain vmui itself.
 func TestQueries_AsVMUI(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
@@ -120,11 +120,11 @@ func TestQueries_AsVMUI(t *testing.T) {
 		err = json.NewDecoder(answer.Body).Decode(&graph)
 		answer.Body.Close()
 		if err != nil || graph.Status != "success" || graph.Data.ResultType != "matrix" || len(graph.Data.Result) == 0 {
-			t.Errorf("%s: %v, %s %s, %d curves", query, err, graph.Status, graph.Error, len(graph.Data.Result))
+			t.Errorf("%s: %v, %s %s, %d series", query, err, graph.Status, graph.Error, len(graph.Data.Result))
 			continue
 		}
 		if curve := graph.Data.Result[0]; len(curve.Values) < 30*60/15 || curve.Metric["device_id"] == "" {
-			t.Errorf("%s: a curve of %v with %d points", query, curve.Metric, len(curve.Values))
+			t.Errorf("%s: series %v has %d points", query, curve.Metric, len(curve.Values))
 		}
 	}
 }
