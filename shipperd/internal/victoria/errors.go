@@ -63,6 +63,8 @@ var ErrNotSupported = errors.New("the server does not offer this")
 // Error is a failed request.
 type Error struct {
 	Class Class
+	// Reason is why there is no answer, as far as it is known.
+	Reason Reason
 	// Status is the HTTP status, 0 without an answer.
 	Status int
 	// RetryAfter is what the server asked for, 0 = nothing; at most an hour.

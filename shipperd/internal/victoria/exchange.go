@@ -134,7 +134,7 @@ func (x *exchange) ambiguous() bool { return x.body != nil && x.body.read.Load()
 
 // fail makes the Error of a request that got no answer, or not all of it.
 func (x *exchange) fail(err error) *Error {
-	e := &Error{Class: classOf(err), Ambiguous: x.ambiguous(), request: x.text}
+	e := &Error{Class: classOf(err), Reason: reasonOf(err), Ambiguous: x.ambiguous(), request: x.text}
 	if x.resp != nil {
 		e.Status = x.resp.StatusCode
 	}
