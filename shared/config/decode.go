@@ -66,6 +66,9 @@ func (d *decoder) section(key string, n *yaml.Node, v reflect.Value) {
 
 // table adds entries to a map whose keys the user chooses.
 func (d *decoder) table(key string, n *yaml.Node, v reflect.Value) {
+	if v.IsNil() {
+		v.Set(reflect.MakeMap(v.Type()))
+	}
 	d.entries(key, n, func(child, name string, value *yaml.Node) {
 		entry := reflect.New(v.Type().Elem()).Elem()
 		d.value(child, value, entry)
