@@ -181,7 +181,7 @@ func TestParse_Scalars(t *testing.T) {
 func TestParse_ScalarsThatAreFine(t *testing.T) {
 	t.Parallel()
 	cfg := parse(t, `
-device: {id: 'n0', labels: {a: "7", b: no, c: 'true'}}
+device: {id: 'n0', labels: {a: "7", b: no, c: 'true', d: <<}}
 collection: {interval: "1m30s", collectors: {cpu: {enabled: TRUE}}}
 network: {include: [], exclude: []}
 storage: {durability: 0, retention: 0s}
@@ -189,7 +189,7 @@ remote: {enabled: False, retry: {multiplier: 1.5}, catch_up_bytes_per_second: 0,
 `)
 	want := config.Default()
 	want.Device.ID = "n0"
-	want.Device.Labels = map[string]string{"a": "7", "b": "no", "c": "true"}
+	want.Device.Labels = map[string]string{"a": "7", "b": "no", "c": "true", "d": "<<"}
 	want.Collection.Interval = 90 * time.Second
 	on := true
 	want.Collection.Collectors["cpu"] = config.CollectorConfig{Enabled: &on}

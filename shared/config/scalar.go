@@ -31,7 +31,7 @@ func setScalar(n *yaml.Node, v reflect.Value) (message string) {
 	}
 	switch v.Kind() {
 	case reflect.String:
-		if n.Tag != "!!str" {
+		if n.Tag != "!!str" && n.Tag != "!!merge" { // a value of << is text
 			return fmt.Sprintf("want text, got %s: put it in quotes", describe(n))
 		}
 		v.SetString(n.Value)
