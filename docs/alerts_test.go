@@ -108,29 +108,6 @@ func TestAlerts_Complete(t *testing.T) {
 	}
 }
 
-// TestOperations_LogMessages: the log messages in the table of faults are those of the sources.
-func TestOperations_LogMessages(t *testing.T) {
-	t.Parallel()
-	_, section, _ := strings.Cut(read(t, "operations.md"), "\n## Troubleshooting a silent device\n")
-	section, _, _ = strings.Cut(section, "\n## ")
-	text, messages := sources(t), 0
-	for line := range strings.Lines(section) {
-		cells := strings.Split(line, "|")
-		if len(cells) != 7 {
-			continue
-		}
-		for _, span := range regexp.MustCompile("`([a-z]+( [a-z]+)+)`").FindAllStringSubmatch(cells[3], -1) {
-			messages++
-			if !strings.Contains(text, `"`+span[1]) {
-				t.Errorf("no program logs %q", span[1])
-			}
-		}
-	}
-	if messages < 5 {
-		t.Errorf("%d log messages, want at least 5", messages)
-	}
-}
-
 // TestAlerts_VMAlert: vmalert accepts the file.
 func TestAlerts_VMAlert(t *testing.T) {
 	t.Parallel()
@@ -164,7 +141,7 @@ func jump(by, ago int) wave {
 	}
 }
 
-// healthy is what a device and a receiver look like with which nothing is wrong. The labels matter to some rules.
+// healthy is what a device looks like with which nothing is wrong. The labels matter to some rules.
 var healthy = map[string]wave{
 	`system_uptime_seconds{}`:                               growing(60),
 	`thermal_zone_celsius{zone="0",type="soc"}`:             level(60),
@@ -186,10 +163,6 @@ var healthy = map[string]wave{
 	`storage_bytes_written_total{daemon="collectord"}`:      growing(1e6),
 	`storage_bytes_written_total{daemon="shipperd"}`:        growing(1e5),
 	`agent_panics_total{daemon="collectord"}`:               level(1),
-	`receiver_sink_failing{}`:                               level(0),
-	`receiver_unauthorized_total{}`:                         growing(0.2),
-	`receiver_lines_foreign_total{}`:                        level(0),
-	`receiver_limited_total{}`:                              growing(0.1),
 }
 
 // ill has the metrics that differ from healthy on the device for which an alert must fire.
@@ -201,25 +174,21 @@ var ill = map[string]map[string]wave{
 		}
 		return float64(60 * m), true
 	}},
-	"BelaboxHot":                  {`thermal_zone_celsius{zone="0",type="soc"}`: level(91)},
-	"BelaboxMemoryLow":            {`memory_available_bytes{}`: level(1e8)},
-	"BelaboxFilesystemFull":       {`filesystem_available_bytes{mountpoint="/",fstype="x"}`: level(1e8)},
-	"BelaboxClockSkew":            {`time_skew_ms{}`: level(-2500)},
-	"BelaboxBacklog":              {`storage_metrics_pending_upload{}`: level(10_001)},
-	"BelaboxSamplesDropped":       {`storage_metrics_dropped_total{reason="size"}`: jump(10, 30)},
-	"BelaboxSamplesNotStored":     {`collector_metrics_failed_total{reason="storage"}`: jump(100, 10)},
-	"BelaboxDeadLetters":          {`uploader_metrics_rejected_total{reason="rejected"}`: jump(1, 30)},
-	"BelaboxServerLosesSamples":   {`uploader_metrics_requeued_total{}`: growing(100)},
-	"BelaboxUnproven":             {`uploader_metrics_verified_total{}`: level(1000)},
-	"BelaboxCollectorFailing":     {`collector_metrics_failed_total{reason="source"}`: growing(6)},
-	"BelaboxTicksMissed":          {`collector_ticks_missed_total{}`: growing(1)},
-	"BelaboxWALLarge":             {`storage_wal_size_bytes{}`: level(70 << 20)},
-	"BelaboxDiskWear":             {`storage_bytes_written_total{daemon="shipperd"}`: growing(4e6)},
-	"BelaboxAgentFault":           {`agent_panics_total{daemon="collectord"}`: jump(1, 30)},
-	"BelaboxReceiverFailing":      {`receiver_sink_failing{}`: level(1)},
-	"BelaboxReceiverUnauthorized": {`receiver_unauthorized_total{}`: growing(20)},
-	"BelaboxReceiverForeign":      {`receiver_lines_foreign_total{}`: jump(1, 30)},
-	"BelaboxReceiverLimited":      {`receiver_limited_total{}`: growing(20)},
+	"BelaboxHot":                {`thermal_zone_celsius{zone="0",type="soc"}`: level(91)},
+	"BelaboxMemoryLow":          {`memory_available_bytes{}`: level(1e8)},
+	"BelaboxFilesystemFull":     {`filesystem_available_bytes{mountpoint="/",fstype="x"}`: level(1e8)},
+	"BelaboxClockSkew":          {`time_skew_ms{}`: level(-2500)},
+	"BelaboxBacklog":            {`storage_metrics_pending_upload{}`: level(10_001)},
+	"BelaboxSamplesDropped":     {`storage_metrics_dropped_total{reason="size"}`: jump(10, 30)},
+	"BelaboxSamplesNotStored":   {`collector_metrics_failed_total{reason="storage"}`: jump(100, 10)},
+	"BelaboxDeadLetters":        {`uploader_metrics_rejected_total{reason="rejected"}`: jump(1, 30)},
+	"BelaboxServerLosesSamples": {`uploader_metrics_requeued_total{}`: growing(100)},
+	"BelaboxUnproven":           {`uploader_metrics_verified_total{}`: level(1000)},
+	"BelaboxCollectorFailing":   {`collector_metrics_failed_total{reason="source"}`: growing(6)},
+	"BelaboxTicksMissed":        {`collector_ticks_missed_total{}`: growing(1)},
+	"BelaboxWALLarge":           {`storage_wal_size_bytes{}`: level(70 << 20)},
+	"BelaboxDiskWear":           {`storage_bytes_written_total{daemon="shipperd"}`: growing(4e6)},
+	"BelaboxAgentFault":         {`agent_panics_total{daemon="collectord"}`: jump(1, 30)},
 }
 
 // importLine returns the JSON line of one series.

@@ -110,7 +110,7 @@ func (c *cluster) startVMAuth(t testing.TB) (address string) {
 }
 
 // TestCluster ships in each of the ways that lead to a cluster: two tenants behind one vmauth, whose read-back address is
-// derived; vmselect on an address of its own, which remote.verify.url names; and the gateway before them.
+// derived and which keeps devices apart; vmselect on an address of its own, which remote.verify.url names.
 func TestCluster(t *testing.T) {
 	t.Parallel()
 	const verify = "upload_interval: 1s\nverify:\n  delay: 15s\n  settle: 15s\n"
@@ -126,18 +126,16 @@ func TestCluster(t *testing.T) {
 	a, b := behindVMAuth("site-a", "0"), behindVMAuth("site-b", "12:34")
 	export := c.vmselect.URL + "/select/0/prometheus/api/v1/export"
 	own := newNamedRig(t, "own-select", "url: "+c.vminsert.URL+"/insert/0/prometheus/api/v1/import\n"+verify+"  url: "+export)
-	g := startGateway(t, c.vminsert.URL+"/insert/12:34/prometheus/api/v1/import", "-upstream-read",
-		c.vmselect.URL+"/select/12:34/prometheus/api/v1/export")
-	through := newNamedRig(t, "through-the-gateway", g.remote())
-	g.admit(through.device)
-	ship(t, 3, func() {}, a, b, own, through)
+	ship(t, 3, func() {}, a, b, own)
 
-	for tenant, rigs := range map[string][]*rig{"0": {a, own}, "12:34": {b, through}} {
+	for tenant, rigs := range map[string][]*rig{"0": {a, own}, "12:34": {b}} {
 		vm := c.tenants[tenant].Client
+		var devices []string
 		for _, r := range rigs {
 			r.arrived(vm)
+			devices = append(devices, r.device)
 		}
-		others, err := vm.Export(fmt.Sprintf("{device_id!~%q}", rigs[0].device+"|"+rigs[1].device))
+		others, err := vm.Export(fmt.Sprintf("{device_id!~%q}", strings.Join(devices, "|")))
 		if err != nil || len(others) > 0 {
 			t.Errorf("tenant %s has %d series of others, %v", tenant, len(others), err)
 		}
@@ -151,4 +149,33 @@ func TestCluster(t *testing.T) {
 			t.Errorf("%s: exit code %d:\n%s", command, code, p.Stdout())
 		}
 	}
+
+	// Whatever a device claims, it writes and reads under its own id.
+	site := testkit.Client{
+		BaseURL: "http://" + address + "/insert/0/prometheus", HTTP: &http.Client{Transport: bearer("token-of-site-a")},
+	}
+	line := fmt.Sprintf(`{"metric":{"__name__":"claimed","device_id":"own-select"},"values":[1],"timestamps":[%d]}`, time.Now().UnixMilli())
+	if err := site.Import(line); err != nil {
+		t.Fatal(err)
+	}
+	site.BaseURL = "http://" + address + "/select/0/prometheus"
+	testkit.Eventually(t, testkit.WaitLimit, "the sample under the device's own id", func() error {
+		series, err := site.Export(`{__name__="claimed"}`)
+		if err == nil && (len(series) != 1 || series[0].Metric["device_id"] != "site-a") {
+			err = fmt.Errorf("got %v", series)
+		}
+		return err
+	})
+	if series, err := site.Export(`{device_id="own-select"}`); err != nil || len(series) > 0 {
+		t.Errorf("site-a sees %d series of another device, %v", len(series), err)
+	}
+}
+
+// bearer sends a token with each request.
+type bearer string
+
+func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("Authorization", "Bearer "+string(b))
+	return http.DefaultTransport.RoundTrip(r)
 }

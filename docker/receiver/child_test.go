@@ -109,7 +109,7 @@ func (c *child) wait(t testing.TB) int {
 	t.Helper()
 	select {
 	case <-c.end:
-	case <-time.After(10 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Fatalf("receiver did not end: %s", c.logText())
 	}
 	return c.cmd.ProcessState.ExitCode()

@@ -1,4 +1,4 @@
--- The receiver's own store, version 1.
+-- The tables of the receiver's file, version 1.
 
 -- One row for each series. metric is the canonical JSON object of its labels and so its identity; name and device_id
 -- repeat the two labels that readers look up by ('' where the series has none). AUTOINCREMENT, because an id must not
