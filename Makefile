@@ -74,7 +74,6 @@ lint: ## Check format, vet, modern Go, staticcheck and the module files
 	$(GO) mod tidy -diff
 	cd shared/devtools && $(GO) mod tidy -diff
 	cd shared/devtools/nfpm && $(GO) mod tidy -diff
-	cd docker/composecheck && $(GO) vet ./... && $(GO) mod tidy -diff
 
 fmt: ## Bring all Go files into the form that lint wants
 	$(GO) fix ./...

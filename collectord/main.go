@@ -5,6 +5,7 @@ package main
 import (
 	"os"
 
+	"belabox-metrics/shared/config"
 	"belabox-metrics/shared/daemon"
 )
 
@@ -19,6 +20,7 @@ func program() daemon.Program {
 		Serve:   serve,
 		Commands: []daemon.Command{
 			{Name: "-once", Summary: "sample everything once, print it and exit; stores nothing", Run: printOnce},
+			daemon.Healthcheck(func(c config.Config) string { return c.Health.CollectordListen }),
 		},
 	}
 }

@@ -1,9 +1,9 @@
-// Package docker tests what is beside it: the Compose files by their schema, and the Dockerfiles by their own build
-// commands. Images themselves take a Docker engine and are not built.
+// Package docker tests what is beside it: the Compose files as YAML, and the Dockerfiles by their own build commands.
+// Images themselves take a Docker engine and are not built.
 package docker
 
 import (
-	"encoding/json"
+	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -12,87 +12,115 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
+
+	"gopkg.in/yaml.v3"
 
 	"belabox-metrics/shared/config"
 	"belabox-metrics/shared/testkit"
 )
 
-// service is what the test wants to know of a service, as Compose itself reads it.
+// service has every key that a service of the Compose files uses, in the forms that they use: another key is an error.
+// https://docs.docker.com/reference/compose-file/services/
 type service struct {
-	Image       string
-	Build       struct{ Context, Dockerfile, Target string }
-	Command     []string
-	User        string
-	Profiles    []string
-	ReadOnly    bool     `json:"read_only"`
-	CapDrop     []string `json:"cap_drop"`
-	CapAdd      []string `json:"cap_add"`
-	Privileged  bool
-	SecurityOpt []string `json:"security_opt"`
-	NetworkMode string   `json:"network_mode"`
-	PIDsLimit   int      `json:"pids_limit"`
-	MemLimit    string   `json:"mem_limit"`
-	Environment map[string]string
-	Logging     struct {
+	Image, User, Restart string
+	Build                struct{ Context, Dockerfile, Target string }
+	Command              []string
+	Profiles             []string
+	ReadOnly             bool     `yaml:"read_only"`
+	CapDrop              []string `yaml:"cap_drop"`
+	SecurityOpt          []string `yaml:"security_opt"`
+	NetworkMode          string   `yaml:"network_mode"`
+	PIDsLimit            int      `yaml:"pids_limit"`
+	MemLimit             string   `yaml:"mem_limit"`
+	CPUs                 float64
+	StopGracePeriod      time.Duration `yaml:"stop_grace_period"`
+	Environment          map[string]string
+	Logging              struct {
 		Driver  string
 		Options map[string]string
 	}
-	Ports []struct {
-		HostIP    string `json:"host_ip"`
-		Target    int
-		Published string
-	}
+	Ports       []string // HOST_IP:PUBLISHED:TARGET
+	Tmpfs       []string
 	Volumes     []volume
-	Healthcheck struct{ Test []string }
-	Secrets     []struct{ Source, Target string }
+	Healthcheck struct {
+		Test              []string
+		Interval, Timeout time.Duration
+		StartPeriod       time.Duration `yaml:"start_period"`
+		Retries           int
+	}
 }
 
 type volume struct {
 	Type, Source, Target string
-	ReadOnly             bool `json:"read_only"`
+	ReadOnly             bool `yaml:"read_only"`
 	Bind                 struct {
 		Propagation    string
-		CreateHostPath *bool `json:"create_host_path"`
+		CreateHostPath *bool `yaml:"create_host_path"`
 	}
 }
 
-// services loads the Compose file, with its schema, by the library of Docker Compose.
-func services(t testing.TB) map[string]service {
+// UnmarshalYAML reads the long form, or SOURCE:TARGET[:ro].
+func (v *volume) UnmarshalYAML(node *yaml.Node) error {
+	if node.Kind == yaml.MappingNode || node.Kind == yaml.AliasNode {
+		type long volume
+		return node.Decode((*long)(v))
+	}
+	parts := strings.Split(node.Value, ":")
+	if len(parts) < 2 || len(parts) > 3 || len(parts) == 3 && parts[2] != "ro" {
+		return fmt.Errorf("line %d: volume %q is not SOURCE:TARGET[:ro]", node.Line, node.Value)
+	}
+	*v = volume{Type: "volume", Source: parts[0], Target: parts[1], ReadOnly: len(parts) == 3}
+	if strings.ContainsAny(v.Source[:1], "./") {
+		v.Type = "bind"
+	}
+	return nil
+}
+
+// services reads a Compose file. Its volumes with a name are declared.
+func services(t testing.TB, file string) map[string]service {
 	t.Helper()
-	all, err := plain()
+	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return all
-}
-
-var plain = sync.OnceValues(func() (map[string]service, error) { return load("../docker-compose.yml") })
-
-func load(files ...string) (map[string]service, error) {
-	cmd := exec.Command("go", append([]string{"-C", "composecheck", "run", ".", "receiver"}, files...)...)
-	var out, errs strings.Builder
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("%v: %w\n%s", cmd, err, errs.String())
+	var project struct {
+		Name       string
+		Services   map[string]service
+		Volumes    map[string]struct{}
+		Extensions map[string]any `yaml:",inline"`
 	}
-	var project struct{ Services map[string]service }
-	err := json.Unmarshal([]byte(out.String()), &project)
-	return project.Services, err
+	d := yaml.NewDecoder(bytes.NewReader(text))
+	d.KnownFields(true)
+	if err := d.Decode(&project); err != nil {
+		t.Fatalf("%s: %v", file, err)
+	}
+	for key := range project.Extensions {
+		if !strings.HasPrefix(key, "x-") {
+			t.Errorf("%s: unknown key %q", file, key)
+		}
+	}
+	for name, s := range project.Services {
+		for _, v := range s.Volumes {
+			if _, declared := project.Volumes[v.Source]; v.Type == "volume" && !declared {
+				t.Errorf("%s: %s uses the volume %s, which is not declared", file, name, v.Source)
+			}
+		}
+	}
+	return project.Services
 }
 
 func TestCompose(t *testing.T) {
 	t.Parallel()
-	all := services(t)
+	all := services(t, "docker-compose.yml")
 	for _, name := range []string{"victoriametrics", "collectord", "shipperd", "receiver"} {
 		s, ok := all[name]
 		if !ok {
 			t.Errorf("there is no service %s", name)
 			continue
 		}
-		if !s.ReadOnly || !slices.Equal(s.CapDrop, []string{"ALL"}) || len(s.CapAdd) > 0 || s.Privileged || s.PIDsLimit <= 0 ||
+		if !s.ReadOnly || !slices.Equal(s.CapDrop, []string{"ALL"}) || s.PIDsLimit <= 0 ||
 			!slices.Equal(s.SecurityOpt, []string{"no-new-privileges:true"}) {
 			t.Errorf("%s is not hardened: %+v", name, s)
 		}
@@ -100,8 +128,8 @@ func TestCompose(t *testing.T) {
 			t.Errorf("%s: the log may grow: %+v", name, s.Logging)
 		}
 		for _, p := range s.Ports {
-			if p.HostIP != "127.0.0.1" {
-				t.Errorf("%s: port %s is open to the network", name, p.Published)
+			if !strings.HasPrefix(p, "127.0.0.1:") {
+				t.Errorf("%s: port %s is open to the network", name, p)
 			}
 		}
 		for _, v := range s.Volumes {
@@ -114,7 +142,7 @@ func TestCompose(t *testing.T) {
 			}
 		}
 		if s.MemLimit != "" && !below(t, s.Environment["GOMEMLIMIT"], s.MemLimit) {
-			t.Errorf("%s: GOMEMLIMIT is %q with %s bytes in all", name, s.Environment["GOMEMLIMIT"], s.MemLimit)
+			t.Errorf("%s: GOMEMLIMIT is %q with %s in all", name, s.Environment["GOMEMLIMIT"], s.MemLimit)
 		}
 		if name != "victoriametrics" && s.User != "65532:65532" {
 			t.Errorf("%s runs as %q", name, s.User)
@@ -136,7 +164,7 @@ func TestCompose(t *testing.T) {
 	if len(vm.Healthcheck.Test) == 0 || !strings.HasSuffix(vm.Healthcheck.Test[len(vm.Healthcheck.Test)-1], "8428/health") {
 		t.Errorf("VictoriaMetrics has the health check %q", vm.Healthcheck.Test)
 	}
-	if len(vm.Ports) != 1 || vm.Ports[0].Published != "8428" {
+	if !slices.Equal(vm.Ports, []string{"127.0.0.1:8428:8428"}) {
 		t.Errorf("VictoriaMetrics has the ports %v", vm.Ports)
 	}
 
@@ -153,18 +181,14 @@ func TestCompose(t *testing.T) {
 	if !slices.ContainsFunc(all["shipperd"].Volumes, func(v volume) bool { return v.Source == "data" }) {
 		t.Error("shipperd has another database than collectord")
 	}
-	if s := all["receiver"].Secrets; len(s) != 1 || !slices.Contains(all["receiver"].Command, "-tokens="+s[0].Target) {
-		t.Errorf("the receiver has the secrets %v and the flags %q", s, all["receiver"].Command)
-	}
 }
 
-// below tells whether a limit in MiB is below one in bytes.
-func below(t testing.TB, mib, bytes string) bool {
+// below tells whether a limit for Go (MiB) is below one for a container (m).
+func below(t testing.TB, goLimit, limit string) bool {
 	t.Helper()
-	number, ok := strings.CutSuffix(mib, "MiB")
-	n, err := strconv.Atoi(number)
-	most, err2 := strconv.Atoi(bytes)
-	return ok && err == nil && err2 == nil && n > 0 && n<<20 < most
+	n, err := strconv.Atoi(strings.TrimSuffix(goLimit, "MiB"))
+	most, err2 := strconv.Atoi(strings.TrimSuffix(limit, "m"))
+	return err == nil && err2 == nil && n > 0 && n < most
 }
 
 // older compares versions of three numbers.
@@ -190,7 +214,7 @@ func older(t testing.TB, version, than string) bool {
 // Each service that is built is a stage of its Dockerfile, and the flags it is given are flags of its program.
 func TestCompose_Builds(t *testing.T) {
 	t.Parallel()
-	for name, s := range services(t) {
+	for name, s := range services(t, "docker-compose.yml") {
 		if s.Image != "" {
 			continue
 		}
@@ -202,41 +226,31 @@ func TestCompose_Builds(t *testing.T) {
 			t.Errorf("%s: %s has no stage %s", name, s.Build.Dockerfile, s.Build.Target)
 		}
 	}
-	receiver := testkit.Binaries(t).Receiver
-	args := append([]string{"-version"}, services(t)["receiver"].Command...)
-	if out, err := exec.Command(receiver, args...).CombinedOutput(); err != nil {
-		t.Errorf("receiver %q: %v\n%s", args, err, out)
-	}
 }
 
-// With the second file collectord sees the host's root, read-only, and nothing else differs.
+// The second file adds to collectord the host's root, read-only, and its configuration, and nothing else.
 func TestCompose_Filesystems(t *testing.T) {
 	t.Parallel()
-	all, err := load("../docker-compose.yml", "../docker-compose.filesystems.yml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	base := services(t)
-	got := all["collectord"]
+	all := services(t, "docker-compose.filesystems.yml")
+	collectord := all["collectord"]
 	var root, settings volume
-	for i, v := range slices.Backward(got.Volumes) {
+	for _, v := range collectord.Volumes {
 		switch v.Target {
 		case "/host/root":
 			root = v
-			got.Volumes = slices.Delete(got.Volumes, i, i+1)
-		case "/etc/belabox-metrics/config.yaml":
+		case "/etc/belabox-metrics/config.yaml": // in place of the other one: Compose merges volumes by target
 			settings = v
-			got.Volumes[i].Source = "./config.yaml"
 		}
 	}
 	if root.Source != "/" || !root.ReadOnly || root.Bind.Propagation != "rslave" || !settings.ReadOnly {
 		t.Errorf("collectord has %+v and %+v", root, settings)
 	}
-	if all["collectord"] = got; !reflect.DeepEqual(all, base) {
-		t.Errorf("got %+v\nwant %+v", all, base)
+	if want := map[string]service{"collectord": {Volumes: []volume{root, settings}}}; !reflect.DeepEqual(all, want) &&
+		!reflect.DeepEqual(all, map[string]service{"collectord": {Volumes: []volume{settings, root}}}) {
+		t.Errorf("got %+v\nwant %+v", all, want)
 	}
-	collectord := testkit.Binaries(t).Collectord
-	if out, err := exec.Command(collectord, "-check-config", "-config", settings.Source).CombinedOutput(); err != nil {
+	program := testkit.Binaries(t).Collectord
+	if out, err := exec.Command(program, "-check-config", "-config", settings.Source).CombinedOutput(); err != nil {
 		t.Errorf("%s: %v\n%s", settings.Source, err, out)
 	}
 	// It is config.yaml but for this.

@@ -5,6 +5,7 @@ package main
 import (
 	"os"
 
+	"belabox-metrics/shared/config"
 	"belabox-metrics/shared/daemon"
 )
 
@@ -23,6 +24,7 @@ func program() daemon.Program {
 			{Name: "audit", Summary: "compare file and server sample by sample (-since 24h)", Run: plainly("audit", auditCommand)},
 			{Name: "deadletter", Summary: "list what could not be delivered, or retry it", Run: plainly("deadletter", deadletter)},
 			{Name: "doctor", Summary: "look for what keeps samples from being delivered, with the fix", Run: plainly("doctor", doctorCommand)},
+			daemon.Healthcheck(func(c config.Config) string { return c.Health.ShipperdListen }),
 		},
 	}
 }

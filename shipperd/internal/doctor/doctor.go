@@ -1,9 +1,10 @@
-// Package doctor looks for what keeps samples from being delivered: a list of checks, each with the fix for what it
-// finds.
+// Package doctor looks for what keeps samples from being delivered: one check
+// after the other, each with the fix for what it finds.
 //
-// It promises to change nothing, neither in the file nor at the server, to run beside the daemons, and to go on after
-// a failed check: one that depends on it says so. It does not compare samples; package audit does. What is a condition
-// of package health has the message and the remedy from there.
+// It promises to change nothing, neither in the file nor at the server, to run
+// beside the daemons, and to go on after a fault: a check that cannot be made
+// because of an earlier one says so. It does not look into the samples; package
+// audit does.
 package doctor
 
 import (
@@ -11,12 +12,11 @@ import (
 	"time"
 
 	"belabox-metrics/shared/config"
-	"belabox-metrics/shared/health"
 	"belabox-metrics/shared/store"
 	"belabox-metrics/shipperd/internal/victoria"
 )
 
-// Status is the result of a check.
+// Status is what came of a check.
 type Status string
 
 const (
@@ -26,7 +26,7 @@ const (
 	Unknown Status = "unknown" // could not be found out
 )
 
-// Check is one check with its result.
+// Check is one thing that was looked at.
 type Check struct {
 	Name   string `json:"name"`
 	Status Status `json:"status"`
@@ -47,67 +47,36 @@ type Input struct {
 	Now func() time.Time // nil = time.Now
 }
 
-func ok(detail string) Check        { return Check{Status: OK, Detail: detail} }
-func unknown(detail string) Check   { return Check{Status: Unknown, Detail: detail} }
-func warn(detail, fix string) Check { return Check{Status: Warn, Detail: detail, Fix: fix} }
-func fail(detail, fix string) Check { return Check{Status: Fail, Detail: detail, Fix: fix} }
-
-// active is the result of a check that found a condition.
-func active(c *health.Condition, args ...any) Check {
-	a := c.Active(time.Time{}, args...)
-	if a.Severity == health.Error {
-		return fail(a.Message, a.Remedy)
-	}
-	return warn(a.Message, a.Remedy)
-}
-
-// Run makes all checks and passes each result to each as soon as it is there.
+// Run makes all checks and calls each for every one as soon as it is done.
 func Run(ctx context.Context, in Input, each func(Check)) {
 	if in.Now == nil {
 		in.Now = time.Now
 	}
 	d := &doctor{Input: in}
 	defer d.close()
-	for _, check := range []struct {
-		name string
-		run  func(context.Context) Check
-	}{
-		{"configuration", d.configuration},
-		{"folder", d.folder},
-		{"files", d.files},
-		{"disk space", d.disk},
-		{"database", d.schema},
-		{"collectord", d.collectord},
-		{"shipperd", d.shipperd},
-		{"connection", d.connection},
-		{"credentials", d.credentials},
-		{"import", d.imports},
-		{"uploads", d.uploads},
-		{"clock", d.clock},
-		{"read-back", d.readBack},
-		{"retention", d.retention},
-		{"deduplication", d.deduplication},
-		{"verification", d.verification},
-		{"backlog", d.backlog},
-		{"dead letters", d.deadLetters},
+	for _, check := range []func(context.Context) Check{
+		d.configuration,
+		d.folder, d.files, d.disk, d.schema, d.collectord, d.shipperd,
+		d.connection, d.credentials, d.imports, d.uploads, d.clock, d.readBack,
+		d.retention, d.deduplication, d.verification,
+		d.backlog, d.deadLetters,
 	} {
 		if ctx.Err() != nil {
 			return
 		}
-		c := check.run(ctx)
-		c.Name = check.name
-		each(c)
+		each(check(ctx))
 	}
 }
 
-// doctor keeps what several checks need.
+// doctor carries from one check to the next what was found out.
 type doctor struct {
 	Input
 
-	file         *store.Reader // nil where it cannot be read
-	schemaErr    error
-	opened       bool
-	shipperdRuns bool
+	file          *store.Reader // nil where it cannot be read
+	schemaErr     error
+	opened        bool
+	collectordRun bool
+	shipperdRuns  bool
 
 	probed   bool
 	probe    victoria.Probe
@@ -136,7 +105,7 @@ func (d *doctor) open(ctx context.Context) (*store.Reader, error) {
 	return d.file, d.schemaErr
 }
 
-// reach sends an import without samples, once, unless remote.enabled is false.
+// reach sends one harmless request, once, unless nothing is to be sent.
 func (d *doctor) reach(ctx context.Context) (victoria.Probe, error) {
 	if !d.probed && d.Client != nil && d.Config.Remote.Enabled {
 		d.probed = true
@@ -149,13 +118,13 @@ func (d *doctor) reach(ctx context.Context) (victoria.Probe, error) {
 	return d.probe, d.probeErr
 }
 
-// answers reports whether a server answered.
+// answers tells whether there is a server at the other end.
 func (d *doctor) answers(ctx context.Context) bool {
 	p, _ := d.reach(ctx)
 	return p.Status > 0
 }
 
 const (
-	notOpen      = "not checked: the database cannot be read"
-	notConnected = "not checked: no connection"
+	notOpen      = "not looked at: the database cannot be read"
+	notConnected = "not tried: there is no connection"
 )
