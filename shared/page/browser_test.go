@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
@@ -33,8 +32,7 @@ var browser struct {
 }
 
 func TestMain(m *testing.M) {
-	flag.Parse()
-	code := m.Run()
+	code := testkit.Run(m, 6) // the page asks every 5 s or less often
 	if browser.stop != nil {
 		browser.stop()
 	}
@@ -50,7 +48,7 @@ func startBrowser() (context.Context, error) {
 		}
 		options := append(chromedp.DefaultExecAllocatorOptions[:],
 			chromedp.ExecPath(program), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.Flag("force-color-profile", "srgb"),
-			chromedp.WSURLReadTimeout(time.Minute))
+			chromedp.WSURLReadTimeout(testkit.WaitLimit))
 		alloc, stopAlloc := chromedp.NewExecAllocator(context.Background(), options...)
 		ctx, stop := chromedp.NewContext(alloc)
 		browser.ctx, browser.stop = ctx, func() { stop(); stopAlloc() }
@@ -158,7 +156,7 @@ func (b *tab) calm() {
 
 func (b *tab) do(actions ...chromedp.Action[chromedp.Void]) {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(b.ctx, testkit.WaitLimit)
 	defer cancel()
 	if err := chromedp.Do(ctx, actions...); err != nil {
 		b.t.Fatalf("browser: %v", err)
@@ -168,7 +166,7 @@ func (b *tab) do(actions ...chromedp.Action[chromedp.Void]) {
 // until waits for a JavaScript expression to become true.
 func (b *tab) until(what, expression string) {
 	b.t.Helper()
-	testkit.Eventually(b.t, time.Minute, what, func() bool {
+	testkit.Eventually(b.t, testkit.WaitLimit, what, func() bool {
 		ok, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool]("Boolean("+expression+")"))
 		return err == nil && ok
 	})

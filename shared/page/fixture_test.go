@@ -19,6 +19,7 @@ import (
 	"belabox-metrics/shared/lock"
 	"belabox-metrics/shared/logx"
 	"belabox-metrics/shared/store"
+	"belabox-metrics/shared/testkit"
 )
 
 // scene is a device in some state, with its page.
@@ -248,7 +249,9 @@ func (s scene) serveFile(t testing.TB, path string) served {
 		t.Fatal(err)
 	}
 	p := New(Config{Config: cfg, Device: device, Monitor: monitor})
-	p.budget.burst = slowdown * budgetBurst
+	if testkit.Race {
+		p.budget.burst *= 20 // the page itself is so much slower
+	}
 	p.Register(server)
 	server.Handle("/metrics", http.NotFoundHandler())
 	ctx, cancel := context.WithCancel(context.Background())
@@ -279,6 +282,15 @@ func (l testLog) Write(p []byte) (int, error) {
 func clock(now time.Time) *health.Clock {
 	return &health.Clock{Checked: now.Add(-40 * time.Second), SkewMS: 31, Source: "http://metrics.example/health"}
 }
+
+// The healthy device's day is a file of a million rows; with the race detector, which
+// makes filling it ten times slower, of fewer.
+var healthyFiller, healthyRows = func() (series, rows int) {
+	if testkit.Race {
+		return 0, 300_000
+	}
+	return 77, 1_000_000
+}()
 
 // scenes are the states that people meet.
 var scenes = []scene{

@@ -2,6 +2,9 @@ package testkit
 
 import (
 	"errors"
+	"flag"
+	"runtime"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -51,4 +54,16 @@ func poll[C func() bool | func() error](limit time.Duration, cond C) error {
 		}
 		time.Sleep(min(pause, left))
 	}
+}
+
+// Run is for a TestMain: it runs the tests of a package that wait more than they
+// work, atOnce of them at the same time unless -parallel says otherwise.
+func Run(m *testing.M, atOnce int) (code int) {
+	flag.Parse()
+	if parallel := flag.Lookup("test.parallel"); parallel.Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) {
+		if err := parallel.Value.Set(strconv.Itoa(atOnce)); err != nil {
+			panic("BUG: " + err.Error())
+		}
+	}
+	return m.Run()
 }

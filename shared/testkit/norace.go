@@ -1,0 +1,7 @@
+//go:build !race
+
+package testkit
+
+// Race tells whether the race detector is on, which makes Go code some ten times
+// slower: what is only large (files, rounds) may be smaller then.
+const Race = false
