@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -48,17 +47,17 @@ func TestVitals_Storage(t *testing.T) {
 	t.Parallel()
 	v := newVitals()
 	v.stored(time.Unix(100, 0), nil)
-	if f := v.storageFaults(); f != nil {
+	if f := v.notStored(); f != nil {
 		t.Errorf("got %v, want none", f)
 	}
 	v.stored(time.Unix(110, 0), errors.New("disk full"))
 	v.stored(time.Unix(120, 0), errors.New("disk still full"))
-	f := v.storageFaults()
-	if len(f) != 1 || f[0].Severity != health.Error || !f[0].Since.Equal(time.Unix(110, 0)) || !strings.Contains(f[0].Message, "of 2 ticks are lost") {
+	f := v.notStored()
+	if len(f) != 1 || f[0].Severity != health.Error || !f[0].Since.Equal(time.Unix(110, 0)) || !strings.Contains(f[0].Message, "samples of 2 ticks lost: disk still full") {
 		t.Errorf("got %+v, want one error since the first failure", f)
 	}
 	v.stored(time.Unix(130, 0), nil)
-	if f := v.storageFaults(); f != nil {
+	if f := v.notStored(); f != nil {
 		t.Errorf("after recovery: %v", f)
 	}
 }
@@ -88,8 +87,8 @@ func TestHealthSource(t *testing.T) {
 	source := healthSource(c, newVitals(), in)
 
 	got := source(t.Context())
-	if f := got.Storage.Faults; len(f) != 1 || f[0].Code != "shipperd_away" || time.Since(f[0].Since).Abs() > time.Minute {
-		t.Errorf("without shipperd: faults %+v, want it away since it last saved its numbers", f)
+	if f := got.Storage.Found; len(f) != 1 || f[0].Code != "shipperd_away" || time.Since(f[0].Since).Abs() > time.Minute {
+		t.Errorf("without shipperd: got %+v, want it away since it last saved its numbers", f)
 	}
 	if got.Storage.Pending != 1 || !got.Storage.OldestPending.Equal(time.Unix(1_790_000_000, 0)) {
 		t.Errorf("storage: %+v, want one row, of then", got.Storage)
@@ -103,8 +102,8 @@ func TestHealthSource(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer held.Release() //nolint:errcheck // the test ends
-	if got := source(t.Context()); len(got.Storage.Faults) != 0 {
-		t.Errorf("with shipperd: faults %+v", got.Storage.Faults)
+	if got := source(t.Context()); len(got.Storage.Found) != 0 {
+		t.Errorf("with shipperd: got %+v", got.Storage.Found)
 	}
 }
 
@@ -118,8 +117,8 @@ func TestClockOf(t *testing.T) {
 		c.Monitoring.ClockSkewURL = url
 		got := clockOf(c, stats, now)
 		code := ""
-		if len(got.Faults) > 0 {
-			code = got.Faults[0].Code
+		if len(got.Found) > 0 {
+			code = got.Found[0].Code
 		}
 		if code != wantCode || got.Checked.IsZero() != (code != "") || (code == "" && got.SkewMS != 40) {
 			t.Errorf("%s: got %+v, want the note %q", what, got, wantCode)
@@ -133,26 +132,6 @@ func TestClockOf(t *testing.T) {
 	f("compared long ago", url, skew(time.Hour), "clock_unknown")
 	f("never compared", url, nil, "clock_unknown")
 	f("not to be compared", "", nil, "clock_unchecked")
-}
-
-// A damaged file that was set aside is told until somebody removes it.
-func TestDamage(t *testing.T) {
-	t.Parallel()
-	c := config.Default()
-	c.Storage.Path = filepath.Join(t.TempDir(), "metrics.db")
-	if got := damage(c); got != nil {
-		t.Errorf("got %+v, want nothing", got)
-	}
-	aside := c.Storage.Path + ".damaged-20261123T120000Z.report"
-	report := `{"time": "2026-11-23T12:00:00Z", "reason": "a bad page", "damaged_file": "x.damaged", "rows": 7, "lost": 3}`
-	if err := os.WriteFile(aside, []byte(report), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	got := damage(c)
-	if len(got) != 1 || got[0].Code != "database_damaged" || got[0].Severity != health.Degraded ||
-		!got[0].Since.Equal(time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)) || !strings.Contains(got[0].Message, "3 lost") {
-		t.Errorf("got %+v, want the damage, since then", got)
-	}
 }
 
 // A reader that never ends its transaction keeps the WAL from being emptied. The
@@ -189,7 +168,7 @@ func TestWALLarge(t *testing.T) {
 		if _, err := in.Checkpoint(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		for _, f := range source(t.Context()).Storage.Faults {
+		for _, f := range source(t.Context()).Storage.Found {
 			codes = append(codes, f.Code)
 		}
 		return codes

@@ -37,9 +37,9 @@ func (i interfaces) tick(at time.Time, r *schedule.Result) {
 	}
 }
 
-// note says which interfaces are gone, and which have come since the first of
-// them went: one of those may be the same under another name.
-func (i interfaces) note(now time.Time) []health.Reason {
+// conditions names the interfaces that are gone, and those that have come since the first of them went: one of these
+// may be the same under another name.
+func (i interfaces) conditions(now time.Time) []health.Active {
 	old := func(_ string, at time.Time) bool { return now.Sub(at) > rememberInterfaces }
 	maps.DeleteFunc(i.gone, old)
 	maps.DeleteFunc(i.came, old)
@@ -47,11 +47,12 @@ func (i interfaces) note(now time.Time) []health.Reason {
 		return nil
 	}
 	since := slices.MinFunc(slices.Collect(maps.Values(i.gone)), time.Time.Compare)
-	message := "no longer there: interface " + strings.Join(slices.Sorted(maps.Keys(i.gone)), ", ")
 	came := maps.Clone(i.came)
 	maps.DeleteFunc(came, func(_ string, at time.Time) bool { return at.Before(since) })
+	appeared := ""
 	if len(came) > 0 {
-		message += "; new since then: " + strings.Join(slices.Sorted(maps.Keys(came)), ", ")
+		appeared = "; new since then: " + strings.Join(slices.Sorted(maps.Keys(came)), ", ")
 	}
-	return []health.Reason{health.InterfaceGone.Reason(message, since)}
+	gone := strings.Join(slices.Sorted(maps.Keys(i.gone)), ", ")
+	return []health.Active{health.InterfaceGone.Active(since, gone, appeared)}
 }

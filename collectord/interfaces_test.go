@@ -18,7 +18,7 @@ func TestVitals_InterfaceGone(t *testing.T) {
 	f := func(second int64, want string) {
 		t.Helper()
 		got := ""
-		for _, r := range v.collectors(time.Unix(second, 0)).Faults {
+		for _, r := range v.collectors(time.Unix(second, 0)).Found {
 			if r.Code != health.InterfaceGone.Code || r.Severity != health.OK || r.Since.IsZero() {
 				t.Errorf("got %+v", r)
 			}
@@ -31,13 +31,13 @@ func TestVitals_InterfaceGone(t *testing.T) {
 	network(90, []string{"usb0"}, nil)
 	f(90, "")
 	network(100, []string{"lan9"}, []string{"wan0"})
-	f(100, "no longer there: interface wan0; new since then: lan9")
+	f(100, "network interfaces disappeared: wan0; new since then: lan9")
 	network(110, nil, []string{"usb0"})
-	f(110, "no longer there: interface usb0, wan0; new since then: lan9")
+	f(110, "network interfaces disappeared: usb0, wan0; new since then: lan9")
 	network(120, []string{"wan0"}, []string{"lan9"})
-	f(120, "no longer there: interface lan9, usb0")
-	f(110+86400, "no longer there: interface lan9, usb0")
-	f(111+86400, "no longer there: interface lan9")
+	f(120, "network interfaces disappeared: lan9, usb0")
+	f(110+86400, "network interfaces disappeared: lan9, usb0")
+	f(111+86400, "network interfaces disappeared: lan9")
 	f(121+86400, "")
 }
 

@@ -108,6 +108,29 @@ func TestAlerts_Complete(t *testing.T) {
 	}
 }
 
+// TestOperations_LogMessages: the log messages in the table of faults are those of the sources.
+func TestOperations_LogMessages(t *testing.T) {
+	t.Parallel()
+	_, section, _ := strings.Cut(read(t, "operations.md"), "\n## Troubleshooting a silent device\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	text, messages := sources(t), 0
+	for line := range strings.Lines(section) {
+		cells := strings.Split(line, "|")
+		if len(cells) != 7 {
+			continue
+		}
+		for _, span := range regexp.MustCompile("`([a-z]+( [a-z]+)+)`").FindAllStringSubmatch(cells[3], -1) {
+			messages++
+			if !strings.Contains(text, `"`+span[1]) {
+				t.Errorf("no program logs %q", span[1])
+			}
+		}
+	}
+	if messages < 5 {
+		t.Errorf("%d log messages, want at least 5", messages)
+	}
+}
+
 // TestAlerts_VMAlert: vmalert accepts the file.
 func TestAlerts_VMAlert(t *testing.T) {
 	t.Parallel()

@@ -1,9 +1,11 @@
 package docs
 
 import (
+	"fmt"
 	"maps"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -42,5 +44,34 @@ func TestArchitectureDoc(t *testing.T) {
 	}
 	if !maps.Equal(got, want) {
 		t.Errorf("got %q,\nwant %q", slices.Sorted(maps.Keys(got)), slices.Sorted(maps.Keys(want)))
+	}
+}
+
+// TestArchitectureDoc_Steps: the way of a sample has ten steps. Each names files that exist, and
+// functions that are declared in the file before them.
+func TestArchitectureDoc_Steps(t *testing.T) {
+	t.Parallel()
+	_, section, _ := strings.Cut(read(t, "architecture.md"), "\n## The way of a sample\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	steps := regexp.MustCompile(`(?m)^\d+\. `).Split(section, -1)[1:]
+	if len(steps) != 10 {
+		t.Errorf("%d steps, want 10", len(steps))
+	}
+	for i, step := range steps {
+		files := regexp.MustCompile("`([a-z0-9_/]+\\.go)`(?:\\s+\\(`(\\w+)`\\))?").FindAllStringSubmatch(step, -1)
+		if len(files) == 0 {
+			t.Errorf("step %d names no file", i+1)
+		}
+		for _, file := range files {
+			content, err := os.ReadFile(filepath.Join("..", file[1]))
+			if err != nil {
+				t.Errorf("step %d: %v", i+1, err)
+				continue
+			}
+			declared := fmt.Sprintf(`(?m)^func (\([^)]*\) )?%s\(`, file[2])
+			if file[2] != "" && !regexp.MustCompile(declared).Match(content) {
+				t.Errorf("step %d: %s does not declare %s", i+1, file[1], file[2])
+			}
+		}
 	}
 }

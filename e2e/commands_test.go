@@ -58,15 +58,15 @@ func TestCommands(t *testing.T) {
 	})
 	t.Log(audits, "audits beside the running daemons")
 	r.want(0, "audit -since 24h", "delivered, and there exactly once", "file and server agree")
-	r.want(0, "status", fmt.Sprintf("runs as process %d", collectord.PID()), fmt.Sprintf("runs as process %d", shipperd.PID()), "adds up")
-	r.want(0, "doctor", "ok       import", "ok       read-back", "ok       retention", "ok       collectord", "nothing fails")
+	r.want(0, "status", fmt.Sprintf("process %d", collectord.PID()), fmt.Sprintf("process %d", shipperd.PID()), "adds up")
+	r.want(0, "doctor", "ok       import", "ok       read-back", "ok       retention", "ok       collectord", "no check failed")
 	r.want(0, "deadletter list", "no dead letters")
 	if n := r.count("SELECT count(*) FROM sessions"); n != 2 {
 		t.Errorf("%d sessions, want those of the two daemons", n)
 	}
 	r.stopDaemon(collectord)
 	r.stopDaemon(shipperd)
-	r.want(0, "status", "does not run; the last run ended in order", "start collectord")
+	r.want(0, "status", "not running; last run stopped", "Start collectord")
 	r.want(0, "audit", "file and server agree")
 
 	// Somebody deletes a series at the server.
@@ -82,7 +82,7 @@ func TestCommands(t *testing.T) {
 
 	// Somebody changes the file.
 	r.exec("UPDATE ledger SET samples = samples + 1 WHERE account = 'inserted'")
-	r.want(1, "status", "DOES NOT ADD UP: off by -1", "please report")
+	r.want(1, "status", "DOES NOT ADD UP: off by -1", "Report this")
 	r.want(1, "doctor", "FAIL     database", "off by -1")
 }
 
@@ -165,7 +165,7 @@ func TestCommands_Receiver(t *testing.T) {
 	r.fill(time.Now().Add(-time.Hour), 100, 20)
 	r.want(0, "-once")
 	r.want(0, "audit", "2000  delivered, and there exactly once", "file and server agree")
-	r.want(0, "doctor", "ok       import", "there are no queries", "unknown  retention", "unknown  deduplication", "nothing fails")
+	r.want(0, "doctor", "ok       import", "has no queries", "unknown  retention", "unknown  deduplication", "no check failed")
 	r.stopDaemon(receiver)
 }
 
@@ -197,11 +197,11 @@ func TestCommands_Doctor(t *testing.T) {
 	locked := testkit.StartFakeVM(t, testkit.FakeConfig{})
 	locked.RequireToken("a-token-of-the-server")
 
-	f("no database yet", stock.ImportURL(), nil, 0, "warn     database", "start collectord", "ok       import", "nothing fails")
+	f("no database yet", stock.ImportURL(), nil, 0, "warn     database", "start collectord", "ok       import", "no check failed")
 	f("wrong port", "http://"+testkit.FreeAddr(t)+"/api/v1/import", nil, 1, "FAIL     connection", "connection refused", "host and port")
-	f("wrong path", stock.URL()+"/nosuch/api/v1/import", nil, 1, "ok       connection", "FAIL     import", "mend remote.url")
+	f("wrong path", stock.URL()+"/nosuch/api/v1/import", nil, 1, "ok       connection", "FAIL     import", "correct remote.url")
 	f("wrong credentials", locked.ImportURL(), nil, 1, "FAIL     credentials", "401", "remote.auth_token_file")
 	f("short retention", short.ImportURL(), func(r *rig) { r.fill(time.Now().Add(-72*time.Hour), 10, 10) }, 1,
-		"FAIL     retention", "the server keeps 24h", "set remote.max_past: 21h", "the oldest pending sample is from 3d ago", "100 samples wait")
-	f("coarse deduplication", thins.ImportURL(), nil, 1, "FAIL     deduplication", "one sample of each 10s, and one is sent every 1s")
+		"FAIL     retention", "the server keeps 24 h", "set remote.max_past: 21h", "the oldest pending sample is 3 days old", "100 samples pending")
+	f("coarse deduplication", thins.ImportURL(), nil, 1, "FAIL     deduplication", "one sample per 10s and discards the others; one is sent every 1s")
 }

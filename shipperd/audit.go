@@ -10,9 +10,9 @@ import (
 	"time"
 
 	"belabox-metrics/shared/daemon"
+	"belabox-metrics/shared/human"
 	"belabox-metrics/shared/store"
 	"belabox-metrics/shipperd/internal/audit"
-	"belabox-metrics/shipperd/internal/human"
 	"belabox-metrics/shipperd/internal/victoria"
 )
 

@@ -15,14 +15,14 @@ import (
 
 const doctorUsage = `doctor [-json]
 
-Looks for what keeps samples from being delivered: configuration, database, disk,
-daemons, connection, credentials, clock, and what the server does with what it
-takes; with the fix for each fault. It changes nothing, stores nothing and runs
-beside the daemons. Exit code 1: something fails.
+Checks what can keep samples from being delivered: configuration, database, disk,
+daemons, connection, credentials, clock, and the server's retention and
+deduplication. Each problem is shown with its fix. The doctor changes nothing and
+runs beside the daemons. Exit code 1: a check failed.
 `
 
-// patience bounds each request of the doctor, which a person waits for.
-const patience = 10 * time.Second
+// requestTimeout bounds each request of the doctor.
+const requestTimeout = 10 * time.Second
 
 // doctorCommand makes all checks.
 func doctorCommand(ctx context.Context, env daemon.Env) error {
@@ -33,7 +33,7 @@ func doctorCommand(ctx context.Context, env daemon.Env) error {
 	}
 	remote := env.Config.Remote
 	cfg := clientConfig(remote, env)
-	cfg.Timeout = min(cfg.Timeout, patience)
+	cfg.Timeout = min(cfg.Timeout, requestTimeout)
 	in := doctor.Input{Config: env.Config, Version: buildinfo.Version, File: env.File}
 	in.Client, in.ClientErr = victoria.New(cfg)
 	for _, path := range []string{remote.AuthTokenFile, remote.BasicAuth.PasswordFile} {
@@ -96,12 +96,12 @@ func printCheck(w io.Writer, c doctor.Check) {
 }
 
 func (r *doctorReport) printEnd(w io.Writer) {
-	text := "\nnothing fails\n"
+	text := "\nno check failed\n"
 	if r.failures > 0 {
-		text = fmt.Sprintf("\n%d FAIL: mend these first, from the top\n", r.failures)
+		text = fmt.Sprintf("\n%d FAIL: fix these first, from the top\n", r.failures)
 	}
 	if r.warnings > 0 {
-		text += fmt.Sprintf("%d to look at\n", r.warnings)
+		text += fmt.Sprintf("%d warn\n", r.warnings)
 	}
 	_, _ = io.WriteString(w, text)
 }

@@ -18,7 +18,7 @@ func TestDoctor(t *testing.T) {
 	b := newBench(t, "")
 	b.insert(0, 3)
 	stdout, stderr := b.run(0, "doctor")
-	wantText(t, stdout, "ok       connection", "warn     shipperd", "-> start shipperd", "nothing fails", "2 to look at")
+	wantText(t, stdout, "ok       connection", "warn     shipperd", "-> Start shipperd", "no check failed", "2 warn")
 	if stderr != "" {
 		t.Errorf("wrote %q to standard error", stderr)
 	}
@@ -68,7 +68,7 @@ func TestDoctor_Print(t *testing.T) {
 			{Name: "connection", Status: doctor.OK, Detail: "127.0.0.1:8428 answers within 1 ms"},
 			{Name: "retention", Status: doctor.Unknown, Detail: "unknown: the server does not show its flag -retentionPeriod"},
 			{Name: "disk space", Status: doctor.Warn, Detail: "20.0 MiB free", Fix: "make room"},
-			{Name: "import", Status: doctor.Fail, Detail: "the server\nanswered\x1b[2J", Fix: "mend remote.url"},
+			{Name: "import", Status: doctor.Fail, Detail: "the server\nanswered\x1b[2J", Fix: "correct remote.url"},
 		},
 	}
 	for name, list := range checks {

@@ -119,26 +119,26 @@ func TestHealthSource(t *testing.T) {
 	o, c := ownBench(t)
 	started := time.Now()
 	in := healthSource(c, o, started)(t.Context())
-	if f := in.Storage.Faults; len(f) != 1 || f[0].Code != "collectord_away" || time.Since(f[0].Since).Round(time.Minute) != time.Hour {
-		t.Errorf("without collectord: faults %+v, want it away since the newest row", f)
+	if f := in.Storage.Found; len(f) != 1 || f[0].Code != "collectord_away" || time.Since(f[0].Since).Round(time.Minute) != time.Hour {
+		t.Errorf("without collectord: got %+v, want it away since the newest row", f)
 	}
-	if f := in.Time.Faults; len(f) != 1 || f[0].Code != "clock_unchecked" || f[0].Severity != health.OK {
+	if f := in.Time.Found; len(f) != 1 || f[0].Code != "clock_unchecked" || f[0].Severity != health.OK {
 		t.Errorf("time: %+v, want a note that the clock is not compared", f)
 	}
 	if in.Storage.Pending != 1 || in.Storage.OldestPending.IsZero() || in.Storage.WALBytes == 0 {
 		t.Errorf("storage: %+v", in.Storage)
 	}
-	if len(in.Uploader.Faults) != 0 || !in.Uploader.Started.Equal(started) || in.Collectors != nil {
+	if len(in.Uploader.Found) != 0 || !in.Uploader.Started.Equal(started) || in.Collectors != nil {
 		t.Errorf("uploader: %+v", in.Uploader)
 	}
 	c.Remote.Verify.Enabled = false
 	in = healthSource(c, o, started)(t.Context())
-	if len(in.Uploader.Faults) != 1 || in.Uploader.Faults[0].Code != "unproven" || in.Uploader.Faults[0].Severity != health.Degraded {
-		t.Errorf("without verification: %+v, want to be told that delivery is unproven", in.Uploader.Faults)
+	if len(in.Uploader.Found) != 1 || in.Uploader.Found[0].Code != "unproven" || in.Uploader.Found[0].Severity != health.Degraded {
+		t.Errorf("without verification: %+v, want to be told that delivery is unproven", in.Uploader.Found)
 	}
 	c.Remote.Enabled = false
 	in = healthSource(c, o, started)(t.Context())
-	if f := in.Uploader.Faults; len(f) != 1 || f[0].Code != "uploads_off" || f[0].Severity != health.OK {
+	if f := in.Uploader.Found; len(f) != 1 || f[0].Code != "uploads_off" || f[0].Severity != health.OK {
 		t.Errorf("switched off: %+v, want a note and no more", f)
 	}
 
@@ -147,11 +147,11 @@ func TestHealthSource(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer held.Release() //nolint:errcheck // the test ends
-	if f := healthSource(c, o, started)(t.Context()).Storage.Faults; len(f) != 0 {
-		t.Errorf("with collectord: faults %+v", f)
+	if f := healthSource(c, o, started)(t.Context()).Storage.Found; len(f) != 0 {
+		t.Errorf("with collectord: got %+v", f)
 	}
 	since := time.Now().Add(-time.Minute)
-	f := o.storage(t.Context(), c, ship.Counts{StoreError: "disk full", StoreFailing: since}).Faults
+	f := o.storage(t.Context(), c, ship.Counts{StoreError: "disk full", StoreFailing: since}).Found
 	if len(f) != 1 || f[0].Code != "delivery_waits" || f[0].Severity != health.Error || !f[0].Since.Equal(since) || !strings.Contains(f[0].Message, "disk full") {
 		t.Errorf("with a full disk: %+v", f)
 	}
@@ -172,13 +172,13 @@ func TestHealthSource_Clock(t *testing.T) {
 	c.Monitoring.ClockSkewURL = server.URL
 	o.clock = skew.New(skew.Config{URL: server.URL, Interval: 20 * time.Millisecond}, skew.Deps{Log: slog.New(slog.DiscardHandler)})
 	go o.clock.Run(t.Context()) //nolint:errcheck // the test ends
-	if got := o.clockState(c); len(got.Faults) != 1 || got.Faults[0].Code != "clock_unknown" || !got.Checked.IsZero() {
+	if got := o.clockState(c); len(got.Found) != 1 || got.Found[0].Code != "clock_unknown" || !got.Checked.IsZero() {
 		t.Errorf("without an answer: got %+v", got)
 	}
 	answers.Store(true)
 	testkit.Eventually(t, 10*time.Second, "the skew", func() bool {
 		got := o.clockState(c)
-		return len(got.Faults) == 0 && got.SkewMS > 3_598_000 && got.SkewMS < 3_602_000 && got.Source == server.URL
+		return len(got.Found) == 0 && got.SkewMS > 3_598_000 && got.SkewMS < 3_602_000 && got.Source == server.URL
 	})
 }
 
@@ -190,7 +190,7 @@ func TestHealthSource_ClockByTheServer(t *testing.T) {
 		t.Helper()
 		o.hears(func() (time.Duration, time.Time, bool) { return by, time.Now(), heard })
 		clock := o.clockState(c)
-		r := health.Evaluate(health.Input{Time: clock}, health.LimitsOf(c), time.Now()).Reasons
+		r := health.Evaluate(health.Input{Time: clock}, health.LimitsOf(c), time.Now()).Conditions
 		if len(r) != 1 || r[0].Code != want {
 			t.Errorf("%v ahead: got %+v, want %s", by, r, want)
 		}
@@ -224,7 +224,7 @@ func TestOwn_Table(t *testing.T) {
 func TestHealthSource_DeadLetters(t *testing.T) {
 	t.Parallel()
 	o, c := ownBench(t)
-	if f := o.uploader(t.Context(), c, ship.Counts{}, time.Now()).Faults; len(f) != 0 {
+	if f := o.uploader(t.Context(), c, ship.Counts{}, time.Now()).Found; len(f) != 0 {
 		t.Errorf("without: got %+v", f)
 	}
 	rows, err := o.outbox.Pending(t.Context(), 0, 1, nil)
@@ -234,7 +234,7 @@ func TestHealthSource_DeadLetters(t *testing.T) {
 	if err := o.outbox.Bury(t.Context(), []store.Rejection{{Key: rows[0].Key, Reason: "rejected"}}); err != nil {
 		t.Fatal(err)
 	}
-	f := o.uploader(t.Context(), c, ship.Counts{}, time.Now()).Faults
+	f := o.uploader(t.Context(), c, ship.Counts{}, time.Now()).Found
 	if len(f) != 1 || f[0].Code != "dead_letters" || f[0].Severity != health.OK || time.Since(f[0].Since).Abs() > time.Minute {
 		t.Errorf("got %+v, want a note since now", f)
 	}
@@ -245,9 +245,9 @@ func TestHealthSource_NotKept(t *testing.T) {
 	t.Parallel()
 	o, c := ownBench(t)
 	since := time.Now().Add(-time.Minute)
-	f := o.uploader(t.Context(), c, ship.Counts{Unkept: time.Now().Add(-5 * 24 * time.Hour), UnkeptSince: since}, time.Now()).Faults
+	f := o.uploader(t.Context(), c, ship.Counts{Unkept: time.Now().Add(-5 * 24 * time.Hour), UnkeptSince: since}, time.Now()).Found
 	if len(f) != 1 || f[0].Code != "not_kept" || f[0].Severity != health.Degraded || !f[0].Since.Equal(since) ||
-		!strings.Contains(f[0].Message, "(5d ago)") {
+		!strings.Contains(f[0].Message, "(5 days ago)") {
 		t.Errorf("got %+v", f)
 	}
 }
@@ -289,8 +289,8 @@ func TestHealthSource_LastUploadOfAnEarlierRun(t *testing.T) {
 		t.Errorf("got %+v, want the upload of the run before, at %v", u, before)
 	}
 	in := health.Input{Uploader: u, Storage: &health.Storage{Pending: 10_001}}
-	if r := health.Evaluate(in, health.LimitsOf(c), started); r.Status != health.Error || r.Reasons[0].Code != "upload_stalled" {
-		t.Errorf("got %v %+v, want upload_stalled at once", r.Status, r.Reasons)
+	if r := health.Evaluate(in, health.LimitsOf(c), started); r.Status != health.Error || r.Conditions[0].Code != "upload_stalled" {
+		t.Errorf("got %v %+v, want upload_stalled at once", r.Status, r.Conditions)
 	}
 	if u := o.uploader(t.Context(), c, ship.Counts{LastAccepted: started.Add(time.Second)}, started); !u.LastUpload.Equal(started.Add(time.Second)) {
 		t.Errorf("got %v, want the upload of this run", u.LastUpload)
@@ -311,7 +311,7 @@ func TestHealthSource_Unread(t *testing.T) {
 		since := time.Now().Add(-ago)
 		counts := ship.Counts{ReadError: "server error: HTTP 500", ReadFailing: since, Unproven: unproven, LastAccepted: time.Now()}
 		var codes []string
-		for _, r := range o.uploader(t.Context(), c, counts, time.Now()).Faults {
+		for _, r := range o.uploader(t.Context(), c, counts, time.Now()).Found {
 			codes = append(codes, r.Code)
 			if r.Code == "unread" && (!r.Since.Equal(since) || r.Severity != health.Degraded || !strings.Contains(r.Message, "HTTP 500")) {
 				t.Errorf("got %+v", r)

@@ -14,16 +14,17 @@ import (
 
 	"belabox-metrics/shared/config"
 	"belabox-metrics/shared/daemon"
+	"belabox-metrics/shared/health"
+	"belabox-metrics/shared/human"
 	"belabox-metrics/shared/lock"
 	"belabox-metrics/shared/store"
-	"belabox-metrics/shipperd/internal/human"
 )
 
 const statusUsage = `status [-json]
 
-Says what the daemons do and what became of all samples. It only looks, and runs
-beside the daemons. Exit code 1: the ledger does not add up, or there is nothing
-to look at.
+Shows the state of both daemons, the backlog, the ledger of all samples and the
+active conditions. It reads the database and changes nothing. Exit code 1: the
+ledger does not add up, or there is no database.
 `
 
 // status shows the state of both daemons and of the file between them.
@@ -68,7 +69,8 @@ type statusReport struct {
 	Ledger       ledger           `json:"ledger"`
 	DeadLetters  map[string]int64 `json:"dead_letters"` // by reason
 	Stats        []statStatus     `json:"stats"`
-	Next         []string         `json:"next"` // what a person should do
+	Conditions   []health.Active  `json:"conditions"` // as far as the file shows them
+	Next         []string         `json:"next"`       // what to do about them
 }
 
 type statusSizes struct {
@@ -151,7 +153,7 @@ func gatherStatus(ctx context.Context, cfg config.Config, file *store.Reader, no
 	for _, s := range stats {
 		r.Stats = append(r.Stats, statStatus{s.Daemon, s.Name, s.Tags, s.Value})
 	}
-	r.advise(cfg)
+	r.evaluate(cfg)
 	return r, err
 }
 
@@ -201,37 +203,41 @@ func (r *statusReport) takeChunks(totals []store.ChunkTotal) {
 	}
 }
 
-// advise says what to do next.
-func (r *statusReport) advise(cfg config.Config) {
-	say := func(when bool, text string, args ...any) {
+// evaluate finds the conditions that the file shows, and what to do about them.
+func (r *statusReport) evaluate(cfg config.Config) {
+	in := health.Input{Uploader: &health.Uploader{}, Storage: &health.Storage{Pending: r.Pending.Samples}}
+	found := func(when bool, component *[]health.Active, c *health.Condition, args ...any) {
 		if when {
-			r.Next = append(r.Next, fmt.Sprintf(text, args...))
+			*component = append(*component, c.Active(time.Time{}, args...))
 		}
 	}
-	running := map[string]bool{}
-	for _, d := range r.Daemons {
-		running[d.Name] = d.Running
+	collectord, shipperd := r.Daemons[0], r.Daemons[1]
+	uploader, storage := &in.Uploader.Found, &in.Storage.Found
+	found(!collectord.Running, storage, health.CollectordAway, "")
+	found(!cfg.Remote.Enabled, uploader, health.UploadsOff)
+	found(cfg.Remote.Enabled && !shipperd.Running, storage, health.ShipperdAway, "")
+	found(len(r.DeadLetters) > 0, uploader, health.DeadLetters)
+	in.Uploader.LastUpload, in.Uploader.Started = timeOf(r.LastAccepted), timeOf(shipperd.Since)
+	limits := health.LimitsOf(cfg)
+	limits.NoUploads = limits.NoUploads || !shipperd.Running
+	r.Conditions = health.Evaluate(in, limits, r.Time).Conditions
+	if r.Ledger.Difference != 0 {
+		r.Next = append(r.Next, "the ledger does not add up. Report this as a bug, with the output of `belabox-shipperd audit`.")
 	}
-	var letters int64
-	for _, n := range r.DeadLetters {
-		letters += n
+	for _, c := range r.Conditions {
+		r.Next = append(r.Next, c.Message+". "+c.Remedy)
 	}
-	say(r.Ledger.Difference != 0, "the ledger must add up: please report this, with the output of 'belabox-shipperd audit'")
-	say(!running["collectord"], "start collectord: nothing is sampled while it does not run")
-	say(!cfg.Remote.Enabled, "remote.enabled is false: nothing is delivered")
-	say(cfg.Remote.Enabled && !running["shipperd"], "start shipperd: nothing is delivered while it does not run")
-	say(cfg.Remote.Enabled && running["shipperd"] && r.waitsLong(cfg), "'belabox-shipperd doctor' looks for what holds the delivery up")
-	say(r.Ledger.dropped() > 0, "%d samples were dropped (%s): raise storage.max_size_mb, or see why they were not delivered", r.Ledger.dropped(), reasons(r.Ledger.Dropped, ""))
-	say(letters > 0, "'belabox-shipperd deadletter list' shows what could not be delivered, and why")
+	if n := r.Ledger.dropped(); n > 0 {
+		r.Next = append(r.Next, fmt.Sprintf("%d samples were dropped (%s). Raise `storage.max_size_mb`, or find out why they were not delivered.", n, reasons(r.Ledger.Dropped, "")))
+	}
 }
 
-// waitsLong tells a backlog from what always waits for the next upload.
-func (r *statusReport) waitsLong(cfg config.Config) bool {
-	if r.Pending.Samples == 0 {
-		return false
+// timeOf is the inverse of moment.
+func timeOf(t *time.Time) time.Time {
+	if t == nil {
+		return time.Time{}
 	}
-	old := r.Time.Sub(*r.Pending.Oldest) > 10*cfg.Remote.UploadInterval+time.Minute
-	return old || r.Pending.Samples >= cfg.Health.DegradedThreshold
+	return *t
 }
 
 func (r *statusReport) print(w io.Writer) {
@@ -245,18 +251,18 @@ func (r *statusReport) print(w io.Writer) {
 	line("database", "%s", r.Database)
 	line("", "%s, WAL %s, of %s", human.Bytes(r.Sizes.File), human.Bytes(r.Sizes.WAL), human.Bytes(r.Sizes.Budget))
 	for _, d := range r.Daemons {
-		line(d.Name, "%s", d.words(r.Time))
+		line(d.Name, "%s", d.describe(r.Time))
 	}
 	if r.Pending.Samples == 0 {
-		line("pending", "nothing")
+		line("pending", "none")
 	} else {
 		line("pending", "%d samples, the oldest from %s", r.Pending.Samples, ago(r.Pending.Oldest))
 	}
 	if len(r.OpenChunks) == 0 {
-		line("under way", "nothing")
+		line("in flight", "none")
 	}
 	for i, c := range r.OpenChunks {
-		name := "under way"
+		name := "in flight"
 		if i > 0 {
 			name = ""
 		}
@@ -268,34 +274,32 @@ func (r *statusReport) print(w io.Writer) {
 	fmt.Fprintln(w)
 	r.Ledger.print(w)
 	if len(r.Next) > 0 {
-		fmt.Fprintln(w, "\nnext")
+		fmt.Fprintln(w, "\nwhat to do")
 	}
 	for _, text := range r.Next {
 		fmt.Fprintf(w, "  %s\n", text)
 	}
 }
 
-// words describes a daemon in a line.
-func (d daemonStatus) words(now time.Time) string {
-	text := "does not run"
+// describe returns the state of a daemon in a line.
+func (d daemonStatus) describe(now time.Time) string {
+	text := "not running"
 	switch {
 	case d.Running && d.Since == nil:
-		text = fmt.Sprintf("starts as process %d", d.PID)
+		text = fmt.Sprintf("starting, process %d", d.PID)
 	case d.Running:
-		text = fmt.Sprintf("runs as process %d, version %s, for %s", d.PID, d.Version, human.Duration(now.Sub(*d.Since)))
+		text = fmt.Sprintf("running for %s, process %d, version %s", human.Duration(now.Sub(*d.Since)), d.PID, d.Version)
 	}
 	switch {
-	case d.Last == nil && d.Running:
-		return text + "; it is the first run"
 	case d.Last == nil:
-		return text + ", and never did"
+		return text + "; no earlier run"
 	case d.Last.Clean && d.Last.Ended != nil:
-		return text + "; the last run ended in order, " + human.Time(*d.Last.Ended)
+		return text + "; last run stopped " + human.Time(*d.Last.Ended)
 	}
-	return text + "; the last run was killed, it had begun " + human.Time(d.Last.Started)
+	return text + "; last run was killed, started " + human.Time(d.Last.Started)
 }
 
-// reasons writes counts by reason, the largest first.
+// reasons formats counts by reason, the largest first.
 func reasons(counts map[string]int64, none string) string {
 	if len(counts) == 0 {
 		return none

@@ -30,9 +30,9 @@ func TestStatus(t *testing.T) {
 	}
 	defer held.Release() //nolint:errcheck // it ends with the test
 	stdout, _ := b.run(0, "status")
-	wantText(t, stdout, b.path, "starts as process", "does not run; the last run ended in order", "3 samples, the oldest from",
-		"accepted: 1 chunks with 4 samples", "rejected 2, not_stored 1", "30  adds up", "start shipperd", "'belabox-shipperd deadletter list'")
-	if strings.Contains(stdout, "start collectord") {
+	wantText(t, stdout, b.path, "starting, process", "not running; last run stopped", "3 samples, the oldest from",
+		"accepted: 1 chunks with 4 samples", "rejected 2, not_stored 1", "30  adds up", "Start shipperd", "`belabox-shipperd deadletter list`")
+	if strings.Contains(stdout, "Start collectord") {
 		t.Errorf("the advice to start what runs:\n%s", stdout)
 	}
 
@@ -64,7 +64,7 @@ func TestStatus_Killed(t *testing.T) {
 		t.Fatal(err)
 	}
 	stdout, _ := b.run(0, "status")
-	wantText(t, stdout, "shipperd      does not run; the last run was killed")
+	wantText(t, stdout, "shipperd      not running; last run was killed")
 }
 
 // TestStatus_Print has what a person sees, word by word.
@@ -89,7 +89,7 @@ func TestStatus_Print(t *testing.T) {
 	}
 	well.Pending.Samples, well.Pending.Oldest = 24, ago(2*time.Second)
 	well.OpenChunks = []chunkStatus{{store.Accepted, 8, 800, 4000}}
-	well.advise(cfg)
+	well.evaluate(cfg)
 
 	ill := &statusReport{
 		Time: now, Database: "/data/m.db", Sizes: statusSizes{500 << 20, 0, 500 << 20, 512 << 20},
@@ -102,7 +102,7 @@ func TestStatus_Print(t *testing.T) {
 		OpenChunks:  []chunkStatus{{store.Sending, 1, 50, 1000}, {store.Requeued, 2, 10, 2048}},
 	}
 	ill.Pending.Samples, ill.Pending.Oldest = 60, ago(time.Hour)
-	ill.advise(cfg)
+	ill.evaluate(cfg)
 
 	for name, r := range map[string]*statusReport{"status-well": well, "status-ill": ill} {
 		var out bytes.Buffer

@@ -111,6 +111,7 @@ func (p Program) Main(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "%s: %v\n", p.Name, err)
 		return ExitUsage
 	}
+	secrets.StandardLog(log)
 	env := Env{Config: cfg, File: file, Log: log, Secrets: secrets, Args: opt.args, Stdout: stdout, Stderr: stderr}
 	spareMemory()
 	return p.exitCode(env, p.work(env, opt.command))

@@ -1,8 +1,10 @@
 package health
 
 import (
+	"cmp"
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -11,8 +13,7 @@ import (
 
 const docPath = "../../docs/health-monitoring.md"
 
-// TestHealthDoc compares the tables of docs/health-monitoring.md with those of the code; with -update it writes
-// them there.
+// TestHealthDoc compares the tables of docs/health-monitoring.md with the code; with -update it writes them.
 func TestHealthDoc(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile(docPath)
@@ -20,8 +21,8 @@ func TestHealthDoc(t *testing.T) {
 		t.Fatal(err)
 	}
 	doc := string(text)
-	doc = replaceBlock(t, doc, "rules", rulesTable())
-	doc = replaceBlock(t, doc, "faults", faultsTable())
+	doc = replaceBlock(t, doc, "conditions", conditionsTable())
+	doc = replaceBlock(t, doc, "causes", causesTable())
 	testkit.Golden(t, "../"+docPath, []byte(doc))
 }
 
@@ -37,20 +38,24 @@ func replaceBlock(t *testing.T, doc, name, text string) string {
 	return head + begin + text + end + tail
 }
 
-func rulesTable() string {
+// verb finds what Active fills in.
+var verb = regexp.MustCompile(`%[sd]`)
+
+func conditionsTable() string {
 	var b strings.Builder
-	b.WriteString("| component | status | code | when | what to do |\n| --- | --- | --- | --- | --- |\n")
-	for _, r := range Rules() {
-		fmt.Fprintf(&b, "| %s | **%s** | `%s` | %s | %s |\n", r.Component, r.Severity, r.Code, r.Condition, r.Remedy)
+	b.WriteString("| component | status | code | reported by | when | message | what to do |\n| --- | --- | --- | --- | --- | --- | --- |\n")
+	for _, c := range Conditions() {
+		message := verb.ReplaceAllString(c.Message, "…")
+		fmt.Fprintf(&b, "| %s | **%s** | `%s` | %s | %s | %s | %s |\n", c.Component, c.Severity, c.Code, c.Daemon, c.When, message, c.Remedy)
 	}
 	return b.String()
 }
 
-func faultsTable() string {
+func causesTable() string {
 	var b strings.Builder
-	b.WriteString("| component | status | code | told by | when | what to do |\n| --- | --- | --- | --- | --- | --- |\n")
-	for _, f := range Faults() {
-		fmt.Fprintf(&b, "| %s | **%s** | `%s` | %s | %s | %s |\n", f.Component, f.Severity, f.Code, f.Daemons, f.Condition, f.Remedy)
+	b.WriteString("| cause | message | what to do |\n| --- | --- | --- |\n")
+	for _, c := range Causes() {
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", c.Code, c.Of("HOST").Message, cmp.Or(c.Remedy, "as for the condition"))
 	}
 	return b.String()
 }

@@ -3,56 +3,55 @@ package health
 import (
 	"cmp"
 	"slices"
-	"strings"
 	"time"
 )
 
 // Evaluate applies the rules to what is known at the time now. It is a pure function: times that only a memory could
 // give (Since of what has no beginning in the facts) stay zero; a Monitor fills them in.
 func Evaluate(in Input, limits Limits, now time.Time) Report {
-	report := Report{Time: stamp(now), Reasons: []Reason{}, Components: map[string]Component{}}
+	report := Report{Time: stamp(now), Conditions: []Active{}, Components: map[string]Component{}}
 	f := facts{Input: in, Limits: limits, now: now}
-	add := func(name string, data any, faults []Reason) {
-		reasons := ruled(name, f)
-		for _, fault := range faults {
-			fault.Component = name
-			reasons = append(reasons, fault)
-		}
+	add := func(name string, data any, found []Active) {
 		c := Component{Facts: data}
-		for i, r := range reasons {
-			reasons[i].Since = stamp(r.Since)
-			reasons[i].Message = strings.ReplaceAll(r.Message, "\n", "; ") // errors that were joined: it is a line
-			c.Status = max(c.Status, r.Severity)
+		for _, a := range slices.Concat(f.ruled(name), found) {
+			a.Since = stamp(a.Since)
+			c.Status = max(c.Status, a.Severity)
+			report.Conditions = append(report.Conditions, a)
 		}
 		report.Components[name] = c
-		report.Reasons = append(report.Reasons, reasons...)
 		report.Status = max(report.Status, c.Status)
 	}
 	if c := in.Collectors; c != nil {
-		add("collectors", c.stamped(), c.Faults)
+		add("collectors", c.stamped(), c.Found)
 	}
 	if c := in.Uploader; c != nil {
-		add("uploader", c.stamped(), c.Faults)
+		add("uploader", c.stamped(), c.Found)
 	}
 	if c := in.Storage; c != nil {
-		add("storage", c.stamped(), c.Faults)
+		add("storage", c.stamped(), c.Found)
 	}
 	if c := in.Time; c != nil {
-		add("time", c.stamped(), c.Faults)
+		add("time", c.stamped(), c.Found)
 	}
-	slices.SortStableFunc(report.Reasons, func(a, b Reason) int { return cmp.Compare(b.Severity, a.Severity) })
+	slices.SortStableFunc(report.Conditions, func(a, b Active) int { return cmp.Compare(b.Severity, a.Severity) })
 	return report
 }
 
-// ruled returns the reason that the table gives for a component, if any.
-func ruled(component string, f facts) []Reason {
-	for _, r := range rules {
-		if r.Component != component {
+// ruled returns the first condition of a component whose rule holds, if any.
+func (f facts) ruled(component string) []Active {
+	for _, c := range table {
+		if c.rule == nil || c.Component != component {
 			continue
 		}
-		if message, since := r.check(f); message != "" {
-			return []Reason{{Component: component, Code: r.Code, Severity: r.Severity, Message: message, Since: since}}
+		args, since := c.rule(f)
+		if args == nil {
+			continue
 		}
+		a := c.Active(since, args...)
+		if component == "uploader" {
+			a.Remedy = cmp.Or(f.Uploader.Cause.Remedy, a.Remedy)
+		}
+		return []Active{a}
 	}
 	return nil
 }

@@ -45,7 +45,7 @@ func report(m *Monitor) http.Handler {
 	})
 }
 
-// ready answers 200 only while all is ok, else 503 with the reasons.
+// ready answers 200 only while all is ok, else 503 with the conditions.
 func ready(m *Monitor) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		rep, code := m.Report(r.Context()), http.StatusOK
@@ -53,9 +53,9 @@ func ready(m *Monitor) http.Handler {
 			code = http.StatusServiceUnavailable
 		}
 		writeJSON(w, code, struct {
-			Status  Status   `json:"status"`
-			Reasons []Reason `json:"reasons"`
-		}{rep.Status, rep.Reasons})
+			Status     Status   `json:"status"`
+			Conditions []Active `json:"reasons"`
+		}{rep.Status, rep.Conditions})
 	})
 }
 

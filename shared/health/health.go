@@ -1,9 +1,9 @@
-// Package health says how a daemon is: a heartbeat of its working loop (Progress), the graduated model of ok,
-// degraded and error (Evaluate, Monitor), and the HTTP server that tells both (Server).
+// Package health reports the state of a daemon: a heartbeat of its working loop (Progress), the graded model of ok,
+// degraded and error (Evaluate, Monitor), and the HTTP server that answers with both (Server).
 //
-// It promises that the answer to /health/live depends on the loop that does the work and on nothing else, that a
-// status is the worst of its reasons by the one table in rules.go, and that no request can cost the daemon much. It
-// finds out nothing by itself: the daemon supplies what it knows as a Source.
+// It promises that the answer of /health/live depends on the working loop alone, that a status is the worst of the
+// active conditions, all of them rows of the table in conditions.go, and that no request can cost the daemon much.
+// The daemon supplies what it knows as a Source.
 package health
 
 import (
@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// Status grades a reason, a component or the whole daemon. Statuses compare: the greater is the worse.
+// Status grades a condition, a component or the whole daemon. Statuses compare: the greater is the worse.
 type Status uint8
 
 // The three grades.
@@ -38,8 +38,19 @@ func (s Status) String() string {
 // MarshalText makes a Status a word in JSON.
 func (s Status) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// Limits are the thresholds of the rules; all are required, since 0 is a threshold too. Those without a configuration
-// key are constants in rules.go.
+// UnmarshalText is the inverse of MarshalText.
+func (s *Status) UnmarshalText(text []byte) error {
+	for known := OK; known <= Error; known++ {
+		if known.String() == string(text) {
+			*s = known
+			return nil
+		}
+	}
+	return fmt.Errorf("unknown status %q", text)
+}
+
+// Limits are the thresholds of the rules; all are required, since 0 is a threshold too. Thresholds without a
+// configuration key are constants in rules.go.
 type Limits struct {
 	UploadInterval  time.Duration // remote.upload_interval, or collection.interval if that is longer
 	DegradedPending int64         // health.degraded_threshold, rows
@@ -48,9 +59,9 @@ type Limits struct {
 	NoUploads       bool          // remote.enabled is false: rows may pile up, and no upload is missed
 }
 
-// Input is what a daemon knows of itself at one moment. A component that is nil is none of this daemon's, and its
-// rules do not apply. The report shows the
-// fields under "facts".
+// Input is what a daemon knows of itself at one moment. A component that is nil does not belong to this daemon, and
+// its rules do not apply. The report shows the fields under "facts". Found are the conditions that the daemon found by
+// itself.
 type Input struct {
 	Collectors *Collectors
 	Uploader   *Uploader
@@ -60,8 +71,8 @@ type Input struct {
 
 // Collectors are those that are switched on.
 type Collectors struct {
-	List   []Collector `json:"list"`
-	Faults []Reason    `json:"-"`
+	List  []Collector `json:"list"`
+	Found []Active    `json:"-"`
 }
 
 // Collector is one source of samples.
@@ -70,8 +81,7 @@ type Collector struct {
 	LastSuccess  time.Time `json:"last_success,omitzero"`
 	FailingSince time.Time `json:"failing_since,omitzero"` // zero: it works
 	Error        string    `json:"error,omitempty"`
-	// Own marks the daemon's numbers about itself, which come also while every source of the device fails.
-	Own bool `json:"-"`
+	Self         bool      `json:"-"` // it has the self-metrics, which come also while every source of the device fails
 }
 
 // Uploader is what sends rows to the server.
@@ -79,7 +89,8 @@ type Uploader struct {
 	Started    time.Time `json:"started"`              // counts as the last upload where that is not known
 	LastUpload time.Time `json:"last_upload,omitzero"` // last success, of an earlier run if this one had none
 	Error      string    `json:"error,omitempty"`      // of the last attempt
-	Faults     []Reason  `json:"-"`
+	Cause      Cause     `json:"-"`                    // of that error; zero = none, or not known
+	Found      []Active  `json:"-"`
 }
 
 // Storage is the database.
@@ -88,25 +99,15 @@ type Storage struct {
 	OldestPending time.Time `json:"oldest_pending,omitzero"`
 	DatabaseBytes int64     `json:"database_bytes"`
 	WALBytes      int64     `json:"wal_bytes"`
-	Faults        []Reason  `json:"-"`
+	Found         []Active  `json:"-"`
 }
 
 // Clock is what is known of the device's clock.
 type Clock struct {
 	Checked time.Time `json:"checked,omitzero"` // zero: not yet, and the skew means nothing
-	SkewMS  int64     `json:"skew_ms"`          // either sign
+	SkewMS  int64     `json:"skew_ms"`          // positive: the device is ahead
 	Source  string    `json:"source,omitempty"`
-	Faults  []Reason  `json:"-"`
-}
-
-// Reason says why a status is what it is. As a fault in an Input it is something that the daemon found by itself,
-// beyond the rules, such as a full disk; a severity of OK makes it a note that changes no status.
-type Reason struct {
-	Component string    `json:"component"` // Evaluate fills it in
-	Code      string    `json:"code"`      // for machines; never changes its meaning
-	Severity  Status    `json:"severity"`
-	Message   string    `json:"message"`        // for people
-	Since     time.Time `json:"since,omitzero"` // when the cause began; zero in a fault: when a Monitor first saw it
+	Found   []Active  `json:"-"`
 }
 
 // Report is the answer to GET /health.
@@ -115,7 +116,7 @@ type Report struct {
 	Since      time.Time            `json:"since,omitzero"` // when the status began
 	Time       time.Time            `json:"time"`
 	About      About                `json:"daemon"`
-	Reasons    []Reason             `json:"reasons"` // the worst first
+	Conditions []Active             `json:"reasons"` // that hold, the worst first
 	Components map[string]Component `json:"components"`
 }
 
@@ -129,19 +130,19 @@ type About struct {
 
 // Component is one part of a Report.
 type Component struct {
-	Status Status    `json:"status"` // the worst of its reasons
+	Status Status    `json:"status"` // the worst of its conditions
 	Since  time.Time `json:"since,omitzero"`
 	Facts  any       `json:"facts"`
 }
 
 // Summary returns the report as one line, as for the status line of systemd.
 func (r Report) Summary() string {
-	if len(r.Reasons) == 0 {
+	if len(r.Conditions) == 0 {
 		return r.Status.String()
 	}
 	var messages []string
-	for _, reason := range r.Reasons {
-		messages = append(messages, reason.Message)
+	for _, a := range r.Conditions {
+		messages = append(messages, a.Message)
 	}
 	return r.Status.String() + ": " + strings.Join(messages, ", ")
 }

@@ -10,8 +10,8 @@ import (
 // watchEvery is how often Watch looks.
 const watchEvery = 30 * time.Second
 
-// Source tells what the daemon knows. It must return soon and obey ctx, because calls do not overlap: one that hangs
-// holds up every later one. What it cannot find out, it reports as a fault.
+// Source returns what the daemon knows. It must return soon and obey ctx: calls do not overlap, so one that hangs
+// delays every later one. What it cannot find out, it reports as a condition.
 type Source func(ctx context.Context) Input
 
 // Monitor makes reports and remembers between them since when things are as they are. What it has to see for itself
@@ -23,7 +23,7 @@ type Monitor struct {
 	now    func() time.Time
 
 	mu    sync.Mutex
-	since map[string]time.Time // what the last report said, by reason and by status
+	since map[string]time.Time // what the last report said, by condition and by status
 }
 
 // NewMonitor returns a monitor. A nil now means time.Now.
@@ -57,10 +57,10 @@ func (m *Monitor) Report(ctx context.Context) Report {
 		return t
 	}
 	earliest := make(map[string]time.Time) // the first cause of each component's status, and of the whole under ""
-	for i := range report.Reasons {
-		r := &report.Reasons[i]
+	for i := range report.Conditions {
+		r := &report.Conditions[i]
 		if r.Since.IsZero() {
-			r.Since = began("reason "+r.Component+" "+r.Code, time.Time{})
+			r.Since = began("condition "+r.Component+" "+r.Code, time.Time{})
 		}
 		if r.Severity == report.Components[r.Component].Status {
 			earliest[r.Component] = earlier(earliest[r.Component], r.Since)
@@ -78,9 +78,9 @@ func (m *Monitor) Report(ctx context.Context) Report {
 	return report
 }
 
-// Watch looks at the report until ctx ends, so that reasons are dated also while nobody asks. It logs each change of
-// the status, and tells the summary, as a line, whenever that is another one; nil = nobody. It looks first
-// after half a minute: the two daemons may be starting together.
+// Watch makes reports until ctx ends, so that conditions are dated also while nobody asks. It logs each change of the
+// status and passes each new summary line to tell, where that is not nil. The first report that counts is made after
+// half a minute: the two daemons may be starting together.
 func (m *Monitor) Watch(ctx context.Context, log *slog.Logger, tell func(line string) error) error {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
@@ -112,12 +112,12 @@ func (m *Monitor) Watch(ctx context.Context, log *slog.Logger, tell func(line st
 	}
 }
 
-// codes names the reasons of the status; none for ok.
+// codes names the conditions that are worse than ok.
 func (r Report) codes() []string {
 	codes := []string{}
-	for _, reason := range r.Reasons {
-		if reason.Severity > OK {
-			codes = append(codes, reason.Component+"/"+reason.Code)
+	for _, a := range r.Conditions {
+		if a.Severity > OK {
+			codes = append(codes, a.Component+"/"+a.Code)
 		}
 	}
 	return codes

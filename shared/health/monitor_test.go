@@ -44,38 +44,38 @@ func TestMonitor_Since(t *testing.T) {
 
 	storage.Pending = 6000
 	r = ask(20)
-	f("backlog, first seen", r.Reasons[0].Since, 20)
+	f("backlog, first seen", r.Conditions[0].Since, 20)
 	f("degraded", r.Since, 20)
 	f("storage", r.Components["storage"].Since, 20)
 	f("collectors untouched", r.Components["collectors"].Since, 0)
 
 	storage.Pending = 12000
 	r = ask(30)
-	f("large backlog is another reason", r.Reasons[0].Since, 30)
+	f("large backlog is another reason", r.Conditions[0].Since, 30)
 	f("degraded still", r.Since, 20)
 
 	list.List[0].FailingSince = at(33)
 	r = ask(40)
-	f("the facts know better", r.Reasons[0].Since, 33)
+	f("the facts know better", r.Conditions[0].Since, 33)
 	f("collectors", r.Components["collectors"].Since, 33)
 
 	list.List[1].FailingSince = at(44)
 	r = ask(50)
-	f("all collectors", r.Reasons[0].Since, 44)
+	f("all collectors", r.Conditions[0].Since, 44)
 	f("error", r.Since, 44)
 	f("collectors, error", r.Components["collectors"].Since, 44)
 	f("storage all the time", r.Components["storage"].Since, 20)
 
 	list.List = make([]Collector, 2)
 	storage.Pending = 0
-	storage.Faults = []Reason{{Code: "note", Since: at(-100)}}
+	storage.Found = []Active{{Component: "storage", Code: "note", Since: at(-100)}}
 	r = ask(60)
 	f("ok again", r.Since, 60)
 	f("storage ok again, whatever is noted", r.Components["storage"].Since, 60)
 
 	storage.Pending = 12000
 	r = ask(70)
-	f("nothing is left of the first time", r.Reasons[0].Since, 70)
+	f("nothing is left of the first time", r.Conditions[0].Since, 70)
 }
 
 // TestMonitor_JSON is the whole answer, as tools see it.
@@ -111,7 +111,8 @@ func TestMonitor_JSON(t *testing.T) {
    "component": "collectors",
    "code": "collectors_failing",
    "severity": "degraded",
-   "message": "1 of 2 collectors fail: b",
+   "message": "1 of 2 collectors are failing: b",
+   "remedy": "See the error in the list of collectors. Repair the sensor or driver, or switch the collector off under ` + "`collection.collectors`" + `.",
    "since": "2026-11-23T11:59:00Z"
   }
  ],
@@ -179,7 +180,7 @@ func TestMonitor_Watch(t *testing.T) {
 		}
 		var pending atomic.Int64
 		m := NewMonitor(About{}, defaults, func(context.Context) Input {
-			return Input{Storage: &Storage{Pending: pending.Load()}, Time: &Clock{Faults: []Reason{ClockUnchecked.Reason("not compared", time.Time{})}}}
+			return Input{Storage: &Storage{Pending: pending.Load()}, Time: &Clock{Found: []Active{ClockUnchecked.Active(time.Time{})}}}
 		}, nil)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
@@ -195,8 +196,8 @@ func TestMonitor_Watch(t *testing.T) {
 		began := time.Now()
 		time.Sleep(time.Hour)
 		r := m.Report(t.Context())
-		if late := r.Reasons[0].Since.Sub(began); r.Reasons[0].Code != "backlog" || late < 0 || late > watchEvery {
-			t.Errorf("got %+v, want a backlog since %v", r.Reasons[0], began)
+		if late := r.Conditions[0].Since.Sub(began); r.Conditions[0].Code != "backlog" || late < 0 || late > watchEvery {
+			t.Errorf("got %+v, want a backlog since %v", r.Conditions[0], began)
 		}
 		pending.Store(0)
 		time.Sleep(time.Hour)
@@ -211,7 +212,7 @@ func TestMonitor_Watch(t *testing.T) {
 		if got := strings.Split(strings.TrimSpace(buf.String()), "\n"); len(got) != 2 || !strings.Contains(got[0], want[0]) || !strings.Contains(got[1], want[1]) {
 			t.Errorf("got\n%s\nwant one line each way", &buf)
 		}
-		if want := []string{"ok: not compared", "degraded: 5000 rows pending, 5000 or more, not compared", "ok: not compared"}; !slices.Equal(lines, want) {
+		if want := []string{"ok: the clock is not checked", "degraded: 5,000 or more rows pending, the clock is not checked", "ok: the clock is not checked"}; !slices.Equal(lines, want) {
 			t.Errorf("got %q, want %q", lines, want)
 		}
 	})

@@ -1,10 +1,11 @@
 package health
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"time"
+
+	"belabox-metrics/shared/human"
 )
 
 const (
@@ -13,69 +14,6 @@ const (
 	stalledAfter  = 10 * time.Minute
 )
 
-// Rule is one row of the table by which a status is found.
-type Rule struct {
-	Component string
-	Code      string
-	Severity  Status
-	Condition string // in words, with the default thresholds
-	Remedy    string // what a person should do
-
-	// check returns the message for people, "" when the rule does not hold, and when the cause began, zero when
-	// that cannot be told from the facts.
-	check func(f facts) (message string, since time.Time)
-}
-
-// Rules returns the table. Of the rules of a component the first that holds gives the reason; the worse come first.
-func Rules() []Rule { return slices.Clone(rules) }
-
-var rules = []Rule{
-	{
-		"collectors", "all_collectors_failing", Error, "every collector fails, but for that of the agent's own numbers",
-		"The facts have each collector's error. All at once means that /proc or /sys is not there: check collection.procfs_path and collection.sysfs_path, and in a container the mounts.",
-		allCollectorsFailing,
-	},
-	{
-		"collectors", "collectors_failing", Degraded, "at least one collector fails",
-		"The facts have its error: a sensor that has died, a driver that hangs. What cannot be mended can be switched off under collection.collectors.",
-		collectorsFailing,
-	},
-	{
-		"uploader", "upload_stalled", Error,
-		"no upload for more than 10 minutes, and more than health.error_threshold (10000) rows pending",
-		"As for upload_late, and sooner: at storage.max_size_mb the oldest samples are dropped.",
-		uploadStalled,
-	},
-	{
-		"uploader", "upload_overdue", Degraded,
-		"no upload for more than 10 × remote.upload_interval (5m)",
-		"As for upload_late.",
-		uploadOverdue,
-	},
-	{
-		"uploader", "upload_late", Degraded,
-		"no upload for more than 2 × remote.upload_interval (1m)",
-		"Nothing while the network is away: samples wait in the file. Else run `belabox-shipperd doctor`; the facts have the last error.",
-		uploadLate,
-	},
-	{
-		"storage", "backlog_large", Degraded, "more than health.error_threshold (10000) rows pending",
-		"As for backlog.",
-		backlogLarge,
-	},
-	{
-		"storage", "backlog", Degraded, "health.degraded_threshold (5000) rows pending, or more",
-		"Nothing after an outage: shipperd catches up. If it grows while uploads go well, the line is too slow: raise collection.interval, or switch collectors off.",
-		backlog,
-	},
-	{
-		"time", "clock_skew", Degraded,
-		"the clock is off by more than monitoring.clock_skew_warn_threshold_ms (2000)",
-		"Let NTP set the clock (`timedatectl`). Samples keep the times that they were taken at by the wrong clock. If the device's time is right, the clock that it is compared with is wrong (monitoring.clock_skew_url, without it the server's).",
-		clockSkew,
-	},
-}
-
 // facts is what the rules look at.
 type facts struct {
 	Input
@@ -83,31 +21,29 @@ type facts struct {
 	now time.Time
 }
 
-func allCollectorsFailing(f facts) (string, time.Time) {
-	own := func(c Collector) bool { return c.Own }
-	failing := slices.DeleteFunc(f.failing(), own)
-	if len(failing) == 0 || len(failing) < len(slices.DeleteFunc(slices.Clone(f.Collectors.List), own)) {
-		return "", time.Time{}
+func allCollectorsFailing(f facts) ([]any, time.Time) {
+	self := func(c Collector) bool { return c.Self }
+	failing := slices.DeleteFunc(f.failing(), self)
+	if len(failing) == 0 || len(failing) < len(slices.DeleteFunc(slices.Clone(f.Collectors.List), self)) {
+		return nil, time.Time{}
 	}
 	// All of them fail since the last one does.
-	last := slices.MaxFunc(failing, byFailingSince)
-	return fmt.Sprintf("all collectors (%d) fail", len(failing)), last.FailingSince
+	return []any{len(failing)}, slices.MaxFunc(failing, byFailingSince).FailingSince
 }
 
-func collectorsFailing(f facts) (string, time.Time) {
+func collectorsFailing(f facts) ([]any, time.Time) {
 	failing := f.failing()
-	if f.notStored() { // of which those numbers are a victim, and it has a reason of its own
-		failing = slices.DeleteFunc(failing, func(c Collector) bool { return c.Own })
+	if f.notStored() { // which has a condition of its own, and the self-metrics fail because of it
+		failing = slices.DeleteFunc(failing, func(c Collector) bool { return c.Self })
 	}
 	if len(failing) == 0 {
-		return "", time.Time{}
+		return nil, time.Time{}
 	}
 	var names []string
 	for _, c := range failing {
 		names = append(names, c.Name)
 	}
-	message := fmt.Sprintf("%d of %d collectors fail: %s", len(failing), len(f.Collectors.List), strings.Join(names, ", "))
-	return message, slices.MinFunc(failing, byFailingSince).FailingSince
+	return []any{len(failing), len(f.Collectors.List), strings.Join(names, ", ")}, slices.MinFunc(failing, byFailingSince).FailingSince
 }
 
 func (f facts) failing() []Collector {
@@ -116,37 +52,37 @@ func (f facts) failing() []Collector {
 
 // notStored reports whether the file cannot be written.
 func (f facts) notStored() bool {
-	return f.Storage != nil && slices.ContainsFunc(f.Storage.Faults, func(r Reason) bool { return r.Code == TicksNotStored.Code })
+	return f.Storage != nil && slices.ContainsFunc(f.Storage.Found, func(a Active) bool { return a.Code == codeNotStored })
 }
 
 func byFailingSince(a, b Collector) int { return a.FailingSince.Compare(b.FailingSince) }
 
-func uploadStalled(f facts) (string, time.Time) {
+func uploadStalled(f facts) ([]any, time.Time) {
 	age, last := f.sinceUpload()
 	if f.NoUploads || age <= stalledAfter || f.pending() <= f.ErrorPending {
-		return "", time.Time{}
+		return nil, time.Time{}
 	}
-	return fmt.Sprintf("no upload for %v, and %d rows pending", age.Round(time.Second), f.pending()) + f.because(), last
+	return []any{human.Duration(age), human.Count(f.ErrorPending), f.because()}, last
 }
 
-func uploadOverdue(f facts) (string, time.Time) { return f.uploadOlderThan(overdueFactor) }
-func uploadLate(f facts) (string, time.Time)    { return f.uploadOlderThan(lateFactor) }
+func uploadOverdue(f facts) ([]any, time.Time) { return f.uploadOlderThan(overdueFactor) }
+func uploadLate(f facts) ([]any, time.Time)    { return f.uploadOlderThan(lateFactor) }
 
-func (f facts) uploadOlderThan(factor time.Duration) (string, time.Time) {
+func (f facts) uploadOlderThan(factor time.Duration) ([]any, time.Time) {
 	age, last := f.sinceUpload()
-	if f.NoUploads || age <= factor*f.UploadInterval {
-		return "", time.Time{}
+	limit := factor * f.UploadInterval
+	if f.NoUploads || age <= limit {
+		return nil, time.Time{}
 	}
-	return fmt.Sprintf("no upload for %v, more than %d × the upload interval of %v",
-		age.Round(time.Second), factor, f.UploadInterval) + f.because(), last
+	return []any{human.Duration(age), human.Duration(limit), f.because()}, last
 }
 
-// because is what the last attempt failed with, for whoever sees the reasons and not the facts.
+// because is the cause of the last failure, for those who see the conditions and not the facts.
 func (f facts) because() string {
-	if f.Uploader.Error == "" {
+	if f.Uploader.Cause.Message == "" {
 		return ""
 	}
-	return ": " + f.Uploader.Error
+	return ": " + f.Uploader.Cause.Message
 }
 
 // sinceUpload returns the age and the time of the last upload. After the clock was set back the age is negative, and
@@ -159,18 +95,18 @@ func (f facts) sinceUpload() (time.Duration, time.Time) {
 	return f.now.Sub(last), last
 }
 
-func backlogLarge(f facts) (string, time.Time) {
+func backlogLarge(f facts) ([]any, time.Time) {
 	if f.NoUploads || f.pending() <= f.ErrorPending {
-		return "", time.Time{}
+		return nil, time.Time{}
 	}
-	return fmt.Sprintf("%d rows pending, more than %d", f.pending(), f.ErrorPending), time.Time{}
+	return []any{human.Count(f.ErrorPending)}, time.Time{}
 }
 
-func backlog(f facts) (string, time.Time) {
+func backlog(f facts) ([]any, time.Time) {
 	if f.NoUploads || f.pending() < f.DegradedPending {
-		return "", time.Time{}
+		return nil, time.Time{}
 	}
-	return fmt.Sprintf("%d rows pending, %d or more", f.pending(), f.DegradedPending), time.Time{}
+	return []any{human.Count(f.DegradedPending)}, time.Time{}
 }
 
 // pending is 0 for a daemon that cannot tell: rules of other components ask, too.
@@ -181,14 +117,25 @@ func (f facts) pending() int64 {
 	return f.Storage.Pending
 }
 
-func clockSkew(f facts) (string, time.Time) {
-	skew := f.Time.SkewMS
-	if f.Time.Checked.IsZero() || max(skew, -skew) <= f.SkewWarnMS {
-		return "", time.Time{}
+func clockSkew(f facts) ([]any, time.Time) {
+	skew := time.Duration(f.Time.SkewMS) * time.Millisecond
+	limit := time.Duration(f.SkewWarnMS) * time.Millisecond
+	if f.Time.Checked.IsZero() || skew.Abs() <= limit {
+		return nil, time.Time{}
 	}
-	off, way := time.Duration(skew)*time.Millisecond, "ahead"
+	way, host := "ahead", human.Host(f.Time.Source)
 	if skew < 0 {
-		off, way = -off, "behind"
+		way = "behind"
 	}
-	return fmt.Sprintf("the clock is %v %s, more than %d ms", off, way, f.SkewWarnMS), time.Time{}
+	if host != "" {
+		way = map[string]string{"ahead": "ahead of ", "behind": "behind "}[way] + host
+	}
+	off := skew.Abs()
+	if off > 10*time.Second { // a second less than a day is a day
+		off = off.Round(time.Second)
+	}
+	if off > time.Hour {
+		off = off.Round(time.Minute)
+	}
+	return []any{human.Duration(off), way, human.Duration(limit)}, time.Time{}
 }

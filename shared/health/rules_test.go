@@ -1,6 +1,8 @@
 package health
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -43,8 +45,8 @@ func skew(ms int64) Input { return Input{Time: &Clock{Checked: now, SkewMS: ms}}
 
 func codes(r Report) []string {
 	got := []string{}
-	for _, reason := range r.Reasons {
-		got = append(got, reason.Code)
+	for _, a := range r.Conditions {
+		got = append(got, a.Code)
 	}
 	return got
 }
@@ -70,19 +72,19 @@ func TestEvaluate_Boundaries(t *testing.T) {
 	f("three of three fail", collectors(3, 0, 1, 2), Error, "all_collectors_failing")
 	f("one of one fails", collectors(1, 0), Error, "all_collectors_failing")
 
-	own := collectors(3, 0, 1)
-	own.Collectors.List[2].Own = true
-	f("all but the daemon's own numbers fail", own, Error, "all_collectors_failing")
-	own = collectors(3, 2)
-	own.Collectors.List[2].Own = true
-	f("the daemon's own numbers alone fail", own, Degraded, "collectors_failing")
-	own.Storage = &Storage{Faults: []Reason{TicksNotStored.Reason("disk full", now)}}
-	f("they fail because nothing can be stored", own, Error, "ticks_not_stored")
-	own.Collectors.List[0].FailingSince = now
-	f("so do others", own, Error, "ticks_not_stored", "collectors_failing")
-	own = collectors(1, 0)
-	own.Collectors.List[0].Own = true
-	f("there is no other than the daemon's own, and it fails", own, Degraded, "collectors_failing")
+	self := collectors(3, 0, 1)
+	self.Collectors.List[2].Self = true
+	f("all but the self-metrics fail", self, Error, "all_collectors_failing")
+	self = collectors(3, 2)
+	self.Collectors.List[2].Self = true
+	f("the self-metrics alone fail", self, Degraded, "collectors_failing")
+	self.Storage = &Storage{Found: []Active{TicksNotStored.Active(now, "1 tick", "disk full")}}
+	f("they fail because nothing can be stored", self, Error, "ticks_not_stored")
+	self.Collectors.List[0].FailingSince = now
+	f("so do others", self, Error, "ticks_not_stored", "collectors_failing")
+	self = collectors(1, 0)
+	self.Collectors.List[0].Self = true
+	f("there is no other than the self-metrics, and it fails", self, Degraded, "collectors_failing")
 
 	f("just uploaded", shipper(0, 0), OK)
 	f("clock set back", shipper(-time.Hour, 0), OK)
@@ -145,63 +147,93 @@ func TestEvaluate_Boundaries(t *testing.T) {
 	f("own limits, skew", skew(101), Degraded, "clock_skew")
 }
 
-// TestEvaluate_Reasons compares whole reasons: text and beginning.
-func TestEvaluate_Reasons(t *testing.T) {
+// TestEvaluate_Messages compares messages and beginnings.
+func TestEvaluate_Messages(t *testing.T) {
 	t.Parallel()
 	ago := func(d time.Duration) time.Time { return now.Add(-d) }
-	f := func(in Input, want ...Reason) {
+	type message struct {
+		text  string
+		since time.Time
+	}
+	f := func(in Input, want ...message) {
 		t.Helper()
-		if got := Evaluate(in, defaults, now).Reasons; !slices.Equal(got, want) {
+		var got []message
+		for _, a := range Evaluate(in, defaults, now).Conditions {
+			got = append(got, message{a.Message, a.Since})
+			if !strings.HasSuffix(a.Remedy, ".") {
+				t.Errorf("%+v has no remedy", a)
+			}
+		}
+		if !slices.Equal(got, want) {
 			t.Errorf("\n got %+v\nwant %+v", got, want)
 		}
 	}
-	f(collectors(3, 1, 2), Reason{
-		"collectors", "collectors_failing", Degraded, "2 of 3 collectors fail: b, c", ago(2 * time.Minute),
-	})
-	f(collectors(2, 1, 0), Reason{
-		"collectors", "all_collectors_failing", Error, "all collectors (2) fail", ago(time.Minute),
-	})
-	f(shipper(90*time.Second, 0), Reason{
-		"uploader", "upload_late", Degraded, "no upload for 1m30s, more than 2 × the upload interval of 30s",
-		ago(90 * time.Second),
-	})
+	f(collectors(3, 1, 2), message{"2 of 3 collectors are failing: b, c", ago(2 * time.Minute)})
+	f(collectors(2, 1, 0), message{"all 2 collectors are failing", ago(time.Minute)})
+	f(shipper(200*time.Second, 0), message{"no upload for 3 min, limit 1 min", ago(200 * time.Second)})
 	refused := shipper(90*time.Second, 0)
-	refused.Uploader.Error = "the server answered 401 Unauthorized"
-	f(refused, Reason{
-		"uploader", "upload_late", Degraded,
-		"no upload for 1m30s, more than 2 × the upload interval of 30s: the server answered 401 Unauthorized", ago(90 * time.Second),
-	})
+	refused.Uploader.Cause = CauseRefused.Of("metrics.example")
+	f(refused, message{"no upload for 1 min, limit 1 min: connection refused by metrics.example", ago(90 * time.Second)})
 	joined := shipper(0, 0)
-	joined.Storage.Faults = []Reason{DeliveryWaits.Reason("disk full\nprune: disk full", now)}
-	f(joined, Reason{"storage", "delivery_waits", Error, "disk full; prune: disk full", now})
-	f(shipper(time.Hour, 10001), Reason{
-		"uploader", "upload_stalled", Error, "no upload for 1h0m0s, and 10001 rows pending", ago(time.Hour),
-	}, Reason{"storage", "backlog_large", Degraded, "10001 rows pending, more than 10000", time.Time{}})
-	f(shipper(0, 5000), Reason{"storage", "backlog", Degraded, "5000 rows pending, 5000 or more", time.Time{}})
-	f(skew(-2500), Reason{"time", "clock_skew", Degraded, "the clock is 2.5s behind, more than 2000 ms", time.Time{}})
+	joined.Storage.Found = []Active{DeliveryWaits.Active(now, errors.New("disk full\nprune: disk full"))}
+	f(joined, message{"uploads are paused because the database cannot be used: disk full; prune: disk full", now})
+	f(shipper(time.Hour, 10001),
+		message{"no upload for 60 min and more than 10,000 rows pending", ago(time.Hour)},
+		message{"more than 10,000 rows pending", time.Time{}})
+	f(shipper(0, 5000), message{"5,000 or more rows pending", time.Time{}})
+
+	f(skew(-2500), message{"the clock is 2.5 s behind, limit 2 s", time.Time{}})
+	for ms, want := range map[int64]string{
+		86_399_987: "24 h ahead of time.example", -86_399_974: "24 h behind time.example", 59_600: "1 min ahead of time.example",
+		-30 * 86_400_000: "30 days behind time.example",
+	} {
+		in := skew(ms)
+		in.Time.Source = "https://time.example/health"
+		f(in, message{"the clock is " + want + ", limit 2 s", time.Time{}})
+	}
 
 	never := shipper(0, 0)
 	never.Uploader.LastUpload = time.Time{}
-	f(never, Reason{
-		"uploader", "upload_overdue", Degraded, "no upload for 24h0m0s, more than 10 × the upload interval of 30s",
-		ago(24 * time.Hour),
-	})
+	f(never, message{"no upload for 24 h, limit 5 min", ago(24 * time.Hour)})
 	never.Uploader.Started = ago(time.Minute)
 	f(never)
 }
 
-// TestEvaluate_Faults: what a daemon found by itself counts like a rule, and a note does not.
-func TestEvaluate_Faults(t *testing.T) {
+// TestEvaluate_Cause: where waiting does not help, the remedy is that of the cause.
+func TestEvaluate_Cause(t *testing.T) {
+	t.Parallel()
+	for _, in := range []Input{shipper(90*time.Second, 0), shipper(6*time.Minute, 0), shipper(time.Hour, 10_001)} {
+		own := Evaluate(in, defaults, now).Conditions[0].Remedy
+		for _, c := range Causes() {
+			in.Uploader.Cause = c.Of("metrics.example")
+			got := Evaluate(in, defaults, now).Conditions[0]
+			if got.Remedy != cmp.Or(c.Remedy, own) || !strings.HasSuffix(got.Message, c.Of("metrics.example").Message) {
+				t.Errorf("%s: got %+v", c.Code, got)
+			}
+		}
+	}
+	in := shipper(0, 5000)
+	in.Uploader.Cause = CauseCredentials
+	if got := Evaluate(in, defaults, now).Conditions[0]; got.Remedy == CauseCredentials.Remedy {
+		t.Errorf("got %+v, want the cause with the uploads alone", got)
+	}
+	if got := CauseClosed.Of("").Message; got != "the server closed the connection" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// TestEvaluate_Found: what a daemon found by itself counts like a rule, and a note does not.
+func TestEvaluate_Found(t *testing.T) {
 	t.Parallel()
 	in := collectors(2, 0)
-	in.Storage = &Storage{Faults: []Reason{{Code: "read_only", Severity: Error, Message: "the file system is read-only", Since: now}}}
-	in.Time = &Clock{Faults: []Reason{{Code: "no_server", Message: "no server to compare with"}}}
+	in.Storage = &Storage{Found: []Active{{Component: "storage", Code: "read_only", Severity: Error, Message: "the file system is read-only", Since: now}}}
+	in.Time = &Clock{Found: []Active{{Component: "time", Code: "no_server", Message: "no server to compare with"}}}
 	got := Evaluate(in, defaults, now)
 	if want := []string{"read_only", "collectors_failing", "no_server"}; !slices.Equal(codes(got), want) {
 		t.Errorf("got %v, want %v, the worst first", codes(got), want)
 	}
-	if got.Reasons[0].Component != "storage" || got.Reasons[2].Component != "time" {
-		t.Errorf("got %+v, want the component's name in each", got.Reasons)
+	if got.Conditions[0].Component != "storage" || got.Conditions[2].Component != "time" {
+		t.Errorf("got %+v, want the component's name in each", got.Conditions)
 	}
 	for name, want := range map[string]Status{"collectors": Degraded, "storage": Error, "time": OK} {
 		if c := got.Components[name]; c.Status != want {
@@ -211,7 +243,7 @@ func TestEvaluate_Faults(t *testing.T) {
 	if got.Status != Error || len(got.Components) != 3 {
 		t.Errorf("got %v, %d components, want error, 3", got.Status, len(got.Components))
 	}
-	if want := "error: the file system is read-only, 1 of 2 collectors fail: a, no server to compare with"; got.Summary() != want {
+	if want := "error: the file system is read-only, 1 of 2 collectors are failing: a, no server to compare with"; got.Summary() != want {
 		t.Errorf("got %q, want %q", got.Summary(), want)
 	}
 	if got := Evaluate(Input{}, defaults, now).Summary(); got != "ok" {
@@ -250,61 +282,48 @@ func TestEvaluate_Design(t *testing.T) {
 		for _, c := range got.Components {
 			worst = max(worst, c.Status)
 		}
-		if got.Status != worst || (got.Status == OK) != (len(got.Reasons) == 0) {
+		if got.Status != worst || (got.Status == OK) != (len(got.Conditions) == 0) {
 			t.Errorf("got %v with components up to %v and reasons %v", got.Status, worst, codes(got))
 		}
 	})
 }
 
-func TestRules(t *testing.T) {
-	t.Parallel()
-	worst := map[string]Status{}
-	for _, r := range Rules() {
-		if last, ok := worst[r.Component]; ok && r.Severity > last {
-			t.Errorf("%s: stands behind a rule that is less severe and would hide it", r.Code)
-		}
-		worst[r.Component] = r.Severity
-	}
-	Rules()[0].Code = "changed"
-	Faults()[0].Code = "changed"
-	if rules[0].Code == "changed" || faults[0].Code == "changed" {
-		t.Error("a caller can change a table")
-	}
-}
-
-// TestCodes: a code stands for one thing, and each has its words.
-func TestCodes(t *testing.T) {
+// TestConditions: a code stands for one thing, and each row is complete.
+func TestConditions(t *testing.T) {
 	t.Parallel()
 	code := regexp.MustCompile(`^[a-z]+(_[a-z]+)*$`)
-	seen := map[string]bool{}
-	f := func(component, name, condition, remedy string) {
-		t.Helper()
-		if seen[name] || !code.MatchString(name) {
-			t.Errorf("%q: stands twice, or is no word for machines", name)
+	seen, worst := map[string]bool{}, map[string]Status{}
+	for _, c := range Conditions() {
+		if seen[c.Code] || !code.MatchString(c.Code) {
+			t.Errorf("%q: stands twice, or is no word for machines", c.Code)
 		}
-		seen[name] = true
-		if !slices.Contains([]string{"collectors", "uploader", "storage", "time"}, component) {
-			t.Errorf("%s: got component %q", name, component)
+		seen[c.Code] = true
+		if !slices.Contains([]string{"collectors", "uploader", "storage", "time"}, c.Component) || !slices.Contains([]string{"collectord", "shipperd", "both"}, c.Daemon) {
+			t.Errorf("%s: got component %q, daemon %q", c.Code, c.Component, c.Daemon)
 		}
-		if condition == "" || strings.HasSuffix(condition, ".") {
-			t.Errorf("%s: got condition %q, want a phrase", name, condition)
+		for _, text := range []string{c.When, c.Message} {
+			if text == "" || strings.HasSuffix(text, ".") || strings.ToLower(text[:1]) != text[:1] {
+				t.Errorf("%s: got %q, want a phrase", c.Code, text)
+			}
 		}
-		if !strings.HasSuffix(remedy, ".") {
-			t.Errorf("%s: got remedy %q, want a sentence", name, remedy)
+		if !strings.HasSuffix(c.Remedy, ".") || strings.Count(c.Remedy, "`")%2 != 0 {
+			t.Errorf("%s: got remedy %q, want sentences", c.Code, c.Remedy)
 		}
+		if c.rule == nil {
+			continue
+		}
+		if last, ok := worst[c.Component]; ok && c.Severity > last {
+			t.Errorf("%s: stands behind a rule that is less severe and would hide it", c.Code)
+		}
+		worst[c.Component] = c.Severity
 	}
-	for _, r := range Rules() {
-		f(r.Component, r.Code, r.Condition, r.Remedy)
+	if Conditions()[0] = nil; table[0] == nil {
+		t.Error("a caller can change the table")
 	}
-	for _, r := range Faults() {
-		f(r.Component, r.Code, r.Condition, r.Remedy)
-		if !slices.Contains([]string{"collectord", "shipperd", "both"}, r.Daemons) {
-			t.Errorf("%s: got daemons %q", r.Code, r.Daemons)
-		}
-		at := now.Add(-time.Hour)
-		if got, want := r.Reason("words", at), (Reason{r.Component, r.Code, r.Severity, "words", at}); got != want {
-			t.Errorf("got %+v, want %+v", got, want)
-		}
+	at := now.Add(-time.Hour)
+	got, want := WALLarge.Active(at, 70, 64), Active{"storage", "wal_large", Degraded, "the WAL has 70 MB, limit 64 MB; checkpoints cannot shorten it", WALLarge.Remedy, at}
+	if got != want {
+		t.Errorf("got %+v, want %+v", got, want)
 	}
 }
 
@@ -320,5 +339,20 @@ func TestLimitsOf(t *testing.T) {
 	c.Remote.Enabled, want.NoUploads = false, true
 	if got := LimitsOf(c); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+func TestStatus_TextAndBack(t *testing.T) {
+	t.Parallel()
+	for _, want := range []Status{OK, Degraded, Error} {
+		text, err := want.MarshalText()
+		var got Status
+		if err2 := got.UnmarshalText(text); err != nil || err2 != nil || got != want {
+			t.Errorf("%v: got %v, %v, %v", want, got, err, err2)
+		}
+	}
+	var s Status
+	if err := s.UnmarshalText([]byte("well")); err == nil {
+		t.Error("an unknown word: got no error")
 	}
 }

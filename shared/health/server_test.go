@@ -124,7 +124,7 @@ func TestServer_HealthAndReady(t *testing.T) {
 			resp, body := request(t, "GET", "http://"+addr+path)
 			var got struct {
 				Status     string
-				Reasons    []struct{ Code, Severity string }
+				Conditions []struct{ Code, Severity string } `json:"reasons"`
 				Components map[string]any
 			}
 			if err := json.Unmarshal([]byte(body), &got); err != nil {
@@ -136,8 +136,8 @@ func TestServer_HealthAndReady(t *testing.T) {
 			if path == "/health/live" {
 				continue // a failing collector is no reason for a restart
 			}
-			if got.Status != wantStatus || len(got.Reasons) != wantReasons ||
-				(wantReasons > 0 && got.Reasons[0].Severity != wantStatus) {
+			if got.Status != wantStatus || len(got.Conditions) != wantReasons ||
+				(wantReasons > 0 && got.Conditions[0].Severity != wantStatus) {
 				t.Errorf("%s, %d failing: got %s, want %s and %d reasons", path, fail, body, wantStatus, wantReasons)
 			}
 			if (got.Components != nil) != (path == "/health") {

@@ -18,8 +18,8 @@ const redacted = "[redacted]"
 //
 // It works on the finished text, not on single attributes, so that no way into a line goes round it: a message, an
 // error, a struct, an attribute bound before the secret was known, a stack. It knows a secret as it is, in base64
-// (as basic auth sends it), escaped for a URL, and quoted as JSON and Go quote it. It cannot know one that was cut
-// in two or hashed.
+// (as basic auth sends it), escaped for a URL, and quoted as JSON and Go quote it. It cannot know one that was hashed;
+// RedactParts knows the beginning of one that was cut.
 type Secrets struct {
 	mu       sync.RWMutex
 	forms    []string // all spellings of all secrets, longest first
@@ -84,6 +84,32 @@ func (s *Secrets) Redact(text string) string {
 		return text
 	}
 	return s.replacer.Replace(text)
+}
+
+// partAtLeast is how much of a secret has to be there to be known for a part of one: fewer bytes occur by chance.
+const partAtLeast = 8
+
+// RedactParts is Redact for what others wrote, who may have cut a secret in two: what a secret begins with goes, too.
+func (s *Secrets) RedactParts(text string) string {
+	text = s.Redact(text)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, form := range s.forms {
+		for from := 0; len(form) > partAtLeast; {
+			i := strings.Index(text[from:], form[:partAtLeast])
+			if i < 0 {
+				break
+			}
+			i += from
+			end := i + partAtLeast
+			for end < len(text) && end-i < len(form) && text[end] == form[end-i] {
+				end++
+			}
+			text = text[:i] + redacted + text[end:]
+			from = i + len(redacted)
+		}
+	}
+	return text
 }
 
 // Writer returns a writer that passes on to w what Redact leaves of each write. A write is looked at by itself: it

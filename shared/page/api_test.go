@@ -122,7 +122,8 @@ func TestStatus(t *testing.T) {
 // said is what some tests want of /api/status.
 type said struct {
 	State struct {
-		Reasons []struct{ Code, Words, Advice string }
+		Status  string
+		Reasons []struct{ Code, Message, Remedy, Words, Advice string }
 	}
 	Delivery struct {
 		Pending int64     `json:"pending_rows"`
@@ -142,8 +143,8 @@ func TestStatus_CountsForItself(t *testing.T) {
 	if s.Delivery.Pending != 7 || s.Delivery.Oldest.Unix() != 1_800_000_000-60 {
 		t.Errorf("got %d pending, the oldest from %v, want the 7 there are now", s.Delivery.Pending, s.Delivery.Oldest)
 	}
-	if len(s.State.Reasons) != 1 || s.State.Reasons[0].Words != "The backlog has been sent, 7 rows wait: this note goes in a moment" {
-		t.Errorf("got %+v, want the same number in the words", s.State.Reasons)
+	if len(s.State.Reasons) != 0 || s.State.Status != "ok" {
+		t.Errorf("got %+v, want no backlog any more", s.State)
 	}
 }
 
@@ -153,12 +154,12 @@ func TestStatus_SaysItOnce(t *testing.T) {
 	s := sceneNamed(t, "dead-letter")
 	s.Daemon, s.Age = "shipperd", 10*time.Minute
 	s.Input = func(now time.Time, st health.Storage) health.Input {
-		return health.Input{Storage: &st, Uploader: &health.Uploader{Started: now, LastUpload: now, Faults: []health.Reason{
-			health.DeadLetters.Reason("samples could not be delivered: 'belabox-shipperd deadletter list' shows them", now),
+		return health.Input{Storage: &st, Uploader: &health.Uploader{Started: now, LastUpload: now, Found: []health.Active{
+			health.DeadLetters.Active(now),
 		}}}
 	}
 	got := getJSON[said](t, s.serve(t).url+"/api/status").State.Reasons
-	if len(got) != 1 || got[0].Words != "220 samples could not be delivered and are kept as dead letters" || got[0].Advice == "" {
+	if len(got) != 1 || got[0].Words != "Some samples could not be delivered and are kept as dead letters" || got[0].Remedy == "" || got[0].Advice != got[0].Remedy {
 		t.Errorf("got %+v, want one reason for the dead letters", got)
 	}
 }
@@ -252,14 +253,34 @@ func TestFile_RestsAndCloses(t *testing.T) {
 }
 
 // What was read a while ago is no upload that is late, however short the interval is.
-func TestAddUploader(t *testing.T) {
+func TestUploadConditions(t *testing.T) {
 	t.Parallel()
 	read := time.Now().Add(-14 * time.Second)
 	for age, want := range map[time.Duration]int{3 * time.Second: 0, 5 * time.Second: 1} {
-		var s status
-		s.addUploader(slowFacts{at: read, lastAccepted: read.Add(-age)}, health.Limits{UploadInterval: 2 * time.Second})
-		if got := len(s.State.Reasons); got != want {
-			t.Errorf("the last upload was %v old: got %d reasons, want %d", age, got, want)
+		got := uploadConditions(slowFacts{at: read, lastAccepted: read.Add(-age)}, 0, health.Limits{UploadInterval: 2 * time.Second})
+		if len(got) != want {
+			t.Errorf("the last upload was %v old: got %+v, want %d", age, got, want)
 		}
 	}
+}
+
+// What the file adds can make the status worse or better, and dates it.
+func TestState_Show(t *testing.T) {
+	t.Parallel()
+	at := func(minute int) time.Time { return time.Unix(int64(60*minute), 0).UTC() }
+	late := health.Active{Code: "upload_late", Severity: health.Degraded, Message: "late", Since: at(5)}
+	stalled := health.Active{Code: "upload_stalled", Severity: health.Error, Message: "stalled", Since: at(7)}
+	f := func(s state, want health.Status, since time.Time, active ...health.Active) {
+		t.Helper()
+		s.show(active)
+		if s.Status != want || (s.Since == nil) != since.IsZero() || s.Since != nil && !s.Since.Equal(since) {
+			t.Errorf("got %v since %v, want %v since %v", s.Status, s.Since, want, since)
+		}
+	}
+	f(state{}, health.OK, time.Time{})
+	f(state{Since: moment(at(1))}, health.OK, at(1))
+	f(state{Since: moment(at(1))}, health.Degraded, at(5), late)
+	f(state{Status: health.Degraded, Since: moment(at(9))}, health.Degraded, at(5), late)
+	f(state{Status: health.Degraded, Since: moment(at(1))}, health.Error, at(7), late, stalled)
+	f(state{Status: health.Degraded, Since: moment(at(1))}, health.OK, time.Time{})
 }

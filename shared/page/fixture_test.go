@@ -304,7 +304,7 @@ var scenes = []scene{
 		Name: "degraded", Age: 2 * time.Hour, Own: steady, Unsent: 4 * time.Minute, Rows: delivered,
 		Input: func(now time.Time, st health.Storage) health.Input {
 			return health.Input{
-				Uploader: &health.Uploader{Started: now.Add(-25 * time.Hour), LastUpload: now.Add(-4 * time.Minute), Error: "POST https://metrics.example/api/v1/import: dial tcp 203.0.113.9:443: connect: connection refused"},
+				Uploader: &health.Uploader{Started: now.Add(-25 * time.Hour), LastUpload: now.Add(-4 * time.Minute), Error: "POST https://metrics.example/api/v1/import: dial tcp 203.0.113.9:443: connect: connection refused", Cause: health.CauseRefused.Of("metrics.example")},
 				Storage:  &st, Time: &health.Clock{Checked: now.Add(-time.Minute), SkewMS: -7214, Source: "http://metrics.example/health"},
 			}
 		},
@@ -326,8 +326,8 @@ var scenes = []scene{
 	{
 		Name: "empty", Daemon: "collectord",
 		Input: func(now time.Time, st health.Storage) health.Input {
-			return health.Input{Collectors: &health.Collectors{}, Storage: &st, Time: &health.Clock{Faults: []health.Reason{
-				health.ClockUnchecked.Reason("the clock is not compared with any: monitoring.clock_skew_url is empty", time.Time{}),
+			return health.Input{Collectors: &health.Collectors{}, Storage: &st, Time: &health.Clock{Found: []health.Active{
+				health.ClockUnchecked.Active(time.Time{}),
 			}}}
 		},
 	},

@@ -88,7 +88,7 @@ func TestPage_Healthy(t *testing.T) {
 	for _, v := range []view{{name: "page-desktop", width: 1280, height: 1120}, {name: "page-phone", width: 390, height: 844, phone: true, dark: true}} {
 		open(t, at.url, v).frame(v.name) // for docs/images
 	}
-	b.says("state", "All is well")
+	b.says("state", "OK")
 	b.says("device", device)
 	b.says("delivery", "Sent today", "Forecast for a month", "both ways")
 	b.says("outcome", "1,482,113", "1,481,004", "312", "none")
@@ -121,8 +121,8 @@ func TestPage_Degraded(t *testing.T) {
 	t.Parallel()
 	at := sceneNamed(t, "degraded").serve(t)
 	b := look(t, "degraded", at.url, always, desktop, phone, desktop.inTheDark())
-	b.says("state", "It works, but look here")
-	b.says("reasons", "No upload for 4 min: connection refused by metrics.example", "Last error", "What to do", "shipperd doctor", "The clock is 7.2 s behind", "since")
+	b.says("state", "Degraded")
+	b.says("reasons", "No upload for 4 min, limit 1 min: connection refused by metrics.example", "Last error", "What to do", "shipperd doctor", "The clock is 7.2 s behind", "since")
 }
 
 func TestPage_CatchingUp(t *testing.T) {
@@ -179,7 +179,7 @@ func TestPage_DeadLetter(t *testing.T) {
 	t.Parallel()
 	at := sceneNamed(t, "dead-letter").serve(t)
 	b := look(t, "dead-letter", at.url, always, desktop, phone)
-	b.says("reasons", "220 samples could not be delivered", "belabox-shipperd deadletter list", "1 of 5 collectors fail: thermal")
+	b.says("reasons", "Some samples could not be delivered", "belabox-shipperd deadletter list", "1 of 5 collectors are failing: thermal")
 	b.says("outcome", "220", "bad request", "214", "never seen", "6", "size", "18")
 	b.says("ledger", "Dead letters\n220", "Dropped\n18", "Unaccounted for\n0")
 	b.says("collectors", "thermal", "temporarily unavailable")

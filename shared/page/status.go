@@ -6,13 +6,14 @@ import (
 	"encoding/json"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"belabox-metrics/shared/health"
+	"belabox-metrics/shared/human"
 	"belabox-metrics/shared/lock"
 	"belabox-metrics/shared/store"
 )
@@ -34,14 +35,15 @@ type status struct {
 
 // state is the banner.
 type state struct {
-	Status  health.Status `json:"status"`
-	Since   *time.Time    `json:"since,omitempty"`
-	Reasons []reason      `json:"reasons"`
+	Status     health.Status `json:"status"`
+	Since      *time.Time    `json:"since,omitempty"`
+	Conditions []condition   `json:"reasons"` // the worst first
 }
 
-type reason struct {
-	health.Reason
-	Words  string `json:"words"` // the message for people
+// condition has the message and the remedy under the names that the page had for them first, too.
+type condition struct {
+	health.Active
+	Words  string `json:"words"`
 	Advice string `json:"advice"`
 }
 
@@ -53,51 +55,68 @@ func (p *Page) answerStatus(ctx context.Context, _ *http.Request) ([]byte, error
 	return json.Marshal(s)
 }
 
-// gather asks the daemon and the file. A file that cannot be read is no reason to
-// say nothing: that is when people look.
+// gather asks the daemon and the file. It answers also where the file cannot be read: that is when people look.
 func (p *Page) gather(ctx context.Context, _ *store.Reader) (status, error) {
 	report := p.cfg.Monitor.Report(ctx)
 	c := p.cfg.Config
 	s := status{
 		Daemon: report.About, Device: p.device(), Components: report.Components,
-		State: state{Status: report.Status, Since: moment(report.Since), Reasons: []reason{}},
+		State: state{Status: report.Status, Since: moment(report.Since), Conditions: []condition{}},
 		Ports: map[string]int{"collectord": port(c.Health.CollectordListen), "shipperd": port(c.Health.ShipperdListen)},
 		Storage: storage{
 			File: store.FileSize(c.Storage.Path), WAL: store.WALSize(c.Storage.Path), Budget: c.Storage.MaxSizeMB << 20,
 			RetentionSeconds: c.Storage.Retention.Seconds(),
 		},
-		Delivery: delivery{Enabled: c.Remote.Enabled, Verify: c.Remote.Verify.Enabled, Server: hostOf(c.Remote.URL)},
+		Delivery: delivery{Enabled: c.Remote.Enabled, Verify: c.Remote.Verify.Enabled, Server: human.Host(c.Remote.URL)},
 	}
 	s.Host, _ = os.Hostname() // a machine without a name shows none
-	for _, r := range report.Reasons {
-		s.State.Reasons = append(s.State.Reasons, reason{Reason: r})
-	}
 	if u, ok := report.Components["uploader"].Facts.(health.Uploader); ok {
 		s.Delivery.LastError = u.Error
 	}
 	if facts, ok := report.Components["storage"].Facts.(health.Storage); ok {
 		s.Delivery.Pending, s.Delivery.Oldest = facts.Pending, moment(facts.OldestPending)
 	}
-	if err := p.look(ctx, &s); err != nil {
+	active := report.Conditions
+	if err := p.look(ctx, &s, &active); err != nil {
 		s.FileError = err.Error()
-		s.note("storage", "database_unreadable", err.Error())
+		unreadable := health.DatabaseUnreadable.Active(time.Time{}, err)
+		unreadable.Severity = health.OK // for the page; the daemon may still read it
+		active = append(active, unreadable)
 	}
-	if n := sum(s.Delivery.DeadLetters); n > 0 {
-		s.note("uploader", "dead_letters", strconv.FormatInt(n, 10)+" samples could not be delivered and are kept as dead letters")
+	if sum(s.Delivery.DeadLetters) > 0 {
+		active = append(active, health.DeadLetters.Active(time.Time{}))
 	}
-	slices.SortStableFunc(s.State.Reasons, func(a, b reason) int { return cmp.Compare(b.Severity, a.Severity) })
-	for i := range s.State.Reasons {
-		r := &s.State.Reasons[i]
-		r.Words, r.Advice = s.words(r.Reason, health.LimitsOf(c), p.cfg.Now()), s.adviceOn(r.Code)
-	}
+	s.State.show(active)
 	return s, nil
+}
+
+// show takes over the active conditions, each once, and the status that follows from them.
+func (s *state) show(active []health.Active) {
+	slices.SortStableFunc(active, func(a, b health.Active) int { return cmp.Compare(b.Severity, a.Severity) })
+	worst := health.OK
+	for _, a := range active {
+		if slices.ContainsFunc(s.Conditions, func(c condition) bool { return c.Code == a.Code }) {
+			continue
+		}
+		worst = max(worst, a.Severity)
+		message := strings.ToUpper(a.Message[:1]) + a.Message[1:]
+		s.Conditions = append(s.Conditions, condition{a, message, a.Remedy})
+	}
+	if worst != s.Status {
+		s.Status, s.Since = worst, nil
+	}
+	for _, a := range active {
+		if a.Severity == worst && worst > health.OK {
+			s.Since = earliest(s.Since, moment(a.Since))
+		}
+	}
 }
 
 // recordsLast is the retention from which on the last upload stays on record.
 const recordsLast = time.Hour
 
-// look adds what the file knows.
-func (p *Page) look(ctx context.Context, s *status) error {
+// look adds what the file knows, and changes the active conditions by it.
+func (p *Page) look(ctx context.Context, s *status, active *[]health.Active) error {
 	reader, err := p.file.open(ctx)
 	if err != nil {
 		return err
@@ -116,42 +135,24 @@ func (p *Page) look(ctx context.Context, s *status) error {
 	}
 	p.fill(s, waiting, facts, t)
 	c := p.cfg.Config
+	if s.Delivery.Pending < c.Health.DegradedThreshold { // counted later than by the daemon
+		*active = slices.DeleteFunc(*active, func(a health.Active) bool { return a.Code == health.Backlog.Code || a.Code == health.BacklogLarge.Code })
+	}
 	if _, own := s.Components["uploader"]; !own && c.Remote.Enabled && c.Storage.Retention >= recordsLast {
-		s.addUploader(facts, health.LimitsOf(c))
+		*active = append(*active, uploadConditions(facts, s.Delivery.Pending, health.LimitsOf(c))...)
 	}
 	return nil
 }
 
-// addUploader lets collectord's page say how the uploads go, by the same rules,
-// from what shipperd has left in the file, as of when that was read: it has gone
-// on since.
-func (s *status) addUploader(f slowFacts, limits health.Limits) {
+// uploadConditions are those of the uploads for the page of collectord, by the same rules, from what shipperd has left
+// in the file, as of when that was read.
+func uploadConditions(f slowFacts, pending int64, limits health.Limits) []health.Active {
 	u := &health.Uploader{Started: f.shipperStarted, LastUpload: f.lastAccepted}
 	if u.Started.IsZero() && u.LastUpload.IsZero() {
-		return // it never ran here, which has a reason of its own
+		return nil // it never ran here, which is a condition of its own
 	}
-	report := health.Evaluate(health.Input{Uploader: u, Storage: &health.Storage{Pending: s.Delivery.Pending}}, limits, f.at)
-	for _, r := range report.Reasons {
-		if r.Component != "uploader" {
-			continue
-		}
-		if r.Severity > s.State.Status {
-			s.State.Status, s.State.Since = r.Severity, moment(r.Since)
-		} else if r.Severity == s.State.Status {
-			s.State.Since = earliest(s.State.Since, moment(r.Since))
-		}
-		s.State.Reasons = append(s.State.Reasons, reason{Reason: r})
-	}
-}
-
-// note adds something that changes no status, unless the daemon has said it.
-func (s *status) note(component, code, message string) {
-	if slices.ContainsFunc(s.State.Reasons, func(r reason) bool { return r.Code == code }) {
-		return
-	}
-	s.State.Reasons = append(s.State.Reasons, reason{
-		Reason: health.Reason{Component: component, Code: code, Severity: health.OK, Message: message},
-	})
+	report := health.Evaluate(health.Input{Uploader: u, Storage: &health.Storage{Pending: pending}}, limits, f.at)
+	return slices.DeleteFunc(report.Conditions, func(a health.Active) bool { return a.Component != "uploader" })
 }
 
 // runs are those of a daemon.
@@ -202,15 +203,6 @@ func port(listen string) int {
 	}
 	n, _ := strconv.Atoi(text)
 	return n
-}
-
-// hostOf leaves out all of an address that could be a secret.
-func hostOf(address string) string {
-	u, err := url.Parse(address)
-	if err != nil {
-		return ""
-	}
-	return u.Hostname()
 }
 
 func sum(counts map[string]int64) (n int64) {

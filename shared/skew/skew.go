@@ -169,6 +169,11 @@ func (c *Checker) ask(ctx context.Context, address *url.URL) (m Measurement, err
 	if err != nil {
 		return m, err
 	}
+	if res.StatusCode < 200 || res.StatusCode > 299 && res.StatusCode < 400 {
+		// A login page's redirect has that page's time; after 101 the body is the bare connection.
+		_ = res.Body.Close()
+		return m, fmt.Errorf("%s: the answer is %d: set the address of a server that answers itself", c.cfg.URL, res.StatusCode)
+	}
 	arrived := c.deps.Now()
 	_, _ = io.CopyN(io.Discard, res.Body, 1<<10) // a HEAD has none; a rude server may send one
 	_ = res.Body.Close()

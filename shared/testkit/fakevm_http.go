@@ -33,11 +33,25 @@ func (f *FakeVM) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.reply(w, r, f.note(seen), Answer(http.StatusUnauthorized, nil), gone)
 	case isImport(r.URL.Path):
 		step := f.nextStep()
+		if step.Status == 0 {
+			step.Header = withMark(step.Header)
+		}
 		step.Status, step.Body = f.readAndStore(&seen, r, step)
 		f.reply(w, r, f.note(seen), step, gone)
 	default:
 		f.reply(w, r, f.note(seen), f.readStep(r), gone)
 	}
+}
+
+// withMark adds the header by which VictoriaMetrics' programs show whose answer it is. The steps that
+// have a status of their own come without: they stand for a proxy or a login page in its place.
+func withMark(h http.Header) http.Header {
+	h = h.Clone()
+	if h == nil {
+		h = http.Header{}
+	}
+	h.Set("X-Server-Hostname", "fakevm")
+	return h
 }
 
 // note adds a request to the list before it is answered.

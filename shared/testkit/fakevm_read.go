@@ -23,11 +23,13 @@ func (f *FakeVM) readStep(r *http.Request) (step Step) {
 	}
 	switch {
 	case step.Status != 0:
+		return step
 	case err != nil:
 		step.Status, step.Body = http.StatusBadRequest, err.Error()
 	default:
 		step.Status, step.Body = f.answer(r.URL.Path, r.Form, time.Now())
 	}
+	step.Header = withMark(step.Header)
 	return step
 }
 

@@ -89,9 +89,9 @@ var layers = []struct {
 		},
 	},
 	{
-		rule: "logs are written by log/slog; shared/health makes the net/http server's of it",
+		rule: "logs are written by log/slog; shared/health and shared/logx turn net/http's own lines into it",
 		forbids: func(from pkg, to string) bool {
-			return to == "log" && from.ImportPath != "shared/health"
+			return to == "log" && from.ImportPath != "shared/health" && from.ImportPath != "shared/logx"
 		},
 	},
 	{
@@ -166,7 +166,7 @@ func TestLayers_Catch(t *testing.T) {
 	f(pkg{ImportPath: "shipperd/internal/ship", TestImports: []string{"modernc.org/sqlite"}},
 		"shipperd/internal/ship imports modernc.org/sqlite: tests of the daemons reach the file through shared/store as well")
 	f(pkg{ImportPath: "shared/run", Imports: []string{"log", "log/slog"}},
-		"shared/run imports log: logs are written by log/slog; shared/health makes the net/http server's of it")
+		"shared/run imports log: logs are written by log/slog; shared/health and shared/logx turn net/http's own lines into it")
 	f(pkg{ImportPath: "shared/run", Imports: []string{"os/exec"}}, "shared/run imports os/exec: no program starts another one")
 	f(pkg{ImportPath: "shared/run", Imports: []string{"shared/testkit"}}, "shared/run imports shared/testkit: test helpers stay in tests")
 	f(pkg{ImportPath: "shared/testkit", Imports: []string{"gopkg.in/yaml.v3"}},

@@ -27,15 +27,20 @@ function pairs(list, rows) {
   list.replaceChildren(...rows.flatMap(([name, value, className]) => [el('dt', className, name), el('dd', className, value)]));
 }
 
-const words = {
-  ok: ['All is well', 'Samples are taken, stored and delivered.'],
-  degraded: ['It works, but look here', ''],
-  error: ['It needs attention now', ''],
+const titles = {
+  ok: ['OK', 'Samples are collected, stored and delivered.'],
+  degraded: ['Degraded', ''],
+  error: ['Error', ''],
 };
+
+// coded makes code elements of what stands between backticks.
+function coded(e, text) {
+  e.append(...text.split('`').map((part, i) => (i % 2 ? el('code', '', part) : part)));
+}
 
 export function banner(s, now) {
   const { status, since } = s.state;
-  let [title, line] = words[status] ?? [status, ''];
+  let [title, line] = titles[status] ?? [status, ''];
   let tone = status;
   const draining = s.delivery.draining;
   const reasons = s.state.reasons.filter((r) => !draining || !r.code.startsWith('backlog')); // whose progress is shown
@@ -62,10 +67,11 @@ export function banner(s, now) {
     li.append(what);
     const line = (className, name, text) => {
       const p = el('p', className);
-      p.append(el('span', '', `${name}: `), text); // a string becomes a text node
+      p.append(el('span', '', `${name}: `)); // a string becomes a text node
+      coded(p, text);
       li.append(p);
     };
-    line('todo', 'What to do', r.advice);
+    line('todo', 'What to do', r.remedy);
     if (s.delivery.last_error && r.code.startsWith('upload_')) line('raw', 'Last error', s.delivery.last_error);
     return li;
   }));

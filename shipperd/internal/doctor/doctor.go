@@ -1,10 +1,9 @@
-// Package doctor looks for what keeps samples from being delivered: one check
-// after the other, each with the fix for what it finds.
+// Package doctor looks for what keeps samples from being delivered: a list of checks, each with the fix for what it
+// finds.
 //
-// It promises to change nothing, neither in the file nor at the server, to run
-// beside the daemons, and to go on after a fault: a check that cannot be made
-// because of an earlier one says so. It does not look into the samples; package
-// audit does.
+// It promises to change nothing, neither in the file nor at the server, to run beside the daemons, and to go on after
+// a failed check: one that depends on it says so. It does not compare samples; package audit does. What is a condition
+// of package health has the message and the remedy from there.
 package doctor
 
 import (
@@ -12,11 +11,12 @@ import (
 	"time"
 
 	"belabox-metrics/shared/config"
+	"belabox-metrics/shared/health"
 	"belabox-metrics/shared/store"
 	"belabox-metrics/shipperd/internal/victoria"
 )
 
-// Status is what came of a check.
+// Status is the result of a check.
 type Status string
 
 const (
@@ -26,7 +26,7 @@ const (
 	Unknown Status = "unknown" // could not be found out
 )
 
-// Check is one thing that was looked at.
+// Check is one check with its result.
 type Check struct {
 	Name   string `json:"name"`
 	Status Status `json:"status"`
@@ -47,36 +47,67 @@ type Input struct {
 	Now func() time.Time // nil = time.Now
 }
 
-// Run makes all checks and calls each for every one as soon as it is done.
+func ok(detail string) Check        { return Check{Status: OK, Detail: detail} }
+func unknown(detail string) Check   { return Check{Status: Unknown, Detail: detail} }
+func warn(detail, fix string) Check { return Check{Status: Warn, Detail: detail, Fix: fix} }
+func fail(detail, fix string) Check { return Check{Status: Fail, Detail: detail, Fix: fix} }
+
+// active is the result of a check that found a condition.
+func active(c *health.Condition, args ...any) Check {
+	a := c.Active(time.Time{}, args...)
+	if a.Severity == health.Error {
+		return fail(a.Message, a.Remedy)
+	}
+	return warn(a.Message, a.Remedy)
+}
+
+// Run makes all checks and passes each result to each as soon as it is there.
 func Run(ctx context.Context, in Input, each func(Check)) {
 	if in.Now == nil {
 		in.Now = time.Now
 	}
 	d := &doctor{Input: in}
 	defer d.close()
-	for _, check := range []func(context.Context) Check{
-		d.configuration,
-		d.folder, d.files, d.disk, d.schema, d.collectord, d.shipperd,
-		d.connection, d.credentials, d.imports, d.uploads, d.clock, d.readBack,
-		d.retention, d.deduplication, d.verification,
-		d.backlog, d.deadLetters,
+	for _, check := range []struct {
+		name string
+		run  func(context.Context) Check
+	}{
+		{"configuration", d.configuration},
+		{"folder", d.folder},
+		{"files", d.files},
+		{"disk space", d.disk},
+		{"database", d.schema},
+		{"collectord", d.collectord},
+		{"shipperd", d.shipperd},
+		{"connection", d.connection},
+		{"credentials", d.credentials},
+		{"import", d.imports},
+		{"uploads", d.uploads},
+		{"clock", d.clock},
+		{"read-back", d.readBack},
+		{"retention", d.retention},
+		{"deduplication", d.deduplication},
+		{"verification", d.verification},
+		{"backlog", d.backlog},
+		{"dead letters", d.deadLetters},
 	} {
 		if ctx.Err() != nil {
 			return
 		}
-		each(check(ctx))
+		c := check.run(ctx)
+		c.Name = check.name
+		each(c)
 	}
 }
 
-// doctor carries from one check to the next what was found out.
+// doctor keeps what several checks need.
 type doctor struct {
 	Input
 
-	file          *store.Reader // nil where it cannot be read
-	schemaErr     error
-	opened        bool
-	collectordRun bool
-	shipperdRuns  bool
+	file         *store.Reader // nil where it cannot be read
+	schemaErr    error
+	opened       bool
+	shipperdRuns bool
 
 	probed   bool
 	probe    victoria.Probe
@@ -105,7 +136,7 @@ func (d *doctor) open(ctx context.Context) (*store.Reader, error) {
 	return d.file, d.schemaErr
 }
 
-// reach sends one harmless request, once, unless nothing is to be sent.
+// reach sends an import without samples, once, unless remote.enabled is false.
 func (d *doctor) reach(ctx context.Context) (victoria.Probe, error) {
 	if !d.probed && d.Client != nil && d.Config.Remote.Enabled {
 		d.probed = true
@@ -118,13 +149,13 @@ func (d *doctor) reach(ctx context.Context) (victoria.Probe, error) {
 	return d.probe, d.probeErr
 }
 
-// answers tells whether there is a server at the other end.
+// answers reports whether a server answered.
 func (d *doctor) answers(ctx context.Context) bool {
 	p, _ := d.reach(ctx)
 	return p.Status > 0
 }
 
 const (
-	notOpen      = "not looked at: the database cannot be read"
-	notConnected = "not tried: there is no connection"
+	notOpen      = "not checked: the database cannot be read"
+	notConnected = "not checked: no connection"
 )

@@ -66,13 +66,13 @@ func TestDoctor_Configuration(t *testing.T) {
 	found := p.examine()
 	want(t, found, "configuration", Warn, "remote.enabled")
 	want(t, found, "connection", Unknown, "remote.enabled is false")
-	want(t, found, "import", Unknown, "not tried")
+	want(t, found, "import", Unknown, "not checked")
 	if n := len(vm.Requests()); n != 0 {
 		t.Errorf("%d requests though nothing is to be sent", n)
 	}
 
 	p.cfg.Remote.Enabled = true
-	want(t, p.examine(), "configuration", OK, "the defaults, without a file")
+	want(t, p.examine(), "configuration", OK, "the defaults (no file)")
 	p.input = func(in *Input) { in.File = "/etc/some.yaml" }
 	want(t, p.examine(), "configuration", OK, "/etc/some.yaml")
 }
@@ -89,7 +89,7 @@ func TestDoctor_Folder(t *testing.T) {
 	}
 	f(filepath.Join(dir, "metrics.db"), OK, dir)
 	f(filepath.Join(dir, "none", "metrics.db"), Warn, "does not exist")
-	f(filepath.Join(dir, "metrics.db", "metrics.db"), Fail, "is no folder")
+	f(filepath.Join(dir, "metrics.db", "metrics.db"), Fail, "is not a directory")
 	f(filepath.Join(dir, "metrics.db", "below", "metrics.db"), Fail, "not a directory")
 	if err := os.Chmod(dir, 0o777); err != nil {
 		t.Fatal(err)
@@ -160,13 +160,13 @@ func TestDoctor_Database(t *testing.T) {
 	})
 	found = p.examine()
 	want(t, found, "dead letters", Warn, "1 samples")
-	want(t, found, "backlog", OK, "2 samples wait")
+	want(t, found, "backlog", OK, "2 samples pending")
 }
 
 func TestDoctor_Daemons(t *testing.T) {
 	t.Parallel()
 	p := healthy(t, startVM(t).ImportURL())
-	want(t, p.examine(), "collectord", Warn, "start collectord")
+	want(t, p.examine(), "collectord", Warn, "Start collectord")
 	for _, name := range []string{"collectord", "shipperd"} {
 		l, err := lock.Acquire(p.cfg.Storage.Path + "." + name + ".lock")
 		if err != nil {
@@ -177,14 +177,14 @@ func TestDoctor_Daemons(t *testing.T) {
 	p.outbox(func(context.Context, *store.Outbox) {})
 	found := p.examine()
 	want(t, found, "collectord", OK, "version 1.0")
-	want(t, found, "shipperd", OK, "runs as process")
+	want(t, found, "shipperd", OK, "running as process")
 	p.input = func(in *Input) { in.Version = "1.1" }
 	found = p.examine()
 	want(t, found, "collectord", Warn, "restart collectord: this program is version 1.1")
 	want(t, found, "shipperd", Warn, "restart shipperd")
 	p.input = nil
 	p.now = func() time.Time { return time.Now().Add(time.Hour) }
-	want(t, p.examine(), "collectord", Fail, "newest row is 1h old")
+	want(t, p.examine(), "collectord", Fail, "newest row is 60 min old")
 }
 
 func TestDoctor_Connection(t *testing.T) {
@@ -196,7 +196,7 @@ func TestDoctor_Connection(t *testing.T) {
 		found := p.examine()
 		want(t, found, "connection", status, text)
 		for _, name := range afterwards {
-			want(t, found, name, Unknown, "not tried")
+			want(t, found, name, Unknown, "not checked")
 		}
 		wantRest(t, found, append(afterwards, "connection")...)
 	}
@@ -218,7 +218,7 @@ func TestDoctor_Connection(t *testing.T) {
 	f(Fail, "raise remote.timeout")
 
 	p.cfg.Remote.URL = "http://user:hunter2@h/"
-	f(Fail, "mend section remote")
+	f(Fail, "correct section remote")
 	if c := p.examine()["connection"]; strings.Contains(c.Detail, "hunter2") {
 		t.Errorf("%q shows the password", c.Detail)
 	}
@@ -228,11 +228,11 @@ func TestDoctor_Credentials(t *testing.T) {
 	t.Parallel()
 	vm := startVM(t)
 	p := healthy(t, vm.ImportURL())
-	want(t, p.examine(), "credentials", OK, "none are asked for")
+	want(t, p.examine(), "credentials", OK, "none are required")
 	vm.RequireToken("hunter2hunter2")
 	found := p.examine()
 	want(t, found, "credentials", Fail, "set remote.auth_token_file")
-	want(t, found, "import", Unknown, "credentials are refused")
+	want(t, found, "import", Unknown, "refused the credentials")
 	want(t, found, "read-back", Fail, "401")
 	want(t, found, "clock", OK, "agrees")
 
@@ -256,7 +256,7 @@ func TestDoctor_Credentials(t *testing.T) {
 		{"", 0, Fail, "no such file"},
 		{"wrong-token-000", 0o600, Fail, "replace the content of " + file},
 		{"hunter2hunter2", 0o644, Fail, "chmod 600"},
-		{"hunter2hunter2", 0o600, OK, "taken from " + file},
+		{"hunter2hunter2", 0o600, OK, "read from " + file},
 	} {
 		if c.mode != 0 {
 			write(c.token, c.mode)
@@ -286,7 +286,7 @@ func TestDoctor_CredentialsOfAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.files, p.token = []string{file}, victoria.TokenFile(file)
-	want(t, p.examine(), "credentials", OK, "taken from")
+	want(t, p.examine(), "credentials", OK, "read from")
 	if os.Getuid() == 0 { // root alone reads what the daemons cannot
 		if err := os.Chown(p.cfg.Storage.Path, 1234, 1235); err != nil {
 			t.Fatal(err)
@@ -295,7 +295,7 @@ func TestDoctor_CredentialsOfAnother(t *testing.T) {
 		if err := os.Chown(file, 1234, 1235); err != nil {
 			t.Fatal(err)
 		}
-		want(t, p.examine(), "credentials", OK, "taken from")
+		want(t, p.examine(), "credentials", OK, "read from")
 	}
 }
 
@@ -312,10 +312,10 @@ func TestDoctor_Import(t *testing.T) {
 	}
 	f(testkit.Accept(), OK, "(204)")
 	f(testkit.Answer(503, nil), Fail, "see the log of the server")
-	f(testkit.RetryAfter(429, "7"), Warn, "asks for patience")
+	f(testkit.RetryAfter(429, "7"), Warn, "as long as the server asks")
 	f(testkit.RedirectTo("http://elsewhere/login"), Fail, "http://elsewhere")
-	f(testkit.Answer(404, nil), Fail, "mend remote.url")
-	f(testkit.Step{Status: 400, Body: `{"error":"body has no lines"}`}, OK, "takes samples")
+	f(testkit.Answer(404, nil), Fail, "correct remote.url")
+	f(testkit.Step{Status: 400, Body: `{"error":"body has no lines"}`}, OK, "accepts imports")
 	f(testkit.Step{Status: 400, Body: "The plain HTTP request was sent to HTTPS port"}, Fail, "HTTPS port")
 	f(testkit.Step{Status: 200, Body: "<html>log in</html>", Header: http.Header{"Content-Type": {"text/html"}}}, Fail, "web page")
 	p.cfg.Remote.URL = vm.URL() + "/nosuch/api/v1/import"
@@ -363,7 +363,7 @@ func TestDoctor_Clock(t *testing.T) {
 	f(-30*time.Second, Warn, "ahead of the server's")
 	f(-26*time.Hour, Fail, "ahead of the server's")
 	p.insert(time.Now().Add(2*time.Hour), 1)
-	f(0, Warn, "1h 59m ahead of the clock")
+	f(0, Warn, "1 h 59 min ahead of the clock")
 }
 
 func TestDoctor_Cancelled(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 // mayWrite returns why this user cannot write to a folder.
 func mayWrite(dir string) error { return unix.Access(dir, unix.W_OK) }
 
-// owner returns whose file it is.
+// owner returns the owner of a file.
 func owner(info fs.FileInfo) (uid, gid uint32) {
 	if st, ok := info.Sys().(*syscall.Stat_t); ok {
 		return st.Uid, st.Gid
@@ -20,7 +20,7 @@ func owner(info fs.FileInfo) (uid, gid uint32) {
 	return 0, 0
 }
 
-// freeBytes returns what a file system has left for users other than root.
+// freeBytes returns the free space of a file system for users other than root.
 func freeBytes(dir string) (int64, error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {

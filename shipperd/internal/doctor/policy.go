@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"belabox-metrics/shipperd/internal/human"
+	"belabox-metrics/shared/human"
 )
 
 // The flags of VictoriaMetrics that decide what becomes of accepted samples.
@@ -19,47 +19,42 @@ const (
 	flagFlush     = "inmemoryDataFlushInterval" // since v1.85; 5s before
 )
 
-// flag returns what the server says of a flag, else a Check that says why not.
-func (d *doctor) flag(ctx context.Context, c Check, name string) (value string, _ Check, ok bool) {
+// flag returns the server's value of a flag, else the result of the check.
+func (d *doctor) flag(ctx context.Context, name string) (value string, _ Check, known bool) {
 	if d.Client == nil || !d.answers(ctx) {
-		c.Status, c.Detail = Unknown, notConnected
-		return "", c, false
+		return "", unknown(notConnected), false
 	}
-	if value, ok = d.flags[name]; !ok {
-		c.Status, c.Detail = Unknown, "unknown: the server does not show its flag -"+name
-		return "", c, false
+	if value, known = d.flags[name]; !known {
+		return "", unknown("the server does not show its flag -" + name), false
 	}
-	return value, c, true
+	return value, Check{}, true
 }
 
-// retention compares how far back the server stores with what it is sent.
+// retention compares how long the server keeps samples with remote.max_past.
 func (d *doctor) retention(ctx context.Context) Check {
-	text, c, ok := d.flag(ctx, Check{Name: "retention", Status: OK}, flagRetention)
-	if !ok {
+	text, c, known := d.flag(ctx, flagRetention)
+	if !known {
 		return c
 	}
-	retention, ok := parseRetention(text)
-	if !ok {
-		c.Status, c.Detail = Unknown, fmt.Sprintf("the server's -%s=%s is not understood", flagRetention, text)
-		return c
+	retention, parsed := parseRetention(text)
+	if !parsed {
+		return unknown(fmt.Sprintf("cannot parse the server's -%s=%s", flagRetention, text))
 	}
 	maxPast := d.Config.Remote.MaxPast
-	c.Detail = fmt.Sprintf("the server keeps %s, remote.max_past is %s", human.Duration(retention), human.Duration(maxPast))
+	detail := fmt.Sprintf("the server keeps %s, remote.max_past is %s", human.Duration(retention), human.Duration(maxPast))
 	oldest := d.oldestPending(ctx)
 	switch {
 	case maxPast >= retention:
-		c.Status = Fail
-		c.Detail += ": it answers 204 to what is older, and throws it away"
+		detail += "; it answers 204 to older samples and discards them"
 		if oldest > retention {
-			c.Detail += fmt.Sprintf("; the oldest pending sample is from %s ago", human.Duration(oldest))
+			detail += fmt.Sprintf("; the oldest pending sample is %s old", human.Duration(oldest))
 		}
-		c.Fix = fmt.Sprintf("set remote.max_past: %dh, or start the server with a longer -%s", int64(withMargin(retention).Hours()), flagRetention)
+		return fail(detail, fmt.Sprintf("set remote.max_past: %dh, or start the server with a longer -%s", int64(withMargin(retention).Hours()), flagRetention))
 	case oldest > maxPast:
-		c.Status = Warn
-		c.Detail += fmt.Sprintf("; the oldest pending sample is from %s ago: it will be stored with the oldest time that the server takes", human.Duration(oldest))
-		c.Fix = "start the server with a longer -" + flagRetention + " and raise remote.max_past, if the true times matter"
+		return warn(fmt.Sprintf("%s; the oldest pending sample is %s old and will be sent with the oldest time that the server accepts", detail, human.Duration(oldest)),
+			"to keep the true times, start the server with a longer -"+flagRetention+" and raise remote.max_past")
 	}
-	return c
+	return ok(detail)
 }
 
 // withMargin leaves room for the time that a chunk takes until it is stored.
@@ -80,33 +75,28 @@ func (d *doctor) oldestPending(ctx context.Context) time.Duration {
 	return d.Now().Sub(time.UnixMilli(waiting.OldestMS))
 }
 
-// deduplication looks for a server that thins samples out.
+// deduplication compares the server's deduplication interval with that of the samples.
 func (d *doctor) deduplication(ctx context.Context) Check {
-	text, c, ok := d.flag(ctx, Check{Name: "deduplication", Status: OK}, flagDedup)
-	if !ok {
+	text, c, known := d.flag(ctx, flagDedup)
+	if !known {
 		return c
 	}
-	dedup, ok := parseFlagDuration(text)
-	if !ok {
-		c.Status, c.Detail = Unknown, fmt.Sprintf("the server's -%s=%s is not understood", flagDedup, text)
-		return c
+	dedup, parsed := parseFlagDuration(text)
+	if !parsed {
+		return unknown(fmt.Sprintf("cannot parse the server's -%s=%s", flagDedup, text))
 	}
 	interval := d.shortestInterval()
 	switch {
 	case dedup <= 0:
-		c.Detail = "off"
+		return ok("off")
 	case dedup <= time.Millisecond:
-		c.Detail = "1ms: it drops nothing but true doubles"
+		return ok("1ms: removes true duplicates only")
 	case dedup <= interval:
-		c.Status = Warn
-		c.Detail = fmt.Sprintf("the server keeps one sample of each %s, which is just what is sent", dedup)
-		c.Fix = "start the server with -" + flagDedup + "=1ms, or not at all with this flag: a tick out of line is thrown away"
-	default:
-		c.Status = Fail
-		c.Detail = fmt.Sprintf("the server keeps one sample of each %s, and one is sent every %s: it throws the others away", dedup, interval)
-		c.Fix = "start the server with -" + flagDedup + "=1ms, or set collection.interval to " + dedup.String()
+		return warn(fmt.Sprintf("the server keeps one sample per %s, exactly the sampling interval", dedup),
+			"start the server with -"+flagDedup+"=1ms or without the flag: a tick that is late is discarded")
 	}
-	return c
+	return fail(fmt.Sprintf("the server keeps one sample per %s and discards the others; one is sent every %s", dedup, interval),
+		"start the server with -"+flagDedup+"=1ms, or set collection.interval to "+dedup.String())
 }
 
 // shortestInterval is that of the most frequent collector.
@@ -120,27 +110,20 @@ func (d *doctor) shortestInterval() time.Duration {
 	return shortest
 }
 
-// verification compares the wait before a proof with how long the server may
-// forget what it has accepted.
-func (d *doctor) verification(ctx context.Context) Check {
+// verification compares the delay of reading back with how long the server may lose accepted samples.
+func (d *doctor) verification(context.Context) Check {
 	v := d.Config.Remote.Verify
-	c := Check{Name: "verification", Status: OK}
 	if !v.Enabled {
-		c.Status, c.Detail = Unknown, "switched off, see read-back"
-		return c
+		return unknown("disabled, see read-back")
 	}
-	c.Detail = fmt.Sprintf("read back %s after the server's 2xx; an absence is believed %s after an attempt", human.Duration(v.Delay), human.Duration(v.Settle))
-	flush, ok := parseFlagDuration(d.flags[flagFlush])
-	if !ok {
-		return c // older servers have no such flag: 5s
-	}
+	detail := fmt.Sprintf("samples are read back %s after the server's 2xx; absence counts %s after an attempt", human.Duration(v.Delay), human.Duration(v.Settle))
+	flush, known := parseFlagDuration(d.flags[flagFlush]) // older servers have no such flag: 5s
 	// A killed server loses what has come in since the flush before the last one.
-	if need := 2*flush + 5*time.Second; min(v.Delay, v.Settle) < need {
-		c.Status = Warn
-		c.Detail += fmt.Sprintf("; the server writes to its disk every %s, and forgets what is younger when it is killed", flush)
-		c.Fix = fmt.Sprintf("set remote.verify.delay and remote.verify.settle to at least %s", human.Duration(need))
+	if need := 2*flush + 5*time.Second; known && min(v.Delay, v.Settle) < need {
+		return warn(fmt.Sprintf("%s; the server writes to its disk every %s and loses younger samples when it is killed", detail, flush),
+			fmt.Sprintf("set remote.verify.delay and remote.verify.settle to at least %s", need))
 	}
-	return c
+	return ok(detail)
 }
 
 var flagDuration = regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)?)(ms|[smhdwMy]?)$`)

@@ -13,17 +13,17 @@ func TestDoctor_Retention(t *testing.T) {
 	vm := testkit.StartFakeVM(t, testkit.FakeConfig{Retention: 24 * time.Hour})
 	p := healthy(t, vm.ImportURL())
 	found := p.examine()
-	want(t, found, "retention", Fail, "the server keeps 24h, remote.max_past is 30d")
+	want(t, found, "retention", Fail, "the server keeps 24 h, remote.max_past is 30 days")
 	want(t, found, "retention", Fail, "set remote.max_past: 21h")
 	p.insert(time.Now().Add(-3*24*time.Hour-time.Minute), 2)
-	want(t, p.examine(), "retention", Fail, "the oldest pending sample is from 3d ago")
+	want(t, p.examine(), "retention", Fail, "the oldest pending sample is 3 days old")
 	p.cfg.Remote.MaxPast = 21 * time.Hour
-	want(t, p.examine(), "retention", Warn, "stored with the oldest time")
+	want(t, p.examine(), "retention", Warn, "sent with the oldest time")
 	wantRest(t, p.examine(), "retention")
 	p.cfg.Remote.MaxPast = 96 * time.Hour
 	vm = startVM(t)
 	p.cfg.Remote.URL = vm.ImportURL()
-	want(t, p.examine(), "retention", OK, "keeps 31d")
+	want(t, p.examine(), "retention", OK, "keeps 31 days")
 	p.cfg.Remote.URL = dated(t, 0) // shows no flags
 	found = p.examine()
 	want(t, found, "retention", Unknown, "does not show its flag -retentionPeriod")
@@ -40,7 +40,7 @@ func TestDoctor_Deduplication(t *testing.T) {
 		want(t, p.examine(), "deduplication", status, text)
 	}
 	f(0, 10*time.Second, OK, "off")
-	f(time.Millisecond, 10*time.Second, OK, "true doubles")
+	f(time.Millisecond, 10*time.Second, OK, "true duplicates")
 	f(10*time.Second, 10*time.Second, Warn, "-dedup.minScrapeInterval=1ms")
 	f(10*time.Second, 2*time.Second, Fail, "one is sent every 2s")
 }
@@ -52,10 +52,10 @@ func TestDoctor_Verification(t *testing.T) {
 		d := &doctor{Input: Input{Config: config.Default()}, flags: map[string]string{flagFlush: flush}}
 		want(t, map[string]Check{"verification": d.verification(t.Context())}, "verification", status, text)
 	}
-	f("", OK, "30s after")
-	f("5s", OK, "15s after an attempt")
-	f("odd", OK, "30s after")
-	f("30s", Warn, "at least 1m 5s")
+	f("", OK, "30 s after")
+	f("5s", OK, "15 s after an attempt")
+	f("odd", OK, "30 s after")
+	f("30s", Warn, "at least 1m5s")
 }
 
 func TestDoctor_Backlog(t *testing.T) {
@@ -63,9 +63,9 @@ func TestDoctor_Backlog(t *testing.T) {
 	p := healthy(t, startVM(t).ImportURL())
 	p.cfg.Remote.BatchSize, p.cfg.Health.DegradedThreshold, p.cfg.Health.ErrorThreshold = 100, 100, 100
 	p.insert(time.Now().Add(-time.Hour), 9000)
-	want(t, p.examine(), "backlog", Warn, "9003 samples wait, the oldest for 1h; to send them takes about 22.0 KiB, 1s on a line of 1 Mbit/s")
+	want(t, p.examine(), "backlog", Warn, "9003 samples pending, the oldest for 60 min; sending them takes about 22.0 KiB and 1 s on a link of 1 Mbit/s")
 	p.cfg.Remote.CatchUpBytesPerSecond = 1024
-	want(t, p.examine(), "backlog", Warn, "catch_up_bytes_per_second 1024, 21s")
+	want(t, p.examine(), "backlog", Warn, "21 s at catch_up_bytes_per_second 1024")
 }
 
 func TestParseFlagDuration(t *testing.T) {

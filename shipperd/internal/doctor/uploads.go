@@ -14,41 +14,34 @@ import (
 
 	"belabox-metrics/shared/config"
 	"belabox-metrics/shared/health"
+	"belabox-metrics/shared/human"
 	"belabox-metrics/shared/secret"
-	"belabox-metrics/shipperd/internal/human"
 )
 
-// uploads asks the running shipperd how its last upload went. The doctor's own request
-// has no samples, so it does not meet what a server minds in them, and it is made by
-// another user: the daemon's own word counts more.
+// uploads asks the running shipperd for the result of its last upload: the doctor's own request has no samples and is
+// made by another user.
 func (d *doctor) uploads(ctx context.Context) Check {
-	c := Check{Name: "uploads", Status: Unknown}
 	if !d.Config.Remote.Enabled || !d.shipperdRuns {
-		c.Detail = "none are made: shipperd does not run, or is told not to"
-		return c
+		return unknown("none: shipperd is not running, or remote.enabled is false")
 	}
 	up, err := askUploader(ctx, d.Config.Health)
 	switch {
 	case err != nil:
-		c.Detail = "shipperd does not tell: " + err.Error()
+		return unknown("cannot ask shipperd: " + err.Error())
 	case up.Error != "":
-		c.Status, c.Detail = Fail, "the last one failed: "+up.Error
-		c.Fix = "mend what this names, where nothing above does; shipperd keeps the samples and tries again by itself within a minute or two"
+		return fail("the last upload failed: "+up.Error, "fix this where no check above fails; shipperd keeps the samples and retries within a minute or two")
 	case up.LastUpload.IsZero():
-		c.Status, c.Detail = OK, "none yet"
-	default:
-		c.Status, c.Detail = OK, "the last one went well "+human.Duration(d.Now().Sub(up.LastUpload))+" ago"
+		return ok("none yet")
 	}
-	return c
+	return ok("the last one succeeded " + human.Duration(d.Now().Sub(up.LastUpload)) + " ago")
 }
 
-// Bounds of the question to the daemon beside this program.
 const (
-	askFor   = 5 * time.Second
-	maxState = 1 << 20 // bytes
+	askFor   = 5 * time.Second // limit of the request to the daemon
+	maxState = 1 << 20         // bytes of its answer
 )
 
-// askUploader reads what /health of shipperd says of the uploads.
+// askUploader returns the facts of component uploader from /health of shipperd.
 func askUploader(ctx context.Context, c config.HealthConfig) (up health.Uploader, err error) {
 	ctx, cancel := context.WithTimeout(ctx, askFor)
 	defer cancel()
@@ -85,7 +78,7 @@ func askUploader(ctx context.Context, c config.HealthConfig) (up health.Uploader
 			} `json:"uploader"`
 		} `json:"components"`
 	}
-	// An ill daemon answers 503, with its state.
+	// The answer has the state also where the status is not 200.
 	if err := json.NewDecoder(io.LimitReader(res.Body, maxState)).Decode(&state); err != nil {
 		return up, fmt.Errorf("%s: %s: %w", req.URL, res.Status, err)
 	}

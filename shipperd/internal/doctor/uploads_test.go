@@ -16,7 +16,7 @@ import (
 func TestDoctor_Uploads(t *testing.T) {
 	t.Parallel()
 	p := healthy(t, startVM(t).ImportURL())
-	want(t, p.examine(), "uploads", Unknown, "shipperd does not run")
+	want(t, p.examine(), "uploads", Unknown, "shipperd is not running")
 
 	held, err := lock.Acquire(p.cfg.Storage.Path + ".shipperd.lock")
 	if err != nil {
@@ -32,9 +32,9 @@ func TestDoctor_Uploads(t *testing.T) {
 		text   string
 	}{
 		{"none yet", 200, state(`"started":"2026-11-23T20:00:00Z"`), OK, "none yet"},
-		{"fine", 200, state(`"last_upload":"2026-11-23T20:00:00Z"`), OK, "went well"},
+		{"fine", 200, state(`"last_upload":"2026-11-23T20:00:00Z"`), OK, "succeeded"},
 		{"refused", 200, state(`"last_upload":"2026-11-23T20:00:00Z","error":"403 Forbidden: not the token's"`), Fail, "403 Forbidden: not the token's"},
-		{"ill", 503, state(`"error":"connection refused"`), Fail, "tries again by itself"},
+		{"ill", 503, state(`"error":"connection refused"`), Fail, "retries within a minute"},
 		{"another program", 200, `{"components":{}}`, Unknown, "without the state of the uploads"},
 		{"another port", 404, "404 page not found", Unknown, "404"},
 		{"too much", 200, strings.Repeat(" ", maxState) + state(""), Unknown, "EOF"},
@@ -54,7 +54,7 @@ func TestDoctor_Uploads(t *testing.T) {
 			t.Fatal(c.what)
 		}
 	}
-	want(t, p.examine(), "uploads", Unknown, "shipperd does not tell")
+	want(t, p.examine(), "uploads", Unknown, "cannot ask shipperd")
 }
 
 func TestDoctor_UploadsBehindAPassword(t *testing.T) {

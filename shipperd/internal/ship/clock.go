@@ -24,14 +24,14 @@ const (
 // means that timestamps may have to be moved and the server, who alone knows,
 // does not answer: nothing can be sent.
 func (s *Shipper) created(ctx context.Context, first, last store.Key) (at time.Time, ok bool) {
-	at, known := s.Server.ServerNow(goodFor)
+	at, _, known := s.Server.ServerNow(goodFor)
 	if !known {
 		at = s.Now()
 	}
 	if s.stored(first, last, at) {
 		return at.Truncate(time.Millisecond), true
 	}
-	if _, fresh := s.Server.ServerNow(freshFor); !fresh {
+	if _, _, fresh := s.Server.ServerNow(freshFor); !fresh {
 		if err := s.Server.AskTime(ctx); err != nil {
 			if ctx.Err() == nil {
 				s.away(err)
@@ -39,7 +39,7 @@ func (s *Shipper) created(ctx context.Context, first, last store.Key) (at time.T
 			return time.Time{}, false
 		}
 	}
-	if at, known = s.Server.ServerNow(freshFor); !known {
+	if at, _, known = s.Server.ServerNow(freshFor); !known {
 		at = s.Now() // it does not tell the time: ours is all there is
 	}
 	return at.Truncate(time.Millisecond), true

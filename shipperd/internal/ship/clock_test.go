@@ -139,7 +139,7 @@ func TestClamp_ServerAway(t *testing.T) {
 // timeless is a server whose answers have no Date.
 type timeless struct{ Server }
 
-func (timeless) ServerNow(time.Duration) (time.Time, bool) { return time.Time{}, false }
+func (timeless) ServerNow(time.Duration) (time.Time, bool, bool) { return time.Time{}, false, false }
 
 // TestClamp_NoDate: where the server tells no time, the device's must do.
 func TestClamp_NoDate(t *testing.T) {

@@ -64,7 +64,7 @@ type Server interface {
 	Import(ctx context.Context, body []byte, id string) (victoria.Reply, error)
 	Export(ctx context.Context, sel victoria.Selector, startMS, endMS int64, each func(labels []store.Tag, timestamps []int64) error) error
 	Count(ctx context.Context, sel victoria.Selector, fromMS, toMS int64) (int64, error)
-	ServerNow(maxAge time.Duration) (time.Time, bool)
+	ServerNow(maxAge time.Duration) (now time.Time, agreed, ok bool)
 	AskTime(ctx context.Context) error
 	HungUp(from, to time.Time) bool
 }

@@ -33,7 +33,7 @@ type Counts struct {
 	BytesReceived int64
 	LastAccepted  time.Time // wall clock
 	LastVerified  time.Time
-	LastError     string        // of the last failure; "" after a success
+	LastError     error         // of the last failure; nil after a success
 	StoreError    string        // why the database cannot be used; "" = it can
 	StoreFailing  time.Time     // since when, wall clock
 	ReadError     string        // why what was sent cannot be read back; "" = it can
@@ -82,7 +82,7 @@ func (s *Stats) attempt(r victoria.Reply, d time.Duration) {
 
 func (s *Stats) accept(n int, at time.Time) {
 	if n > 0 {
-		s.do(func(c *Counts) { c.Uploaded += int64(n); c.LastAccepted = at; c.LastError = "" })
+		s.do(func(c *Counts) { c.Uploaded += int64(n); c.LastAccepted = at; c.LastError = nil })
 	}
 }
 
@@ -150,7 +150,7 @@ func (s *Stats) unkept(oldest, at time.Time) {
 func (s *Stats) unproven(yes bool) { s.do(func(c *Counts) { c.Unproven = yes }) }
 func (s *Stats) thinning(yes bool) { s.do(func(c *Counts) { c.Thinning = yes }) }
 func (s *Stats) thinned(n int)     { s.do(func(c *Counts) { c.Thinned += int64(n) }) }
-func (s *Stats) failure(err error) { s.do(func(c *Counts) { c.Failures++; c.LastError = err.Error() }) }
+func (s *Stats) failure(err error) { s.do(func(c *Counts) { c.Failures++; c.LastError = err }) }
 func (s *Stats) requeue(n int)     { s.do(func(c *Counts) { c.Requeued += int64(n) }) }
 func (s *Stats) clamped(n int)     { s.do(func(c *Counts) { c.Clamped += int64(n) }) }
 func (s *Stats) prune(n int)       { s.do(func(c *Counts) { c.Pruned += int64(n) }) }

@@ -103,7 +103,7 @@ func TestBusy(t *testing.T) {
 				r.sleep(5 * time.Hour)
 				r.check()
 				r.has("database cannot be used, delivery waits")
-				if e := r.shipper.Stats.Snapshot().LastError; !strings.Contains(e, "busy") {
+				if e := r.shipper.Stats.Snapshot().LastError; e == nil || !strings.Contains(e.Error(), "busy") {
 					t.Errorf("health would say %q", e)
 				}
 				release()

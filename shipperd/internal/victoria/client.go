@@ -72,11 +72,11 @@ type Client struct {
 	deriveErr error
 	wire      wire
 	ignoresID atomic.Bool // the server that answered the last import is VictoriaMetrics itself
+	clock     serverClock
 
 	mu        sync.Mutex
 	transport *http.Transport
 	stamps    [3]stamp // of the TLS files when transport was made
-	heard     heard
 }
 
 // New checks cfg and returns all faults at once. It opens no connection.

@@ -47,7 +47,7 @@ func window(fromMS, toMS int64) string { return fmt.Sprintf("[%dms]", toMS-fromM
 // nocache keeps the server from answering for an earlier time than the one asked
 // about, which it does for the last 30 s (-search.latencyOffset).
 func (c *Client) query(ctx context.Context, promql string, atMS int64, zip bool, add func(name string, n int64)) error {
-	x, err := c.ask(ctx, "query", c.queryURL, url.Values{"query": {promql}, "time": {seconds(atMS)}, "nocache": {"1"}}, zip)
+	x, err := c.read(ctx, "query", c.queryURL, url.Values{"query": {promql}, "time": {seconds(atMS)}, "nocache": {"1"}}, zip)
 	if err != nil {
 		return err
 	}
@@ -59,6 +59,8 @@ func (c *Client) query(ctx context.Context, promql string, atMS int64, zip bool,
 	if err := parseCounts(body, add); err != nil {
 		return x.distrust("the answer to a query: %w", err)
 	}
+	// Only what answers queries as Prometheus does gets here.
+	c.clock.note(byRead, x.resp.Header)
 	return nil
 }
 
@@ -81,20 +83,20 @@ func parseCounts(body []byte, add func(name string, n int64)) error {
 	}
 	switch {
 	case in.Status != "success":
-		return fmt.Errorf("status %.40q", in.Status)
+		return fmt.Errorf("status %q", in.Status)
 	case in.IsPartial:
 		return fmt.Errorf("only a part of the cluster has answered")
 	case in.Data.ResultType != "vector":
-		return fmt.Errorf("%.40q is not a vector", in.Data.ResultType)
+		return fmt.Errorf("%q is not a vector", in.Data.ResultType)
 	}
 	for _, r := range in.Data.Result {
 		var text string
 		if err := json.Unmarshal(r.Value[1], &text); err != nil {
-			return fmt.Errorf("value %.40q: %w", r.Value[1], err)
+			return fmt.Errorf("value %q: %w", r.Value[1], err)
 		}
 		n, err := strconv.ParseFloat(text, 64)
 		if err != nil || n < 0 || n != math.Trunc(n) || n > 1<<53 {
-			return fmt.Errorf("%.40q is not a count", text)
+			return fmt.Errorf("%q is not a count", text)
 		}
 		add(r.Metric["__name__"], int64(n))
 	}

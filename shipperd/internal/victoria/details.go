@@ -22,7 +22,7 @@ type Details struct {
 // LineResult is what the server says of samples of one line.
 type LineResult struct {
 	Line   int    // from 1
-	Reason string // at most 512 bytes, without secrets
+	Reason string // at most 200 bytes, without secrets
 	Retry  bool   // the server may take them another time
 	// Timestamps are those of the refused samples, nil = the whole line.
 	Timestamps []int64

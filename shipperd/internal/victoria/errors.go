@@ -24,7 +24,38 @@ const (
 	ClassTooLarge  Class = "too_large" // send less at once
 	ClassRejected  Class = "rejected"  // something in the body is wrong: bisect
 	ClassRedirect  Class = "redirect"  // the address is wrong: a person must act, nothing is lost
+	// ClassStranger: the answer is none that VictoriaMetrics gives: a page of HTML, a change of
+	// protocol, samples of others. It may come from a login page of a network: wait.
+	ClassStranger Class = "not_our_server"
 )
+
+// Evidence is what a failed read says; see docs/decisions/0008-evidence.md. The other three kinds
+// (proved, absent with and without a witness) follow from an answer.
+type Evidence string
+
+const (
+	Refused      Evidence = "refused"        // the read itself is not allowed, or not known
+	Unreachable  Evidence = "unreachable"    // no answer, or not now
+	NotOurServer Evidence = "not our server" // somebody else has answered
+)
+
+// Evidence returns what a failed read says.
+func (e *Error) Evidence() Evidence {
+	switch {
+	case e.Class == ClassStranger, e.Class == ClassRedirect:
+		return NotOurServer
+	case e.Class == ClassAuth, e.Class == ClassTooLarge, e.Class == ClassRejected && !e.Busy():
+		return Refused
+	}
+	return Unreachable
+}
+
+// Busy reports whether the server has too much to do, or the question was too large: the next one
+// has to be smaller and to come later. vmselect answers 422 to a query that timed out on its
+// storage, and 429 at -search.maxConcurrentRequests.
+func (e *Error) Busy() bool {
+	return e.Status == http.StatusUnprocessableEntity || e.Status == http.StatusTooManyRequests || e.Class == ClassThrottled
+}
 
 // ErrNotSupported is in the error of a server that has no such endpoint.
 var ErrNotSupported = errors.New("the server does not offer this")
@@ -32,6 +63,8 @@ var ErrNotSupported = errors.New("the server does not offer this")
 // Error is a failed request.
 type Error struct {
 	Class Class
+	// Reason is why there is no answer, as far as it is known.
+	Reason Reason
 	// Status is the HTTP status, 0 without an answer.
 	Status int
 	// RetryAfter is what the server asked for, 0 = nothing; at most an hour.
@@ -39,7 +72,7 @@ type Error struct {
 	// Ambiguous says of an import that the server may have stored the samples, or
 	// some: the body may have been read and no answer rules it out.
 	Ambiguous bool
-	// Body is the beginning of the answer, at most 512 bytes, without secrets.
+	// Body is the beginning of the answer, at most 200 bytes, without secrets.
 	Body string
 	// Err is the cause, where it is not the status. It can be tested with
 	// errors.Is; its text has no secrets.
@@ -81,6 +114,7 @@ type verdict struct {
 // VictoriaMetrics may have stored lines: it stores block by block while it reads,
 // and answers 400 or 5xx when a later block fails.
 //
+//	1xx                               stranger   ambiguous
 //	2xx                               accepted, no error
 //	3xx                               redirect   nothing stored
 //	401, 403, 404, 407                auth       nothing stored
@@ -98,6 +132,8 @@ type verdict struct {
 // not know counts as auth.
 func judge(status int, retryAfter bool, body string) verdict {
 	switch {
+	case status < 200:
+		return verdict{ClassStranger, true, "it wants to change the protocol: no server of metrics does"}
 	case status >= 300 && status <= 399:
 		return verdict{ClassRedirect, false, ""}
 	case status == 400 && strings.Contains(body, "unsupported path requested"):

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -19,7 +20,8 @@ import (
 const (
 	maxReplyBytes = 1 << 20  // of an import or a count
 	maxErrorBytes = 64 << 10 // that are looked at of an error's answer
-	maxErrorText  = 512      // of them in an Error
+	maxErrorText  = 200      // of them, or of anything else that others wrote, in an Error
+	maxQuoted     = 4 << 10  // of a line that are looked at to quote it
 )
 
 // exchange is one request and its answer.
@@ -98,7 +100,11 @@ func (c *Client) begin(ctx context.Context, verb, method string, target *url.URL
 	if x.resp, err = c.current().RoundTrip(req); err != nil {
 		return x, x.fail(err)
 	}
-	c.noteDate(x.resp.Header)
+	if x.resp.StatusCode < 200 {
+		// After 101 the body is the bare connection, on which the time limit has no hold.
+		x.resp.Body.Close() //nolint:errcheck // nothing is read of it
+		x.resp.Body = http.NoBody
+	}
 	x.resp.Body = plain(x.resp)
 	return x, nil
 }
@@ -128,7 +134,7 @@ func (x *exchange) ambiguous() bool { return x.body != nil && x.body.read.Load()
 
 // fail makes the Error of a request that got no answer, or not all of it.
 func (x *exchange) fail(err error) *Error {
-	e := &Error{Class: classOf(err), Ambiguous: x.ambiguous(), request: x.text}
+	e := &Error{Class: classOf(err), Reason: reasonOf(err), Ambiguous: x.ambiguous(), request: x.text}
 	if x.resp != nil {
 		e.Status = x.resp.StatusCode
 	}
@@ -136,16 +142,39 @@ func (x *exchange) fail(err error) *Error {
 	if errors.Is(x.ctx.Err(), context.DeadlineExceeded) {
 		text = "no answer in time"
 	}
-	e.Err = &cause{x.clean(text, false), err}
+	e.Err = &cause{excerpt(x.clean(text, false)), err}
 	return e
 }
 
-// distrust makes the Error of an answer that says 2xx but cannot be believed.
+// distrust makes the Error of an answer that says 2xx but cannot be believed. What it quotes of the
+// answer has to be whole, or of quote: a secret that was cut first is not found any more.
 func (x *exchange) distrust(format string, args ...any) *Error {
 	e := x.fail(fmt.Errorf(format, args...))
 	e.Class = ClassServer
 	return e
 }
+
+// webPage is the Error of a page of HTML, which no server of metrics sends with 2xx.
+func (x *exchange) webPage() *Error {
+	e := x.distrust("the answer is a web page: something else than the server has answered, such as a proxy or a login page")
+	e.Class = ClassStranger
+	return e
+}
+
+// quote returns the beginning of what others wrote, fit for an Error.
+func (x *exchange) quote(text []byte) string {
+	cut := len(text) > maxQuoted
+	return strconv.Quote(excerpt(x.clean(string(text[:min(len(text), maxQuoted)]), cut)))
+}
+
+// own reports whether the answer is of VictoriaMetrics' own kind, or of our receiver's: each of its
+// programs names its host. A login page or a proxy that answers by itself does not.
+func (x *exchange) own() bool {
+	return x.resp.Header.Get("X-Server-Hostname") != "" || x.resp.Header.Get("Server") == ReceiverName
+}
+
+// ReceiverName is how the project's own receiver calls itself in the header Server.
+const ReceiverName = "belabox-metrics-receiver"
 
 // refused makes the Error of an answer that is not 2xx.
 func (x *exchange) refused() *Error {
@@ -206,10 +235,15 @@ func (x *exchange) readReply() ([]byte, *Error) {
 	if len(body) > maxReplyBytes {
 		return nil, x.distrust("the answer is longer than %d bytes", maxReplyBytes)
 	}
-	if len(body) > 0 && x.mediaType() == "text/html" {
-		return nil, x.distrust("the answer is a web page: something else than the server has answered, such as a proxy or a login page")
+	if len(body) > 0 && x.isPage(body) {
+		return nil, x.webPage()
 	}
 	return body, nil
+}
+
+// isPage looks at the label and at the first byte: no answer that we read begins with "<".
+func (x *exchange) isPage(body []byte) bool {
+	return x.mediaType() == "text/html" || bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n\ufeff"), []byte("<"))
 }
 
 func (x *exchange) mediaType() string {

@@ -40,35 +40,57 @@ func (c *Client) Export(ctx context.Context, sel Selector, startMS, endMS int64,
 	form.Set("max_rows_per_line", strconv.Itoa(rowsPerLine))
 	for _, part := range sel.within(startMS, endMS) {
 		form.Set("match[]", part.String())
-		x, err := c.ask(ctx, "export from", c.exportURL, form, true)
+		x, err := c.read(ctx, "export from", c.exportURL, form, true)
 		if err != nil {
 			return err
 		}
-		err = x.exported(each)
+		samples, err := x.exported(each)
 		x.end()
 		if err != nil {
 			return err
+		}
+		if !x.endIsMarked() {
+			if err := x.isWhole(ctx, part, startMS, endMS, samples); err != nil {
+				return err
+			}
+		}
+		if samples > 0 {
+			c.clock.note(byRead, x.resp.Header)
 		}
 	}
 	return nil
 }
 
+// isWhole checks an answer that ends with its connection, as HTTP/1.0 has it: it may have been cut
+// off between two lines. A count is complete in itself, and has to say the same.
+func (x *exchange) isWhole(ctx context.Context, sel Selector, startMS, endMS, samples int64) error {
+	n, err := x.c.Count(ctx, sel, startMS, endMS)
+	if errors.Is(err, ErrNotSupported) {
+		return x.distrust("the answer has no length and no mark at its end, and the server does not count: it may have been cut off")
+	}
+	if err == nil && n != samples {
+		err = x.distrust("the answer has no length and no mark at its end, and %d of %d samples: it was cut off", samples, n)
+	}
+	return err
+}
+
 // errCaller wraps an error of the function that was handed to Export.
 type errCaller struct{ error }
 
-// exported reads the lines of an answer.
-func (x *exchange) exported(each func([]store.Tag, []int64) error) error {
-	if !x.endIsMarked() {
-		return x.distrust("the answer has no length and no mark at its end: it may have been cut off")
-	}
-	if x.mediaType() == "text/html" {
-		return x.distrust("the answer is a web page: something else than the server has answered, such as a proxy or a login page")
+// exported reads the lines of an answer and returns how many samples they have.
+func (x *exchange) exported(each func([]store.Tag, []int64) error) (samples int64, err error) {
+	if x.isPage(nil) {
+		return 0, x.webPage()
 	}
 	var p lineParser
-	err := eachLine(x.resp.Body, func(text []byte) error {
-		if err := p.parse(text); err != nil {
-			return x.distrust("the exported line %.200q: %w", text, err)
+	err = eachLine(x.resp.Body, func(text []byte) error {
+		if samples == 0 && x.isPage(text) {
+			return x.webPage()
 		}
+		if err := p.parse(text); err != nil {
+			return x.distrust("the exported line %s: %w", x.quote(text), err)
+		}
+		samples += int64(len(p.timestamps))
 		if err := each(p.labels, p.timestamps); err != nil {
 			return errCaller{err}
 		}
@@ -78,15 +100,15 @@ func (x *exchange) exported(each func([]store.Tag, []int64) error) error {
 	var caller errCaller
 	switch {
 	case err == nil:
-		return nil
+		return samples, nil
 	case errors.As(err, &caller):
-		return caller.error
+		return samples, caller.error
 	case errors.As(err, &ours):
-		return ours
+		return samples, ours
 	case errors.Is(err, errTooLong):
-		return x.distrust("%w", err)
+		return samples, x.distrust("%w", err)
 	}
-	return x.fail(fmt.Errorf("the answer broke off: %w", err))
+	return samples, x.fail(fmt.Errorf("the answer broke off: %w", err))
 }
 
 // endIsMarked tells whether an answer that was cut off would be noticed: it is

@@ -51,7 +51,7 @@ func (c *Client) Flags(ctx context.Context, names ...string) (map[string]string,
 }
 
 func (c *Client) readFlags(ctx context.Context, path string, each func(line []byte)) error {
-	x, err := c.ask(ctx, "read flags from", c.besideExport(path), url.Values{}, true)
+	x, err := c.read(ctx, "read flags from", c.besideExport(path), url.Values{}, true)
 	if err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ func plain(resp *http.Response) io.ReadCloser {
 	case "gzip":
 		return &gzipBody{under: resp.Body}
 	}
-	return &gzipBody{under: resp.Body, err: fmt.Errorf("the answer has the encoding %.40q", encoding)}
+	return &gzipBody{under: resp.Body, err: fmt.Errorf("the answer has the encoding %q", encoding)}
 }
 
 // gzipBody reads one gzip member and then insists on the end of the answer, so

@@ -14,7 +14,10 @@ type Reply struct {
 	BytesReceived int64 // likewise
 	// Details is what the server says of single lines, nil if it says nothing:
 	// then a Reply without an error means that it took all of them.
-	Details  *Details
+	Details *Details
+	// Own says that the answer is of VictoriaMetrics' own kind: then it is the server that has
+	// answered, not a proxy or a login page in its place.
+	Own      bool
 	Duration time.Duration
 }
 
@@ -39,7 +42,11 @@ func (c *Client) Import(ctx context.Context, body []byte, id string) (Reply, err
 	r := Reply{Details: details, Duration: time.Since(x.started)}
 	if x.resp != nil {
 		r.Status = x.resp.StatusCode
+		r.Own = details != nil || x.own()
 		c.ignoresID.Store(x.resp.Header.Get("X-Server-Hostname") != "")
+		if err == nil && r.Own {
+			c.clock.note(byImport, x.resp.Header)
+		}
 	}
 	r.BytesSent, r.BytesReceived = x.wire()
 	return r, err

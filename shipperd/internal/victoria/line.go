@@ -177,7 +177,7 @@ func (c *cursor) integers(dst []int64) ([]int64, error) {
 		}
 		n, err := strconv.ParseInt(string(text), 10, 64)
 		if err != nil {
-			return fmt.Errorf("timestamp %.40q", text)
+			return fmt.Errorf("timestamp %q", text)
 		}
 		dst = append(dst, n)
 		return nil

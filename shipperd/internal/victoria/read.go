@@ -9,13 +9,13 @@ import (
 	"strconv"
 )
 
-// maxGetBytes is the longest address that is asked by GET. Proxies take 4 KiB and
+// maxGetBytes is the longest address that is read by GET. Proxies take 4 KiB and
 // more; a form, which is for longer ones, costs two headers.
 const maxGetBytes = 2000
 
-// ask sends a read. zip asks for a compressed answer, which is larger where it is
+// read sends a read. zip requests a compressed answer, which is larger where it is
 // short. A status other than 200 is an error.
-func (c *Client) ask(ctx context.Context, verb string, target *url.URL, form url.Values, zip bool) (*exchange, error) {
+func (c *Client) read(ctx context.Context, verb string, target *url.URL, form url.Values, zip bool) (*exchange, error) {
 	if target == nil {
 		return nil, &Error{Class: ClassAuth, Err: c.deriveErr, request: verb + " the server"}
 	}

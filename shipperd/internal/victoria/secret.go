@@ -86,14 +86,14 @@ func pair(user, password string) []string {
 	return []string{password, user + ":" + password}
 }
 
-// redact removes secrets from text. Where text was cut, a secret that begins at
-// its very end goes as well.
+// redact removes secrets from text, and the beginnings of secrets that somebody else has cut. Where
+// we have cut the text, a secret that begins at its very end goes as well, however little of it.
 func redact(text string, secrets []string, cut bool) string {
 	var s logx.Secrets
 	for _, secret := range secrets {
 		s.Add(secret)
 	}
-	text = s.Redact(text)
+	text = s.RedactParts(text)
 	if !cut {
 		return text
 	}

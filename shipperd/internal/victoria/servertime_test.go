@@ -13,56 +13,112 @@ import (
 	"belabox-metrics/shared/testkit"
 )
 
-// TestServerNow: the server's time comes with every answer, whatever it says, and
-// goes on without the device's wall clock.
+// vmAnswer answers as VictoriaMetrics does, with a clock of its own.
+func vmAnswer(server func() time.Time) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Date", server().Format(http.TimeFormat))
+		w.Header().Set("X-Server-Hostname", "vm")
+		switch {
+		case strings.HasSuffix(r.URL.Path, "/import"):
+			w.WriteHeader(http.StatusNoContent)
+		case strings.HasSuffix(r.URL.Path, "/query"):
+			io.WriteString(w, `{"status":"success","data":{"resultType":"vector","result":[]}}`)
+		}
+	}
+}
+
+// TestServerNow: the server's time comes with its answers and goes on without the device's wall
+// clock. Both sides are asked, and agree or not.
 func TestServerNow(t *testing.T) {
 	t.Parallel()
 	server := time.Date(2031, 5, 6, 7, 8, 9, 0, time.UTC)
-	age, status := "", http.StatusNoContent
-	var asked []string
-	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		asked = append(asked, r.Method+" "+r.URL.Path)
-		w.Header().Set("Date", server.Format(http.TimeFormat))
-		if age != "" {
-			w.Header().Set("Age", age)
-		}
-		w.WriteHeader(status)
-	})
-	f := func(want time.Time) {
+	c := serve(t, vmAnswer(func() time.Time { return server }))
+	f := func(want time.Time, wantAgreed bool) {
 		t.Helper()
 		if by, at, ok := c.Ahead(); !ok || (by+want.Sub(at)).Abs() > 20*time.Second || time.Since(at).Abs() > 20*time.Second {
 			t.Errorf("ahead by %v at %v, %v", by, at, ok)
 		}
-		got, ok := c.ServerNow(time.Hour)
-		if d := got.Sub(want); !ok || d < 0 || d > 20*time.Second {
-			t.Errorf("got %v, %v, want %v", got, ok, want)
+		got, agreed, ok := c.ServerNow(time.Hour)
+		if d := got.Sub(want); !ok || d < 0 || d > 20*time.Second || agreed != wantAgreed {
+			t.Errorf("got %v, agreed %v, %v, want %v, %v", got, agreed, ok, want, wantAgreed)
 		}
 	}
-	if now, ok := c.ServerNow(time.Hour); ok {
+	if now, _, ok := c.ServerNow(time.Hour); ok {
 		t.Errorf("%v before any answer", now)
 	}
+	if _, err := c.Import(t.Context(), zipped(t, twoLines), "id"); err != nil {
+		t.Fatal(err)
+	}
+	f(server, false) // one source
 	if err := c.AskTime(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	f(server)
-	if len(asked) != 1 || asked[0] != "HEAD /health" {
-		t.Errorf("the server was asked %q", asked)
-	}
+	f(server, true)
 	server = server.AddDate(1, 0, 0)
 	if _, err := c.Import(t.Context(), zipped(t, twoLines), "id"); err != nil {
 		t.Fatal(err)
 	}
-	f(server)
-	server, status = server.AddDate(1, 0, 0), http.StatusUnauthorized
-	if _, err := c.Import(t.Context(), zipped(t, twoLines), "id"); err == nil {
-		t.Error("no error for 401")
+	f(server, false) // the two differ
+	if _, err := c.Count(t.Context(), Selector{}, 1, 2); err != nil {
+		t.Fatal(err)
 	}
-	f(server)
-	age = "3600" // from a cache
+	f(server, true)
+}
+
+// TestServerNow_Strangers: what has not shown itself to be the server's sets no clock: an error, a
+// redirect, a page, an empty 200.
+func TestServerNow_Strangers(t *testing.T) {
+	t.Parallel()
+	for name, answer := range map[string]http.HandlerFunc{
+		"an empty 200": func(w http.ResponseWriter, r *http.Request) {},
+		"302":          func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/login", http.StatusFound) },
+		"a page": func(w http.ResponseWriter, r *http.Request) {
+			io.WriteString(w, "<html>Please log in</html>")
+		},
+		"a page by another name": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "text/plain")
+			io.WriteString(w, "\n <!DOCTYPE html>")
+		},
+		"401": func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusUnauthorized) },
+		"403 of the server": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("X-Server-Hostname", "vm")
+			w.WriteHeader(http.StatusForbidden)
+		},
+		"404": http.NotFound,
+		"500": func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusInternalServerError) },
+	} {
+		c := serve(t, answer)
+		if r, err := c.Import(t.Context(), zipped(t, twoLines), "id"); err == nil && r.Own {
+			t.Errorf("%s: the answer to an import counts as the server's own", name)
+		}
+		if _, err := c.Count(t.Context(), Selector{}, 1, 2); err == nil {
+			t.Errorf("%s: no error for a count", name)
+		}
+		_, _ = exportAll(c, Selector{}) // an empty answer is none that shows anything
+		if err := c.AskTime(t.Context()); err == nil {
+			t.Errorf("%s: no error for the time", name)
+		}
+		if now, _, ok := c.ServerNow(time.Hour); ok {
+			t.Errorf("%s: sets the clock to %v", name, now)
+		}
+	}
+}
+
+// TestServerNow_Cache: the answer of a cache is as old as it says.
+func TestServerNow_Cache(t *testing.T) {
+	t.Parallel()
+	server := time.Date(2031, 5, 6, 7, 8, 9, 0, time.UTC)
+	answer := vmAnswer(func() time.Time { return server })
+	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Age", "3600")
+		answer(w, r)
+	})
 	if err := c.AskTime(t.Context()); err != nil {
-		t.Errorf("a 401 is an answer, too: %v", err)
+		t.Fatal(err)
 	}
-	f(server.Add(time.Hour))
+	if now, _, _ := c.ServerNow(time.Hour); now.Sub(server.Add(time.Hour)).Abs() > 20*time.Second {
+		t.Errorf("got %v", now)
+	}
 }
 
 func TestServerNow_None(t *testing.T) {
@@ -70,13 +126,13 @@ func TestServerNow_None(t *testing.T) {
 	for _, header := range []string{"Date: yesterday\r\n", ""} {
 		url := rawServer(t, func(c *net.TCPConn) {
 			readUntil(c, "\r\n\r\n")
-			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n"+header+"\r\n")
+			io.WriteString(c, "HTTP/1.1 200 OK\r\nX-Server-Hostname: vm\r\nContent-Length: 0\r\n"+header+"\r\n")
 		})
 		c := newClient(t, Config{URL: url})
 		if err := c.AskTime(t.Context()); err != nil {
 			t.Error(err)
 		}
-		if now, ok := c.ServerNow(time.Hour); ok {
+		if now, _, ok := c.ServerNow(time.Hour); ok {
 			t.Errorf("%q gives %v", header, now)
 		}
 	}
@@ -100,10 +156,10 @@ func TestServerNow_Age(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(10 * time.Minute)
-		if _, ok := c.ServerNow(9 * time.Minute); ok {
+		if _, _, ok := c.ServerNow(9 * time.Minute); ok {
 			t.Error("too old an answer counts")
 		}
-		now, ok := c.ServerNow(11 * time.Minute)
+		now, _, ok := c.ServerNow(11 * time.Minute)
 		if d := time.Since(now); !ok || d < 0 || d > time.Second {
 			t.Errorf("got %v, %v, want the bubble's %v", now, ok, time.Now())
 		}

@@ -1,0 +1,274 @@
+package health
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Condition is one row of the table: something about a daemon that an operator has to know. /health, the status page,
+// `shipperd status`, `shipperd doctor` and docs/health-monitoring.md are made from it.
+type Condition struct {
+	Component string
+	Code      string // for machines; never changes its meaning
+	Severity  Status // OK: a note, which changes no status
+	Daemon    string // that reports it: "collectord", "shipperd" or "both"
+	When      string // it holds, for the docs: a phrase with the default thresholds
+	Message   string // a format for Active
+	Remedy    string // what to do, in sentences; commands and configuration keys in backticks
+
+	// rule finds the condition in the facts. nil: the daemon finds it by itself and adds it to its Input.
+	rule rule
+}
+
+// rule returns the arguments of the message, nil where the condition does not hold, and when the cause began, zero
+// where the facts do not tell.
+type rule func(f facts) (args []any, since time.Time)
+
+// Active is a condition that holds.
+type Active struct {
+	Component string    `json:"component"`
+	Code      string    `json:"code"`
+	Severity  Status    `json:"severity"`
+	Message   string    `json:"message"`
+	Remedy    string    `json:"remedy"`
+	Since     time.Time `json:"since,omitzero"` // when the cause began
+}
+
+// Active returns the condition as it holds now. A zero since leaves it to the Monitor to date it.
+func (c *Condition) Active(since time.Time, args ...any) Active {
+	// Errors that were joined have one line each; a message is one line.
+	message := strings.ReplaceAll(fmt.Sprintf(c.Message, args...), "\n", "; ")
+	return Active{c.Component, c.Code, c.Severity, message, c.Remedy, since}
+}
+
+// Conditions returns the table.
+func Conditions() []*Condition { return slices.Clone(table) }
+
+var table []*Condition
+
+func row(c Condition) *Condition {
+	table = append(table, &c)
+	return &c
+}
+
+// codeNotStored is named by a rule, which must not refer to the table that it stands in.
+const codeNotStored = "ticks_not_stored"
+
+// What several remedies say.
+const (
+	repairFile = "Free disk space, remount the file system read-write, or give the directory of `storage.path` to the user of the daemons, as the error says."
+	checkLink  = "While the network is away, do nothing: samples wait in the file. Otherwise run `belabox-shipperd doctor`."
+	catchUp    = "After an outage, do nothing: shipperd catches up. If the backlog keeps growing, the link is too slow: raise `collection.interval` or switch collectors off."
+)
+
+// The table. Of the conditions with a rule, the first of each component that holds is reported, so the worse come
+// first. Of the others any number can hold.
+var (
+	_ = row(Condition{
+		"collectors", "all_collectors_failing", Error, "collectord",
+		"every collector fails, except the one for the self-metrics",
+		"all %d collectors are failing",
+		"Check that /proc and /sys are readable: `collection.procfs_path`, `collection.sysfs_path`, and in a container the mounts. The list of collectors has each error.",
+		allCollectorsFailing,
+	})
+	_ = row(Condition{
+		"collectors", "collectors_failing", Degraded, "collectord",
+		"at least one collector fails",
+		"%d of %d collectors are failing: %s",
+		"See the error in the list of collectors. Repair the sensor or driver, or switch the collector off under `collection.collectors`.",
+		collectorsFailing,
+	})
+	InterfaceGone = row(Condition{
+		"collectors", "interface_gone", OK, "collectord",
+		"a network interface that was sampled has disappeared: until it is back, or for a day",
+		"network interfaces disappeared: %s%s",
+		"Check whether it was renamed or unplugged, or its modem is off (`ip link`, `dmesg`). Its series have ended. Under a new name it has new series: change charts and alerts, or restore the old name with a `.link` file of systemd.",
+		nil,
+	})
+
+	_ = row(Condition{
+		"uploader", "upload_stalled", Error, "shipperd",
+		"no upload for more than 10 minutes, and more than `health.error_threshold` (10000) rows pending",
+		"no upload for %s and more than %s rows pending%s",
+		"Check the network and the server, then run `belabox-shipperd doctor`. Samples wait in the file; at `storage.max_size_mb` the oldest are dropped.",
+		uploadStalled,
+	})
+	_ = row(Condition{
+		"uploader", "upload_overdue", Degraded, "shipperd",
+		"no upload for more than 10 × `remote.upload_interval` (5m)",
+		"no upload for %s, limit %s%s", checkLink,
+		uploadOverdue,
+	})
+	_ = row(Condition{
+		"uploader", "upload_late", Degraded, "shipperd",
+		"no upload for more than 2 × `remote.upload_interval` (1m)",
+		"no upload for %s, limit %s%s", checkLink,
+		uploadLate,
+	})
+	Unproven = row(Condition{
+		"uploader", "unproven", Degraded, "shipperd",
+		"`remote.verify.enabled` is false, or the server does not allow reading",
+		"uploads are not read back; delivery is at least once and unproven",
+		"Give the credentials read access, or set `remote.verify.url`.",
+		nil,
+	})
+	Unread = row(Condition{
+		"uploader", "unread", Degraded, "shipperd",
+		"reading back has failed for more than 10 minutes",
+		"uploads cannot be read back: %s",
+		"Run `belabox-shipperd doctor`; it sends the same query. No sample is lost; samples stay in the file until they are read back.",
+		nil,
+	})
+	NotKept = row(Condition{
+		"uploader", "not_kept", Degraded, "shipperd",
+		"the server answers 2xx and does not have the samples afterwards; they are sent again, up to `remote.verify.max_resends` (5) times, and are dead letters then",
+		"the server accepts samples and does not keep them; the oldest is from %s UTC (%s ago)",
+		"If that is older than the server's -retentionPeriod, set `remote.max_past` below it or let the server keep more. Otherwise check the server's limits (vm_rows_ignored_total on its /metrics). `belabox-shipperd doctor` compares them. Then run `belabox-shipperd deadletter retry all`.",
+		nil,
+	})
+	ServerThins = row(Condition{
+		"uploader", "server_thins", OK, "shipperd",
+		"the server keeps one sample of several",
+		"the server keeps one sample per deduplication interval",
+		"If that is not intended, start the server with -dedup.minScrapeInterval=1ms. Samples that it removes count as verified.",
+		nil,
+	})
+	UploadsOff = row(Condition{
+		"uploader", "uploads_off", OK, "shipperd",
+		"`remote.enabled` is false",
+		"uploads are disabled; samples stay in the file",
+		"To upload, set `remote.enabled: true` and restart shipperd. The file grows up to `storage.max_size_mb`.",
+		nil,
+	})
+	DeadLetters = row(Condition{
+		"uploader", "dead_letters", OK, "shipperd",
+		"there are dead letters",
+		"some samples could not be delivered and are kept as dead letters",
+		"List the reasons with `belabox-shipperd deadletter list`, fix the cause, then run `belabox-shipperd deadletter retry all`. For the reason not_stored check the server's -retentionPeriod and limits first.",
+		nil,
+	})
+
+	TicksNotStored = row(Condition{
+		"storage", codeNotStored, Error, "collectord",
+		"the last tick was not stored; its samples are lost",
+		"the database cannot be written, samples of %s lost: %s",
+		repairFile,
+		nil,
+	})
+	DeliveryWaits = row(Condition{
+		"storage", "delivery_waits", Error, "shipperd",
+		"shipperd cannot write to the database, so it sends nothing",
+		"uploads are paused because the database cannot be used: %s",
+		repairFile + " No sample is lost by the pause.",
+		nil,
+	})
+	DatabaseUnreadable = row(Condition{
+		"storage", "database_unreadable", Error, "both",
+		"the pending rows cannot be counted",
+		"the database cannot be read: %s",
+		"Run `belabox-shipperd doctor`; it checks the directory, the file and its owner.",
+		nil,
+	})
+	DatabaseDamaged = row(Condition{
+		"storage", "database_damaged", Degraded, "both",
+		"a damaged database file that was set aside stands beside the database",
+		"%s",
+		"Check the disk or SD card. When nobody needs the files any more, remove them; this clears the condition.",
+		nil,
+	})
+	WALLarge = row(Condition{
+		"storage", "wal_large", Degraded, "collectord",
+		"the WAL is larger than `storage.wal_checkpoint_size_mb` (64)",
+		"the WAL has %d MB, limit %d MB; checkpoints cannot shorten it",
+		"Find the program that keeps a transaction open (`fuser -v` on the database) and end it. If there is none, check the disk and the log of collectord.",
+		nil,
+	})
+	ShipperdAway = row(Condition{
+		"storage", "shipperd_away", Degraded, "collectord",
+		"shipperd is not running, though `remote.enabled` is true; since: its last sign in the file",
+		"shipperd is not running; samples wait in the file%s",
+		"Start shipperd: `systemctl start belabox-shipperd`.",
+		nil,
+	})
+	CollectordAway = row(Condition{
+		"storage", "collectord_away", Degraded, "shipperd",
+		"collectord is not running; since: the newest sample in the file",
+		"collectord is not running; no samples are taken%s",
+		"Start collectord: `systemctl start belabox-collectord`.",
+		nil,
+	})
+	BacklogLarge = row(Condition{
+		"storage", "backlog_large", Degraded, "both",
+		"more than `health.error_threshold` (10000) rows pending",
+		"more than %s rows pending", catchUp,
+		backlogLarge,
+	})
+	Backlog = row(Condition{
+		"storage", "backlog", Degraded, "both",
+		"`health.degraded_threshold` (5000) rows pending, or more",
+		"%s or more rows pending", catchUp,
+		backlog,
+	})
+
+	ClockSkew = row(Condition{
+		"time", "clock_skew", Degraded, "both",
+		"the clock is off by more than `monitoring.clock_skew_warn_threshold_ms` (2000); without `monitoring.clock_skew_url` by more than 5 minutes, compared with the answers to uploads",
+		"the clock is %s %s, limit %s",
+		"Let NTP set the clock (`timedatectl`). Samples keep the times of the wrong clock. If the device is right, correct the clock that it is compared with: that of `monitoring.clock_skew_url`, without it the server's.",
+		clockSkew,
+	})
+	ClockUnchecked = row(Condition{
+		"time", "clock_unchecked", OK, "both",
+		"`monitoring.clock_skew_url` is empty",
+		"the clock is not checked",
+		"Set `monitoring.clock_skew_url` to a web server whose clock is right, such as /health of the metrics server.",
+		nil,
+	})
+	ClockUnknown = row(Condition{
+		"time", "clock_unknown", OK, "both",
+		"the clock was never compared successfully, or not for three check intervals",
+		"the clock could not be checked lately",
+		"See the log of shipperd (`journalctl -u belabox-shipperd`) for why `monitoring.clock_skew_url` does not answer.",
+		nil,
+	})
+)
+
+// Cause is a row of the second table: why uploads fail. It completes the message of the conditions upload_late,
+// upload_overdue and upload_stalled, and replaces their remedy where waiting does not help.
+type Cause struct {
+	Code    string
+	Message string // HOST stands for the server
+	Remedy  string // "" = that of the condition
+}
+
+// The causes. shipperd picks one by the type of the error.
+var (
+	CauseRefused     = Cause{"refused", "connection refused by HOST", ""}
+	CauseName        = Cause{"name", "HOST cannot be resolved", ""}
+	CauseUnreachable = Cause{"unreachable", "no route to HOST", ""}
+	CauseClosed      = Cause{"closed", "HOST closed the connection", ""}
+	CauseTimeout     = Cause{"timeout", "no answer from HOST in time", ""}
+	CauseCertificate = Cause{"certificate", "the certificate of HOST is not trusted", "Check the device's clock, then `remote.tls` and the server's certificate. Samples wait in the file."}
+	CauseCredentials = Cause{"credentials", "HOST refused the credentials", "Put a valid token or password into the file that section `remote` of the configuration names. shipperd reads it again by itself. Samples wait in the file."}
+	CauseAddress     = Cause{"address", "HOST does not take imports at this address", "Check the path of `remote.url`. Samples wait in the file."}
+	CauseDiskFull    = Cause{"disk_full", "the disk is full", "Free disk space. A chunk is recorded in the file before it is sent."}
+	CauseAnswer      = Cause{"answer", "HOST answered with an error", ""}
+)
+
+// Causes returns the table.
+func Causes() []Cause {
+	return []Cause{
+		CauseRefused, CauseName, CauseUnreachable, CauseClosed, CauseTimeout, CauseCertificate, CauseCredentials, CauseAddress, CauseDiskFull, CauseAnswer,
+	}
+}
+
+// Of returns the cause with the name of the server in its message.
+func (c Cause) Of(host string) Cause {
+	if host == "" {
+		host = "the server"
+	}
+	c.Message = strings.ReplaceAll(c.Message, "HOST", host)
+	return c
+}
