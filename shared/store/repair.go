@@ -31,12 +31,18 @@ func (s *salvager) repair(ctx context.Context) error {
 		return err
 	}
 	m := &marker{tx: s.tx, now: s.o.Now()}
-	missing, unreadable, err := m.chunks(ctx)
+	missing, err := m.chunks(ctx)
 	if err != nil {
 		return err
 	}
-	s.report.Asked, err = m.doubt(ctx, s.sure && !unreadable)
-	if err != nil {
+	if s.report.Asked, err = m.gather(ctx, 0, Sending); err != nil {
+		return err
+	}
+	// Any record of a chunk may be lost: what no record speaks of is read back.
+	if _, err := m.gather(ctx, 1, Accepted); err != nil {
+		return err
+	}
+	if err := m.unmark(ctx); err != nil {
 		return err
 	}
 	if _, err := exec(ctx, s.tx, `INSERT OR REPLACE INTO outbox VALUES (1, coalesce((SELECT min(dedup_key) FROM metrics WHERE uploaded = 0),
@@ -68,10 +74,10 @@ type marker struct {
 // chunks brings rows and records of chunks together: an open chunk names the rows
 // that are there and that no other open one has; the rows are what its state says.
 // missing is how many rows of verified chunks are gone, the pruned ones left out.
-func (m *marker) chunks(ctx context.Context) (missing int64, unreadable bool, err error) {
+func (m *marker) chunks(ctx context.Context) (missing int64, err error) {
 	var oldest int64
 	if err := m.tx.QueryRowContext(ctx, "SELECT coalesce(min(dedup_key), 0) FROM metrics").Scan(&oldest); err != nil {
-		return 0, false, err
+		return 0, err
 	}
 	for _, of := range []struct {
 		states string
@@ -79,17 +85,16 @@ func (m *marker) chunks(ctx context.Context) (missing int64, unreadable bool, er
 	}{{"'accepted'", markTaken}, {"'sending', 'requeued'", markOwed}, {"'verified'", markProven}} {
 		ids, err := intColumn(ctx, m.tx, "SELECT id FROM upload_checkpoints WHERE state IN ("+of.states+") ORDER BY id")
 		if err != nil {
-			return 0, false, err
+			return 0, err
 		}
 		for _, id := range ids {
 			keys, ok, err := m.keys(ctx, id)
 			if err != nil {
-				return 0, false, err
+				return 0, err
 			}
-			unreadable = unreadable || !ok
 			there, err := m.mark(ctx, keys, of.mark)
 			if err != nil {
-				return 0, false, err
+				return 0, err
 			}
 			if of.mark == markProven && ok {
 				past, _ := slices.BinarySearch(keys, Key(oldest))
@@ -97,11 +102,11 @@ func (m *marker) chunks(ctx context.Context) (missing int64, unreadable bool, er
 				there = keys
 			}
 			if err := m.name(ctx, id, there); err != nil {
-				return 0, false, err
+				return 0, err
 			}
 		}
 	}
-	return missing, unreadable, nil
+	return missing, nil
 }
 
 // keys reads the row keys of a chunk; ok is false, and the record gone, when they
@@ -145,21 +150,10 @@ func (m *marker) name(ctx context.Context, id int64, keys KeySet) (err error) {
 	return err
 }
 
-// doubt puts the rows that no chunk has settled into chunks: pending ones into
-// chunks that are sending, so that the server is asked before they are; and, unless
-// every chunk that ever took a row is sure to be on record, uploaded ones into
-// chunks that are accepted, so that they are read back. Then the marks go.
-func (m *marker) doubt(ctx context.Context, sure bool) (asked int64, err error) {
-	if asked, err = m.gather(ctx, 0, Sending); err != nil {
-		return asked, err
-	}
-	if !sure {
-		if _, err := m.gather(ctx, 1, Accepted); err != nil {
-			return asked, err
-		}
-	}
-	_, err = exec(ctx, m.tx, "UPDATE metrics SET uploaded = uploaded <> ? WHERE uploaded >= ?", markOwed, markOwed)
-	return asked, err
+// unmark takes the marks away.
+func (m *marker) unmark(ctx context.Context) error {
+	_, err := exec(ctx, m.tx, "UPDATE metrics SET uploaded = uploaded <> ? WHERE uploaded >= ?", markOwed, markOwed)
+	return err
 }
 
 // gather records chunks of the numbers whose mark is uploaded, oldest first.
@@ -256,7 +250,10 @@ func askForPending(ctx context.Context, db *sql.DB, now time.Time) (asked int64,
 			return 0, err
 		}
 	}
-	if asked, err = m.doubt(ctx, true); err != nil {
+	if asked, err = m.gather(ctx, 0, Sending); err != nil {
+		return 0, err
+	}
+	if err := m.unmark(ctx); err != nil {
 		return 0, err
 	}
 	return asked, tx.Commit()

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"belabox-metrics/migrations"
-	"belabox-metrics/shared/store/internal/rawdb"
+	"belabox-metrics/shared/store/internal/salvage"
 )
 
 // examine makes the files fit to be opened, by the process that is alone with
@@ -25,7 +25,7 @@ func (d *door) examine(ctx context.Context, o Options) (doubt string, err error)
 		if p.Rescued {
 			doubt = p.Made.Reason
 		}
-		return doubt, salvage(ctx, o, *p)
+		return doubt, salvageFile(ctx, o, *p)
 	}
 	// An exchange that was decided has its plan: what is left here was not.
 	if err := removeFile(o.Path + newSuffix); err != nil {
@@ -42,24 +42,17 @@ func (d *door) examine(ctx context.Context, o Options) (doubt string, err error)
 			return "", err
 		}
 	case hasWAL && (mainErr != nil || main.Size() == 0):
-		return "", salvage(ctx, o, newPlan(o, "there is a WAL, and its database is missing or empty"))
-	case hasWAL:
-		w, err := rawdb.InspectWAL(o.Path + "-wal")
+		return "", salvageFile(ctx, o, newPlan(o, "there is a WAL, and its database is missing or empty"))
+	default:
+		// A power cut leaves a torn WAL, too, when it was not synced: sectors reach the
+		// disk in any order. SQLite takes what stands before the break, and that is what
+		// was promised. Within one boot nothing but damage does it.
+		damage, err := salvage.Inspect(o.Path, last.known && last.boot != bootID())
 		if err != nil {
 			return "", err
 		}
-		// A power cut leaves such a WAL, too, when it was not synced: sectors reach the
-		// disk in any order. SQLite takes what stands before the break, and that is what
-		// was promised. Within one boot nothing but damage does it.
-		if w.Broken() && !(last.known && last.boot != bootID()) {
-			return "", salvage(ctx, o, newPlan(o, fmt.Sprintf("the WAL is damaged behind frame %d: %d genuine ones follow", w.Frames, w.Behind)))
-		}
-	}
-	if !hasWAL && mainErr == nil {
-		if cut, err := rawdb.CutOff(o.Path); err != nil {
-			return "", err
-		} else if cut {
-			return "", salvage(ctx, o, newPlan(o, "the file is cut off: it is shorter than its header says"))
+		if damage != "" {
+			return "", salvageFile(ctx, o, newPlan(o, damage))
 		}
 	}
 	switch {
@@ -90,10 +83,10 @@ func setWALAside(o Options, bytes int64) error {
 	return errors.Join(moveAside(o.Path, name, "-wal"), moveAside(o.Path, name, "-shm"))
 }
 
-// salvage makes a new file of what can be read of the damaged one, and exchanges
+// salvageFile makes a new file of what can be read of the damaged one, and exchanges
 // them. Crash windows: until the plan says that the new file is made, the next start
 // begins anew; from then on it only exchanges.
-func salvage(ctx context.Context, o Options, p plan) error {
+func salvageFile(ctx context.Context, o Options, p plan) error {
 	if p.Made == nil {
 		if err := makeNew(ctx, o, &p); err != nil {
 			return err
@@ -169,17 +162,12 @@ func makeNew(ctx context.Context, o Options, p *plan) error {
 			return err
 		}
 	}
-	damaged, err := rawdb.Open(o.Path)
-	if err != nil {
-		return fmt.Errorf("read the damaged file: %w", err)
-	}
-	defer damaged.Close() //nolint:errcheck // nothing is written to it
-	version, err := damagedVersion(damaged)
+	version, err := damagedVersion(o.Path)
 	if err != nil {
 		return errors.Join(err, removeFile(o.Path+planSuffix)) // it is whole, in another way than ours
 	}
 	o.Log.Warn("the database is damaged: salvaging what can be read", "path", o.Path, "reason", p.Reason)
-	s := &salvager{o: o, from: damaged, version: version, report: Salvaged{Time: p.Found, Reason: p.Reason}}
+	s := &salvager{o: o, version: version, report: Salvaged{Time: p.Found, Reason: p.Reason}}
 	if err := s.run(ctx); err != nil {
 		return errors.Join(fmt.Errorf("salvage into %q: %w; it needs room for a second file", o.Path+newSuffix, classify(err)),
 			removeFile(o.Path+newSuffix))
@@ -202,10 +190,12 @@ func makeNew(ctx context.Context, o Options, p *plan) error {
 // damagedVersion is the schema of a damaged file; the newest where its header is
 // lost. A file of another program or of a newer version is refused, as when it is
 // whole.
-func damagedVersion(f *rawdb.File) (int, error) {
-	app, version, ok := f.Identity()
+func damagedVersion(path string) (int, error) {
+	app, version, ok, err := salvage.Identity(path)
 	newest := migrations.Newest()
 	switch {
+	case err != nil:
+		return 0, fmt.Errorf("read the damaged file: %w", err)
 	case !ok || app == 0 && version == 0:
 		return newest, nil
 	case app == applicationID && version > newest:

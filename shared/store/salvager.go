@@ -9,13 +9,12 @@ import (
 	"os"
 
 	"belabox-metrics/migrations"
-	"belabox-metrics/shared/store/internal/rawdb"
+	"belabox-metrics/shared/store/internal/salvage"
 )
 
 // salvager fills the new file.
 type salvager struct {
 	o       Options
-	from    *rawdb.File
 	version int // of the damaged file
 	report  Salvaged
 
@@ -23,8 +22,6 @@ type salvager struct {
 	tx      *sql.Tx
 	insert  map[string]*sql.Stmt // by table and number of values
 	columns map[string][]string
-	// sure: no record of a chunk can have been lost.
-	sure bool
 }
 
 func (s *salvager) run(ctx context.Context) (err error) {
@@ -95,34 +92,27 @@ func (s *salvager) inTx(ctx context.Context, f func(context.Context) error) (err
 }
 
 // copyRows takes over every row that fits the table it belongs to.
-func (s *salvager) copyRows(ctx context.Context) error {
+func (s *salvager) copyRows(ctx context.Context) (err error) {
 	s.insert, s.columns = map[string]*sql.Stmt{}, map[string][]string{}
 	if s.version >= firstMarked { // an empty file has rows in these
 		if _, err := s.tx.ExecContext(ctx, "DELETE FROM ledger; DELETE FROM outbox"); err != nil {
 			return err
 		}
 	}
-	loose, n := false, 0
-	damage, err := s.from.Rows(func(r rawdb.Row) error {
+	n := 0
+	s.report.BadPages, err = salvage.Rows(ctx, s.o.Path, func(r salvage.Row) error {
 		if n++; n%1000 == 0 {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
 		}
-		table := tableOf(r, s.version)
-		if r.Origin != rawdb.Reached && table == "upload_checkpoints" {
-			loose = true
-		}
-		return s.add(table, r)
+		return s.add(tableOf(r, s.version), r)
 	})
-	s.report.BadPages = damage.Pages
-	s.sure = s.version >= firstMarked && !loose && !s.from.WAL().Broken() &&
-		damage.Tables[""]+damage.Tables["upload_checkpoints"] == 0
 	return err
 }
 
 // add inserts a row; one that the table refuses is not one.
-func (s *salvager) add(table string, r rawdb.Row) error {
+func (s *salvager) add(table string, r salvage.Row) error {
 	columns, err := s.columnsOf(table)
 	if err != nil || len(columns) == 0 || len(r.Values) > len(columns) || len(r.Values) == 0 {
 		return err

@@ -12,42 +12,56 @@ import (
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
-	"belabox-metrics/shared/store/internal/rawdb"
+	"belabox-metrics/shared/store/internal/salvage"
 )
 
-// tableOf says which table a row of a damaged file belongs to; "" = none that can
-// be told. A row that no tree led to is known by its shape, in files of the
-// compact layout; of the free pages only series count, because they never change
-// and carry their own proof.
-func tableOf(r rawdb.Row, version int) string {
-	if r.Origin == rawdb.Reached {
-		if version >= firstMarked && r.Table == "outbox" {
-			return "" // is made anew
-		}
-		return r.Table
-	}
-	if version < firstMarked {
-		return ""
-	}
+// tableOf says which table a row of a damaged file belongs to, by its shape; "" = none
+// that can be told. Of the free pages only series count, because they never change and
+// carry their own proof.
+func tableOf(r salvage.Row, version int) string {
 	shape := shapeOf(r.Values)
+	if version < firstMarked {
+		return oldTableOf(r, shape)
+	}
 	switch {
-	case r.HasID && shape == "NBSSSI" && provenSeries(r):
+	case r.HasID && shape == "NBSSSI":
+		if r.Free && !provenSeries(r) {
+			return ""
+		}
 		return "series"
-	case r.Origin == rawdb.Stale:
+	case r.Free:
 		return ""
-	case r.HasID && (shape == "NFNIN" || shape == "NFNII" || shape == "NNSIN" || shape == "NNSII" || shape == "NNNIN" || shape == "NNNII") &&
-		r.RowID > MaxSeries:
+	case r.HasID && r.RowID > MaxSeries && slices.Contains([]string{"NFNI", "NFNII", "NNSI", "NNSII", "NNNI", "NNNII"}, shape):
 		return "metrics"
-	case r.HasID && len(shape) == 19 && strings.HasPrefix(shape, "NSISIIBIIBII"):
+	case r.HasID && strings.HasPrefix(shape, "NSISIIBIIBII"):
 		return "upload_checkpoints"
 	case r.HasID && len(shape) == 11 && strings.HasPrefix(shape, "NSISS") && strings.HasSuffix(shape, "ISSI"):
 		return "dead_letters"
-	case r.HasID && (shape == "NSSSSINI" || shape == "NSSSSIII"):
-		return "sessions"
-	case !r.HasID && (shape == "SSSSFI"):
-		return "daemon_stats"
 	case !r.HasID && shape == "SI" && isAccount(r.Values[0]):
 		return "ledger"
+	}
+	return daemonTable(r, shape)
+}
+
+// daemonTable knows the tables that are the same in all versions.
+func daemonTable(r salvage.Row, shape string) string {
+	switch {
+	case r.HasID && (shape == "NSSSSINI" || shape == "NSSSSIII"):
+		return "sessions"
+	case !r.HasID && shape == "SSSSFI":
+		return "daemon_stats"
+	}
+	return ""
+}
+
+// oldTableOf is for the wide rows of before the compact layout. Their columns may hold
+// anything, but a name and a device.
+func oldTableOf(r salvage.Row, shape string) string {
+	if table := daemonTable(r, shape); table != "" || r.Free || !r.HasID {
+		return table
+	}
+	if 6 <= len(shape) && len(shape) <= 10 && shape[0] == 'N' && shape[1] != 'S' && shape[1] != 'N' {
+		return "metrics"
 	}
 	return ""
 }
@@ -71,7 +85,7 @@ func shapeOf(values []any) string {
 			b[i] = 'B'
 		}
 	}
-	if len(b) == 5 && b[1] == 'I' { // metrics.value
+	if (len(b) == 4 || len(b) == 5) && b[1] == 'I' { // metrics.value
 		b[1] = 'F'
 	}
 	if len(b) == 6 && b[4] == 'I' { // daemon_stats.value
@@ -81,7 +95,7 @@ func shapeOf(values []any) string {
 }
 
 // provenSeries checks a series against its own key.
-func provenSeries(r rawdb.Row) bool {
+func provenSeries(r salvage.Row) bool {
 	key, _ := r.Values[1].([]byte)
 	name, _ := r.Values[2].(string)
 	tags, _ := r.Values[3].(string)
@@ -93,7 +107,7 @@ func provenSeries(r rawdb.Row) bool {
 
 func isAccount(v any) bool {
 	name, _ := v.(string)
-	return slices.Contains([]string{accountInserted, accountThrough, accountVerified, accountText, accountRejected}, name) ||
+	return slices.Contains([]string{accountInserted, accountThrough, accountPruned, accountVerified, accountText, accountRejected}, name) ||
 		strings.HasPrefix(name, accountDropped)
 }
 

@@ -1,4 +1,4 @@
-package rawdb
+package salvage
 
 import (
 	"bytes"
@@ -89,30 +89,31 @@ func sample(t testing.TB, pageSize int) made {
 	return m
 }
 
-// read returns what trees lead to.
-func read(t testing.TB, path string) (rows map[string]string, damage Damage) {
+// read returns the rows of tables a and b that are not on free pages.
+func read(t testing.TB, path string) (rows map[string]string, badPages int) {
 	t.Helper()
-	f, err := Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
 	rows = map[string]string{}
-	damage, err = f.Rows(func(r Row) error {
-		if r.Origin != Reached || r.Table != "a" && r.Table != "b" {
+	badPages, err := Rows(t.Context(), path, func(r Row) error {
+		if r.Free || len(r.Values) == 0 {
 			return nil
 		}
-		key := r.Values[0]
-		if r.HasID {
-			key = r.RowID
+		var v any
+		if len(r.Values) > 1 {
+			v = r.Values[1]
 		}
-		rows[fmt.Sprint(r.Table, " ", key)] = fmt.Sprintf("%T %v", r.Values[1], r.Values[1])
+		key, isText := r.Values[0].(string)
+		switch {
+		case r.HasID && r.Values[0] == nil:
+			rows[fmt.Sprint("a ", r.RowID)] = fmt.Sprintf("%T %v", v, v)
+		case !r.HasID && isText && strings.HasPrefix(key, "key "):
+			rows["b "+key] = fmt.Sprintf("%T %v", v, v)
+		}
 		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return rows, damage
+	return rows, badPages
 }
 
 // TestRows_LikeSQLite: a whole file reads as SQLite reads it, at every page size,
@@ -125,9 +126,9 @@ func TestRows_LikeSQLite(t *testing.T) {
 			m := sample(t, size)
 			compare := func(what string) {
 				t.Helper()
-				got, damage := read(t, m.path)
-				if damage.Pages+damage.Cells > 0 || !maps.Equal(got, m.rows) {
-					t.Errorf("%s: %d rows, want %d; damage %+v", what, len(got), len(m.rows), damage)
+				got, bad := read(t, m.path)
+				if bad > 0 || !maps.Equal(got, m.rows) {
+					t.Errorf("%s: %d rows, want %d; %d bad pages", what, len(got), len(m.rows), bad)
 					for k, v := range m.rows {
 						if got[k] != v {
 							t.Fatalf("row %s is %.80s, want %.80s", k, got[k], v)
@@ -136,17 +137,20 @@ func TestRows_LikeSQLite(t *testing.T) {
 				}
 			}
 			compare("with a WAL")
-			f, err := Open(m.path)
-			if err != nil {
-				t.Fatal(err)
+			damaged := func() string {
+				t.Helper()
+				damage, err := Inspect(m.path, false)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return damage
 			}
-			if w := f.WAL(); w.Frames == 0 || w.Broken() || !w.Header {
-				t.Errorf("WAL: %+v", w)
+			if got := damaged(); got != "" {
+				t.Errorf("with a WAL: %s", got)
 			}
-			if app, version, ok := f.Identity(); app != 77 || version != 5 || !ok {
-				t.Errorf("identity %d, %d, %v", app, version, ok)
+			if app, version, ok, err := Identity(m.path); app != 77 || version != 5 || !ok || err != nil {
+				t.Errorf("identity %d, %d, %v, %v", app, version, ok, err)
 			}
-			f.Close()
 			db, err := sql.Open("sqlite", m.path)
 			if err == nil {
 				_, err = db.Exec("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -156,8 +160,8 @@ func TestRows_LikeSQLite(t *testing.T) {
 			}
 			db.Close()
 			compare("without one")
-			if cut, err := CutOff(m.path); cut || err != nil {
-				t.Errorf("cut off: %v, %v", cut, err)
+			if got := damaged(); got != "" {
+				t.Errorf("without one: %s", got)
 			}
 			info, err := os.Stat(m.path)
 			if err == nil {
@@ -166,8 +170,8 @@ func TestRows_LikeSQLite(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if cut, err := CutOff(m.path); !cut || err != nil {
-				t.Errorf("one byte less: cut off %v, %v", cut, err)
+			if got := damaged(); !strings.HasPrefix(got, "the file is cut off") {
+				t.Errorf("one byte less: %q", got)
 			}
 		})
 	}
@@ -202,14 +206,14 @@ func TestOpen_PageSize(t *testing.T) {
 			} else {
 				prepare()
 			}
-			f, err := Open(m.path)
+			f, err := openFile(m.path)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if f.pageSize != size {
 				t.Errorf("%s: page size %d, want %d", name, f.pageSize, size)
 			}
-			f.Close()
+			f.close()
 		}
 	}
 }
@@ -235,21 +239,25 @@ func write(t testing.TB, path string, content []byte) {
 func TestWAL_Faults(t *testing.T) {
 	t.Parallel()
 	m := sample(t, 1024)
-	wal := content(t, m.path+"-wal")
+	log := content(t, m.path+"-wal")
 	const frame = frameHeaderSize + 1024
-	frames := (len(wal) - walHeaderSize) / frame
-	f := func(name string, broken bool, change func(b []byte) []byte) WAL {
+	frames := (len(log) - walHeaderSize) / frame
+	f := func(name string, broken bool, change func(b []byte) []byte) *wal {
 		t.Helper()
 		path := filepath.Join(t.TempDir(), "x-wal")
-		write(t, path, change(slices.Clone(wal)))
-		w, err := InspectWAL(path)
-		if err != nil || w.Broken() != broken {
-			t.Errorf("%s: %+v, %v, want broken %v", name, w, err, broken)
+		write(t, path, change(slices.Clone(log)))
+		w, err := readWAL(path, 1024)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.close()
+		if w.broken() != broken {
+			t.Errorf("%s: %+v, want broken %v", name, w, broken)
 		}
 		return w
 	}
 	whole := f("whole", false, func(b []byte) []byte { return b })
-	if whole.Frames != frames || whole.Bytes != int64(len(wal)) {
+	if whole.good != frames || whole.bytes != int64(len(log)) {
 		t.Errorf("whole: %+v, want %d frames", whole, frames)
 	}
 	f("empty", false, func([]byte) []byte { return nil })
@@ -266,12 +274,12 @@ func TestWAL_Faults(t *testing.T) {
 	f("no header", true, func(b []byte) []byte { clear(b[:32]); return b })
 	f("not a WAL", true, func([]byte) []byte { return []byte(strings.Repeat("hello ", 1000)) })
 	torn := f("a frame in the middle torn", true, func(b []byte) []byte { b[walHeaderSize+frames/2*frame+100]++; return b })
-	if torn.Frames == 0 || torn.Frames > frames/2 || torn.Behind < frames/2-2 {
+	if torn.good == 0 || torn.good > frames/2 || torn.behind < frames/2-2 {
 		t.Errorf("torn in the middle: %+v of %d", torn, frames)
 	}
 	f("its checksum torn too", true, func(b []byte) []byte { b[walHeaderSize+frames/2*frame+17]++; return b })
 	f("no file", false, func(b []byte) []byte { return nil })
-	if w, err := InspectWAL(filepath.Join(t.TempDir(), "none")); err != nil || w != (WAL{}) {
+	if w, err := readWAL(filepath.Join(t.TempDir(), "none"), 1024); err != nil || w.bytes != 0 || w.broken() {
 		t.Errorf("no file: %+v, %v", w, err)
 	}
 }
@@ -328,13 +336,8 @@ func FuzzRows(f *testing.F) {
 		path := filepath.Join(dir, "fuzz.db")
 		write(t, path, main)
 		write(t, path+"-wal", wal)
-		db, err := Open(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer db.Close()
 		size := 0
-		if _, err := db.Rows(func(r Row) error {
+		if _, err := Rows(t.Context(), path, func(r Row) error {
 			for _, v := range r.Values {
 				switch v := v.(type) {
 				case string:
@@ -350,7 +353,7 @@ func FuzzRows(f *testing.F) {
 		if size > len(main)+len(wal)+2*maxPageSize {
 			t.Errorf("a value of %d bytes in a file of %d", size, len(main)+len(wal))
 		}
-		if _, err := CutOff(path); err != nil {
+		if _, err := Inspect(path, false); err != nil {
 			t.Fatal(err)
 		}
 	})
