@@ -57,7 +57,7 @@ func TestCommands(t *testing.T) {
 		return r.count("SELECT count(*) FROM upload_checkpoints WHERE state = 'verified'") >= 3
 	})
 	t.Log(audits, "audits beside the running daemons")
-	r.want(0, "audit -since 24h", "delivered, and there exactly once", "file and server agree")
+	r.want(0, "audit -since 24h", "delivered, and at the server exactly once", "file and server agree")
 	r.want(0, "status", fmt.Sprintf("process %d", collectord.PID()), fmt.Sprintf("process %d", shipperd.PID()), "adds up")
 	r.want(0, "doctor", "ok       import", "ok       read-back", "ok       retention", "ok       collectord", "no check failed")
 	r.want(0, "deadletter list", "no dead letters")
@@ -78,7 +78,7 @@ func TestCommands(t *testing.T) {
 	if answer.StatusCode != http.StatusNoContent {
 		t.Fatalf("delete series: %s", answer.Status)
 	}
-	r.want(1, "audit", "DIFFERENCE: missing", "load_average_1m, such as at 20")
+	r.want(1, "audit", "DIFFERENCE: missing", "load_average_1m, for example at 20")
 
 	// Somebody changes the file.
 	r.exec("UPDATE ledger SET samples = samples + 1 WHERE account = 'inserted'")
@@ -145,7 +145,7 @@ func TestCommands_AuditOfAMillion(t *testing.T) {
 			return false
 		}
 	})
-	if audit.ExitCode() != 0 || !strings.Contains(audit.Stdout(), "     1000000  delivered, and there exactly once") {
+	if audit.ExitCode() != 0 || !strings.Contains(audit.Stdout(), "     1000000  delivered, and at the server exactly once") {
 		t.Errorf("exit code %d\n%s%s", audit.ExitCode(), audit.Stdout(), audit.Stderr())
 	}
 	t.Logf("an audit of a million samples: %v of CPU, %d MB at its peak", audit.CPUTime(), peak>>20)
@@ -164,7 +164,7 @@ func TestCommands_Receiver(t *testing.T) {
 	testkit.Eventually(t, testkit.WaitLimit, "the receiver", func() error { return testkit.Client{BaseURL: "http://" + addr}.Health() })
 	r.fill(time.Now().Add(-time.Hour), 100, 20)
 	r.want(0, "-once")
-	r.want(0, "audit", "2000  delivered, and there exactly once", "file and server agree")
+	r.want(0, "audit", "2000  delivered, and at the server exactly once", "file and server agree")
 	r.want(0, "doctor", "ok       import", "has no queries", "unknown  retention", "unknown  deduplication", "no check failed")
 	r.stopDaemon(receiver)
 }

@@ -42,30 +42,30 @@ func serve(ctx context.Context, env daemon.Env) (err error) {
 	}()
 
 	clock := newClock(env)
-	numbers := newOwn(outbox, clock)
-	if err := numbers.restore(ctx); err != nil {
+	self := newSelfMetrics(outbox, clock)
+	if err := self.restore(ctx); err != nil {
 		return err
 	}
 	progress := health.NewProgress(aliveLimit+env.Config.Remote.Timeout, nil)
 	started := time.Now()
 	monitor := health.NewMonitor(
 		health.About{Name: "shipperd", Version: buildinfo.Version, SessionID: outbox.Session().UUID, Started: started},
-		health.LimitsOf(env.Config), healthSource(env.Config, numbers, started), nil)
+		health.LimitsOf(env.Config), healthSource(env.Config, self, started), nil)
 	access, err := health.AccessOf(env.Config.Health)
 	if err != nil {
 		return err
 	}
 	server, err := health.Listen(env.Config.Health.ShipperdListen,
-		health.Config{Key: "health.shipperd_listen", Progress: progress, Monitor: monitor, Access: access, Panicked: numbers.panics.Inc, Log: env.Log})
+		health.Config{Key: "health.shipperd_listen", Progress: progress, Monitor: monitor, Access: access, Panicked: self.panics.Inc, Log: env.Log})
 	if err != nil {
 		return err
 	}
-	server.Handle("/metrics", numbers.set.Handler())
-	people := page.New(page.Config{
+	server.Handle("/metrics", self.set.Handler())
+	statusPage := page.New(page.Config{
 		Config: env.Config, Device: config.ResolveDeviceID(env.Config, os.ReadFile, os.Hostname), Monitor: monitor,
 	})
-	people.Register(server)
-	defer func() { err = errors.Join(err, people.Close()) }()
+	statusPage.Register(server)
+	defer func() { err = errors.Join(err, statusPage.Close()) }()
 	keeper := newKeeper(env, outbox)
 
 	var g run.Group
@@ -84,15 +84,14 @@ func serve(ctx context.Context, env daemon.Env) (err error) {
 			return err
 		}
 		defer held.Release() //nolint:errcheck // the process ends; so does the lock
-		shipper, client, err := newShipper(env, outbox, ship.Deps{Beat: progress.Beat, Took: numbers.took, Room: keeper.Room})
+		shipper, client, err := newShipper(env, outbox, ship.Deps{Beat: progress.Beat, Took: self.took, Room: keeper.Room})
 		if err != nil {
 			return err
 		}
-		numbers.ships(shipper, client.Wire)
-		numbers.hears(client.Ahead)
+		self.ships(shipper, client.Wire, client.Ahead)
 		return shipper.Run(ctx)
 	})
-	g.Add("numbers", func(ctx context.Context) error { return numbers.keep(ctx, env.Log) })
+	g.Add("self-metrics", func(ctx context.Context) error { return self.keep(ctx, env.Log) })
 	if clock != nil {
 		g.Add("clock", clock.Run)
 	}
@@ -102,15 +101,15 @@ func serve(ctx context.Context, env daemon.Env) (err error) {
 		env.Log.Warn("systemd was not told that the start is done", "err", err)
 	}
 	err = g.Run(ctx)
-	numbers.panicked(err)
+	self.panicked(err)
 	if errors.Is(err, store.ErrReplaced) {
-		err = errors.Join(err, people.Close(), rescue(ctx, env, outbox)) // the page has the file open, too
+		err = errors.Join(err, statusPage.Close(), rescue(ctx, env, outbox)) // the page has the file open, too
 	}
 	_ = sdnotify.Stopping() // whoever does not hear it sees the process end
 	final, cancel := run.Final(ctx)
 	defer cancel()
 	env.Log.Info("shipperd stopped")
-	return errors.Join(err, numbers.save(final))
+	return errors.Join(err, self.save(final))
 }
 
 // once delivers everything that is pending and proves it.

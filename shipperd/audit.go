@@ -19,16 +19,16 @@ import (
 const auditUsage = `audit [-since 24h] [-json]
 
 Compares the file with the server, sample by sample, and prints the ledger. It
-only reads, on both sides, and runs beside the daemons. Series and timestamps are
-compared, not values. Samples from before the oldest row cannot be judged: their
-rows have been pruned. Exit code 1: they differ, or could not be compared.
+changes nothing on either side and runs beside the daemons. It compares series and
+timestamps, not values. Samples older than the oldest row are not compared: their
+rows have been pruned. Exit code 1: they differ, or the comparison failed.
 `
 
-// auditCommand is the independent check of the delivery.
+// auditCommand checks the delivery independently of the delivery loop.
 func auditCommand(ctx context.Context, env daemon.Env) (err error) {
 	fs := flag.NewFlagSet("audit", flag.ContinueOnError)
-	since := fs.Duration("since", 0, "compare only samples that are at most this old, such as 24h; 0 = all in the file")
-	asJSON := fs.Bool("json", false, "write JSON for programs")
+	since := fs.Duration("since", 0, "compare only samples that are at most this old, such as 24h; 0 = all")
+	asJSON := fs.Bool("json", false, "write JSON")
 	if _, err := parseFlags(env, fs, env.Args, 0, auditUsage); err != nil {
 		return helped(err)
 	}
@@ -73,36 +73,36 @@ type auditReport struct {
 	Ledger ledger `json:"ledger"`
 }
 
-// kindWords say what a difference is and what to think of.
-var kindWords = map[audit.Kind][2]string{
-	audit.Missing:          {"missing: the file says delivered, and they are not there", "were series deleted at the server? 'belabox-shipperd doctor' shows its retention and deduplication"},
-	audit.StoredTwice:      {"further copies of samples", "is there a second sender with this device.id? a cluster with replication wants -dedup.minScrapeInterval=1ms at vmselect"},
-	audit.Unknown:          {"unknown: there, and not in the file", "is there a second sender with this device.id? was the database put back from a backup?"},
-	audit.PendingStored:    {"there, and the file says never sent", "they will be stored twice: was the database put back from a backup?"},
-	audit.DeadLetterStored: {"there, and dead letters", "do not retry these: they have arrived"},
+// kindTexts has for each kind of difference its description and what to check.
+var kindTexts = map[audit.Kind][2]string{
+	audit.Missing:          {"missing: delivered by the file, not at the server", "check whether series were deleted at the server; 'belabox-shipperd doctor' shows its retention and deduplication"},
+	audit.StoredTwice:      {"duplicates", "check for a second sender with this device.id; a cluster with replication needs -dedup.minScrapeInterval=1ms at vmselect"},
+	audit.Unknown:          {"unknown: at the server, not in the file", "check for a second sender with this device.id, or a database restored from a backup"},
+	audit.PendingStored:    {"at the server, pending by the file", "they will be stored twice; check whether the database was restored from a backup"},
+	audit.DeadLetterStored: {"at the server, dead letters in the file", "do not retry these: they have arrived"},
 }
 
 func (r auditReport) print(w io.Writer) {
 	fmt.Fprintf(w, "database  %s\n", r.Database)
 	if r.From.IsZero() {
-		fmt.Fprint(w, "compared  nothing: the file has no rows of that time\n\n")
+		fmt.Fprint(w, "compared  nothing: the file has no rows in that time\n\n")
 	} else {
-		fmt.Fprintf(w, "compared  %s to %s UTC, device %s\n          older samples at the server are not judged: their rows may have been pruned\n\n", human.Time(r.From), human.Time(r.To), strings.Join(r.Devices, ", "))
+		fmt.Fprintf(w, "compared  %s to %s UTC, device %s\n          older samples at the server are not compared: their rows may have been pruned\n\n", human.Time(r.From), human.Time(r.To), strings.Join(r.Devices, ", "))
 	}
 	r.Ledger.print(w)
-	fmt.Fprintln(w, "\nsamples of the span")
+	fmt.Fprintln(w, "\nsamples compared")
 	line := func(n int64, show bool, text string, args ...any) {
 		if show {
 			fmt.Fprintf(w, "  %12d  %s\n", n, fmt.Sprintf(text, args...))
 		}
 	}
-	line(r.Proven, true, "delivered, and there exactly once")
-	line(r.Moved, r.Moved > 0, "  of them, under another timestamp: theirs was out of the server's range")
-	line(r.Unsettled, r.Unsettled > 0, "under way, %d of them there already", r.UnsettledThere)
-	line(r.Pending, r.Pending > 0, "not sent yet, and not there")
-	line(r.Unsendable, r.Unsendable > 0, "texts, which are never sent")
-	line(r.TooOld, r.TooOld > 0, "delivered, and no longer there: older than remote.max_past")
-	line(r.Gone, r.Gone > 0, "left the file meanwhile")
+	line(r.Proven, true, "delivered, and at the server exactly once")
+	line(r.Moved, r.Moved > 0, "  of them with another timestamp: theirs was out of the server's range")
+	line(r.Unsettled, r.Unsettled > 0, "in flight, %d of them at the server already", r.UnsettledThere)
+	line(r.Pending, r.Pending > 0, "pending, and not at the server")
+	line(r.Unsendable, r.Unsendable > 0, "strings, which are never sent")
+	line(r.TooOld, r.TooOld > 0, "delivered, and no longer at the server: older than remote.max_past")
+	line(r.Gone, r.Gone > 0, "deleted from the file meanwhile")
 	for _, kind := range audit.Kinds() {
 		for _, d := range r.Differences {
 			if d.Kind == kind {
@@ -115,21 +115,21 @@ func (r auditReport) print(w io.Writer) {
 		fmt.Fprintf(w, "result    %d DIFFERENCES\n", n)
 		return
 	}
-	fmt.Fprintln(w, "result    file and server agree: nothing is missing, there twice, or unknown")
+	fmt.Fprintln(w, "result    file and server agree: nothing is missing, duplicate or unknown")
 }
 
 func printDifference(w io.Writer, d *audit.Difference) {
-	words := kindWords[d.Kind]
-	fmt.Fprintf(w, "\n  %12d  DIFFERENCE: %s\n", d.Samples, words[0])
+	texts := kindTexts[d.Kind]
+	fmt.Fprintf(w, "\n  %12d  DIFFERENCE: %s\n", d.Samples, texts[0])
 	for _, m := range d.Metrics {
 		var examples []string
 		for _, ms := range m.Examples {
 			examples = append(examples, time.UnixMilli(ms).UTC().Format("2006-01-02 15:04:05.000"))
 		}
-		fmt.Fprintf(w, "  %12s  %8d  %s, such as at %s\n", "", m.Samples, printable(m.Name), strings.Join(examples, ", "))
+		fmt.Fprintf(w, "  %12s  %8d  %s, for example at %s\n", "", m.Samples, printable(m.Name), strings.Join(examples, ", "))
 	}
 	if d.Others > 0 {
-		fmt.Fprintf(w, "  %12s  %8d  of further metrics\n", "", d.Others)
+		fmt.Fprintf(w, "  %12s  %8d  of other metrics\n", "", d.Others)
 	}
-	fmt.Fprintf(w, "  %12s  %s\n", "", words[1])
+	fmt.Fprintf(w, "  %12s  %s\n", "", texts[1])
 }

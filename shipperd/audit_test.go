@@ -19,12 +19,12 @@ func TestAudit(t *testing.T) {
 	b.deliver(store.Verified)
 	b.insert(10, 12)
 	stdout, _ := b.run(0, "audit")
-	wantText(t, stdout, b.path, "device dev", "24  adds up", "20  delivered, and there exactly once", "4  not sent yet, and not there", "file and server agree")
+	wantText(t, stdout, b.path, "device dev", "24  adds up", "20  delivered, and at the server exactly once", "4  pending, and not at the server", "file and server agree")
 
 	b.vm.Forget(3)
 	b.send(1, b.begin.UnixMilli())
 	stdout, _ = b.run(1, "audit", "-since", "24h")
-	wantText(t, stdout, "3  DIFFERENCE: missing", "load_average_1m", "1  DIFFERENCE: further copies", "cpu_usage_percent", "4 DIFFERENCES")
+	wantText(t, stdout, "3  DIFFERENCE: missing", "load_average_1m", "1  DIFFERENCE: duplicates", "cpu_usage_percent", "4 DIFFERENCES")
 	stdout, _ = b.run(0, "audit", "-since", "1ms")
 	wantText(t, stdout, "compared  nothing", "agree")
 
@@ -95,7 +95,7 @@ func TestAudit_Print(t *testing.T) {
 		testkit.Golden(t, name+".txt", out.Bytes())
 	}
 	for _, kind := range audit.Kinds() {
-		if kindWords[kind][0] == "" || kindWords[kind][1] == "" {
+		if kindTexts[kind][0] == "" || kindTexts[kind][1] == "" {
 			t.Errorf("%s has no words", kind)
 		}
 	}

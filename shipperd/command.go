@@ -13,8 +13,7 @@ import (
 	"belabox-metrics/shared/store"
 )
 
-// plainly wraps a command for people: its errors are a line of text, not of log,
-// and one that was stopped has failed.
+// plainly wraps a command: its errors are a line of text, not of log, and one that was interrupted has failed.
 func plainly(name string, run func(ctx context.Context, env daemon.Env) error) func(ctx context.Context, env daemon.Env) error {
 	return func(ctx context.Context, env daemon.Env) error {
 		err := run(ctx, env)
@@ -25,7 +24,7 @@ func plainly(name string, run func(ctx context.Context, env daemon.Env) error) f
 		text := env.Secrets.Redact(err.Error())
 		switch {
 		case ctx.Err() != nil:
-			text = "stopped before the end"
+			text = "interrupted"
 		case errors.Is(err, fs.ErrPermission):
 			text += "; run this as root or as the user of the daemons"
 		}
@@ -34,11 +33,11 @@ func plainly(name string, run func(ctx context.Context, env daemon.Env) error) f
 	}
 }
 
-// errHelp ends a command that was asked for its help and gave it.
+// errHelp ends a command that has printed its help.
 var errHelp = errors.New("help")
 
-// parseFlags reads the flags of a command and returns what stands behind them, at
-// most maxArgs arguments. usage is its help, up to the list of flags.
+// parseFlags parses the flags of a command and returns its arguments, at most maxArgs. usage is its help, up to the
+// list of flags.
 func parseFlags(env daemon.Env, fs *flag.FlagSet, args []string, maxArgs int, usage string) (rest []string, err error) {
 	fs.SetOutput(io.Discard) // errors are printed once, by the frame
 	err = fs.Parse(args)
@@ -70,7 +69,7 @@ func helped(err error) error {
 	return err
 }
 
-// printJSON writes v for programs.
+// printJSON writes v as indented JSON.
 func printJSON(w io.Writer, v any) error {
 	text, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
@@ -80,7 +79,7 @@ func printJSON(w io.Writer, v any) error {
 	return err
 }
 
-// ledger is store.Ledger for programs.
+// ledger is store.Ledger in JSON.
 type ledger struct {
 	Inserted    int64            `json:"inserted"`
 	Pending     int64            `json:"pending"`
@@ -103,20 +102,20 @@ func (l ledger) dropped() (n int64) {
 	return n
 }
 
-// print shows the accounts and that they add up.
+// print writes the accounts and whether they add up.
 func (l ledger) print(w io.Writer) {
 	fmt.Fprintln(w, "ledger")
 	line := func(n int64, account, meaning string) {
 		fmt.Fprintf(w, "  %-13s %12d  %s\n", account, n, meaning)
 	}
-	line(l.Inserted, "inserted", "ever taken into the file")
+	line(l.Inserted, "inserted", "ever stored in the file")
 	fmt.Fprintln(w)
-	line(l.Pending, "pending", "not sent yet, or owed again")
-	line(l.Accepted, "accepted", "answered 2xx, not yet read back")
+	line(l.Pending, "pending", "to be sent, also again")
+	line(l.Accepted, "accepted", "accepted by the server (2xx), not yet read back")
 	line(l.Verified, "verified", "read back")
 	line(l.Rejected, "rejected", "dead letters")
 	line(l.dropped(), "dropped", "lost: "+reasons(l.Dropped, "none"))
-	line(l.NotSendable, "not sendable", "texts, which are never sent")
+	line(l.NotSendable, "not sendable", "strings, which are never sent")
 	verdict := "adds up"
 	if l.Difference != 0 {
 		verdict = fmt.Sprintf("DOES NOT ADD UP: off by %+d", l.Difference)

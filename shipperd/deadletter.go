@@ -16,13 +16,13 @@ import (
 const deadletterUsage = `deadletter list [-reason R] [-limit N] [-json]
        shipperd [-config FILE] deadletter retry ID...|all
 
-Lists the samples that could not be delivered, or puts them back among those that
-wait: a running shipperd sends them with its next upload, and those that the
-server refuses again come back with a new ID. Both run beside the daemons.
+list shows the samples that could not be delivered. retry makes them pending again:
+a running shipperd sends them with its next upload, and those that the server
+rejects again return with a new ID. Both run beside the daemons.
 `
 
-// letterPage is how many dead letters are read at once.
-const letterPage = 500
+// deadLettersAtOnce is how many are read at once.
+const deadLettersAtOnce = 500
 
 // deadletter lists dead letters or retries them.
 func deadletter(ctx context.Context, env daemon.Env) error {
@@ -32,22 +32,22 @@ func deadletter(ctx context.Context, env daemon.Env) error {
 		return helped(err)
 	}
 	if len(rest) == 0 {
-		return misused("deadletter", errors.New("list or retry is missing"))
+		return misused("deadletter", errors.New("give list or retry"))
 	}
 	switch rest[0] {
 	case "list":
-		return listLetters(ctx, env, rest[1:])
+		return listDeadLetters(ctx, env, rest[1:])
 	case "retry":
-		return retryLetters(ctx, env, rest[1:])
+		return retryDeadLetters(ctx, env, rest[1:])
 	}
 	return misused("deadletter", fmt.Errorf("unknown command %q", rest[0]))
 }
 
-func listLetters(ctx context.Context, env daemon.Env, args []string) (err error) {
+func listDeadLetters(ctx context.Context, env daemon.Env, args []string) (err error) {
 	fs := flag.NewFlagSet("deadletter", flag.ContinueOnError)
-	reason := fs.String("reason", "", "only those with this `reason`")
-	limit := fs.Int("limit", 100, "at most this `number`, 0 = all")
-	asJSON := fs.Bool("json", false, "write a JSON array for programs")
+	reason := fs.String("reason", "", "list only dead letters with this `reason`")
+	limit := fs.Int("limit", 100, "list at most this `number`, 0 = all")
+	asJSON := fs.Bool("json", false, "write a JSON array")
 	if _, err := parseFlags(env, fs, args, 0, deadletterUsage); err != nil {
 		return helped(err)
 	}
@@ -59,13 +59,13 @@ func listLetters(ctx context.Context, env daemon.Env, args []string) (err error)
 		return err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
-	out := letterPrinter(&letterTable{w: env.Stdout})
+	out := deadLetterPrinter(&deadLetterTable{w: env.Stdout})
 	if *asJSON {
-		out = &letterArray{w: env.Stdout}
+		out = &deadLetterArray{w: env.Stdout}
 	}
 	shown, last := 0, int64(0)
 	for {
-		page := letterPage
+		page := deadLettersAtOnce
 		if *limit > 0 {
 			page = min(page, *limit-shown)
 		}
@@ -90,13 +90,13 @@ func listLetters(ctx context.Context, env daemon.Env, args []string) (err error)
 	return out.end(shown, counts, *reason)
 }
 
-func retryLetters(ctx context.Context, env daemon.Env, args []string) (err error) {
+func retryDeadLetters(ctx context.Context, env daemon.Env, args []string) (err error) {
 	fs := flag.NewFlagSet("deadletter", flag.ContinueOnError)
 	args, err = parseFlags(env, fs, args, math.MaxInt, deadletterUsage)
 	if err != nil {
 		return helped(err)
 	}
-	ids, err := letterIDs(args)
+	ids, err := deadLetterIDs(args)
 	if err != nil {
 		return misused("deadletter", err)
 	}
@@ -115,17 +115,17 @@ func retryLetters(ctx context.Context, env daemon.Env, args []string) (err error
 		fmt.Fprintln(env.Stdout, "no dead letters")
 		return nil
 	}
-	fmt.Fprintf(env.Stdout, "%d of %d samples wait for delivery again\n", r.retried, r.retried+r.kept)
+	fmt.Fprintf(env.Stdout, "%d of %d samples are pending again\n", r.retried, r.retried+r.kept)
 	if err == nil && ids != nil && r.kept > 0 {
 		return daemon.ErrSilent
 	}
 	return err
 }
 
-// letterIDs reads what is to be retried; nil is all.
-func letterIDs(args []string) ([]int64, error) {
+// deadLetterIDs parses the arguments of retry; nil means all.
+func deadLetterIDs(args []string) ([]int64, error) {
 	if len(args) == 0 {
-		return nil, errors.New("which ones? give IDs, or all")
+		return nil, errors.New("give IDs, or all")
 	}
 	if slices.Equal(args, []string{"all"}) {
 		return nil, nil
@@ -141,7 +141,7 @@ func letterIDs(args []string) ([]int64, error) {
 	return ids, nil
 }
 
-// retrier counts what became of the letters.
+// retrier counts the results of a retry.
 type retrier struct {
 	letters       *store.Letters
 	env           daemon.Env
@@ -155,7 +155,7 @@ func (r *retrier) some(ctx context.Context, ids []int64) error {
 			return err
 		}
 		if len(found) == 0 || found[0].ID != id {
-			fmt.Fprintf(r.env.Stdout, "%d: there is no such dead letter\n", id)
+			fmt.Fprintf(r.env.Stdout, "%d: no such dead letter\n", id)
 			r.kept++
 			continue
 		}
@@ -166,15 +166,14 @@ func (r *retrier) some(ctx context.Context, ids []int64) error {
 	return nil
 }
 
-// all retries those that are there now, oldest first. What comes back while it
-// works has a greater ID than any of them.
+// all retries the present dead letters, oldest first. Those that return meanwhile have greater IDs.
 func (r *retrier) all(ctx context.Context) error {
 	last, err := r.last(ctx)
 	if err != nil {
 		return err
 	}
 	for at := int64(0); at < last; {
-		page, err := r.letters.DeadLetters(ctx, at, letterPage)
+		page, err := r.letters.DeadLetters(ctx, at, deadLettersAtOnce)
 		if err != nil || len(page) == 0 {
 			return err
 		}
@@ -190,10 +189,10 @@ func (r *retrier) all(ctx context.Context) error {
 	return nil
 }
 
-// last returns the greatest ID of the moment.
+// last returns the greatest ID.
 func (r *retrier) last(ctx context.Context) (id int64, err error) {
 	for {
-		page, err := r.letters.DeadLetters(ctx, id, letterPage)
+		page, err := r.letters.DeadLetters(ctx, id, deadLettersAtOnce)
 		if err != nil || len(page) == 0 {
 			return id, err
 		}
@@ -201,7 +200,7 @@ func (r *retrier) last(ctx context.Context) (id int64, err error) {
 	}
 }
 
-// retry puts one letter back, or says why that cannot be.
+// retry makes one sample pending, or prints why it cannot.
 func (r *retrier) retry(ctx context.Context, l store.DeadLetter) error {
 	retried, err := r.letters.Retry(ctx, l.ID)
 	switch {
@@ -219,6 +218,6 @@ func (r *retrier) retry(ctx context.Context, l store.DeadLetter) error {
 	case l.TimestampMS < 0 || l.TimestampMS > store.MaxTimestampMS:
 		why = "its time is not between 1970 and 2039"
 	}
-	fmt.Fprintf(r.env.Stdout, "%d stays: %s\n", l.ID, why)
+	fmt.Fprintf(r.env.Stdout, "%d stays a dead letter: %s\n", l.ID, why)
 	return nil
 }

@@ -27,7 +27,7 @@ func TestDeadletter_List(t *testing.T) {
 	}
 	b.bury("rejected", "rejected", "too_large")
 	stdout, _ = b.run(0, "deadletter", "list")
-	wantText(t, stdout, "ID  WHEN", "cpu.usage_percent", `{"core":"all"}`, "too_large", "in all: rejected 2, too_large 1")
+	wantText(t, stdout, "ID  WHEN", "cpu.usage_percent", `{"core":"all"}`, "too_large", "total: rejected 2, too_large 1")
 	if strings.ContainsAny(stdout, "\x1b\t") || strings.Count(stdout, "\n") != 6 {
 		t.Errorf("what the server said gets through to the terminal:\n%q", stdout)
 	}
@@ -60,7 +60,7 @@ func TestDeadletter_List(t *testing.T) {
 	}
 }
 
-// TestDeadletter_Pages lists and retries more letters than one page has.
+// TestDeadletter_Pages lists and retries more dead letters than are read at once.
 func TestDeadletter_Pages(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, "")
@@ -70,14 +70,14 @@ func TestDeadletter_Pages(t *testing.T) {
 	}
 	stdout, _ := b.run(0, "deadletter", "list", "-limit", "0")
 	if n := strings.Count(stdout, "HTTP 400"); n != 1100 {
-		t.Errorf("%d letters listed, want 1100", n)
+		t.Errorf("%d dead letters listed, want 1100", n)
 	}
 	stdout, _ = b.run(0, "deadletter", "list", "-limit", "700", "-json")
 	if n := strings.Count(stdout, "HTTP 400"); n != 700 || !json.Valid([]byte(stdout)) {
-		t.Errorf("%d letters listed, want 700", n)
+		t.Errorf("%d dead letters listed, want 700", n)
 	}
 	stdout, _ = b.run(0, "deadletter", "retry", "all")
-	wantText(t, stdout, "1100 of 1100 samples wait for delivery again")
+	wantText(t, stdout, "1100 of 1100 samples are pending again")
 	stdout, _ = b.run(0, "status", "-json")
 	var got statusReport
 	if err := json.Unmarshal([]byte(stdout), &got); err != nil || got.Pending.Samples != 1200 || got.Ledger.Difference != 0 {
@@ -93,14 +93,14 @@ func TestDeadletter_Retry(t *testing.T) {
 	b.insert(0, 3)
 	b.bury("a", "b", "c")
 	stdout, _ := b.run(0, "deadletter", "retry", "1", "3")
-	wantText(t, stdout, "2 of 2 samples wait for delivery again")
+	wantText(t, stdout, "2 of 2 samples are pending again")
 	stdout, _ = b.run(1, "deadletter", "retry", "1", "2")
-	wantText(t, stdout, "1: there is no such dead letter", "1 of 2")
-	// While a letter waits the same sample comes in once more: its place is taken.
+	wantText(t, stdout, "1: no such dead letter", "1 of 2")
+	// The same sample is inserted again: its key is taken.
 	b.bury("again")
 	b.insert(0, 1)
 	stdout, _ = b.run(1, "deadletter", "retry", "1")
-	wantText(t, stdout, "1 stays: the file has a sample of the same series and time", "0 of 1")
+	wantText(t, stdout, "1 stays a dead letter: the file has a sample of the same series and time", "0 of 1")
 	stdout, _ = b.run(0, "deadletter", "retry", "all")
 	wantText(t, stdout, "0 of 1")
 	b.outbox(func(_ context.Context, ob *store.Outbox, rows []store.Row) error {
@@ -125,9 +125,9 @@ func TestDeadletter_Print(t *testing.T) {
 	text.Text, text.Type, text.ID, text.Tags, text.Detail = "6.1 \"x\"\n", store.Text, 1234, "{}", strings.Repeat("long ", 100)
 	odd := number(math.Inf(-1))
 	odd.Tags = "no JSON"
-	for name, out := range map[string]func(*bytes.Buffer) letterPrinter{
-		"deadletter.txt":  func(b *bytes.Buffer) letterPrinter { return &letterTable{w: b} },
-		"deadletter.json": func(b *bytes.Buffer) letterPrinter { return &letterArray{w: b} },
+	for name, out := range map[string]func(*bytes.Buffer) deadLetterPrinter{
+		"deadletter.txt":  func(b *bytes.Buffer) deadLetterPrinter { return &deadLetterTable{w: b} },
+		"deadletter.json": func(b *bytes.Buffer) deadLetterPrinter { return &deadLetterArray{w: b} },
 	} {
 		var b bytes.Buffer
 		p := out(&b)

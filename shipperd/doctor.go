@@ -27,7 +27,7 @@ const requestTimeout = 10 * time.Second
 // doctorCommand makes all checks.
 func doctorCommand(ctx context.Context, env daemon.Env) error {
 	fs := flag.NewFlagSet("doctor", flag.ContinueOnError)
-	asJSON := fs.Bool("json", false, "write JSON for programs")
+	asJSON := fs.Bool("json", false, "write JSON")
 	if _, err := parseFlags(env, fs, env.Args, 0, doctorUsage); err != nil {
 		return helped(err)
 	}

@@ -11,10 +11,10 @@ import (
 )
 
 // healthSource returns the state of shipperd: the uploads, the file, the clock.
-func healthSource(c config.Config, o *own, started time.Time) health.Source {
+func healthSource(c config.Config, m *selfMetrics, started time.Time) health.Source {
 	return func(ctx context.Context) health.Input {
-		counts := o.counts()
-		return health.Input{Uploader: o.uploader(ctx, c, counts, started), Storage: o.storage(ctx, c, counts), Time: o.clockState(c)}
+		counts := m.counts()
+		return health.Input{Uploader: m.uploader(ctx, c, counts, started), Storage: m.storage(ctx, c, counts), Time: m.clockState(c)}
 	}
 }
 
@@ -22,10 +22,10 @@ func healthSource(c config.Config, o *own, started time.Time) health.Source {
 // one much sooner.
 const unreadAfter = 10 * time.Minute
 
-func (o *own) uploader(ctx context.Context, c config.Config, counts ship.Counts, started time.Time) *health.Uploader {
+func (m *selfMetrics) uploader(ctx context.Context, c config.Config, counts ship.Counts, started time.Time) *health.Uploader {
 	u := &health.Uploader{Started: started, LastUpload: counts.LastAccepted}
-	if u.LastUpload.IsZero() && !o.uploaded.After(started) { // else the clock was set back
-		u.LastUpload = o.uploaded
+	if u.LastUpload.IsZero() && !m.uploaded.After(started) { // else the clock was set back
+		u.LastUpload = m.uploaded
 	}
 	if counts.LastError != nil {
 		u.Error, u.Cause = counts.LastError.Error(), causeOf(counts.LastError, human.Host(c.Remote.URL))
@@ -33,7 +33,7 @@ func (o *own) uploader(ctx context.Context, c config.Config, counts ship.Counts,
 	found := func(cond *health.Condition, since time.Time, args ...any) {
 		u.Found = append(u.Found, cond.Active(since, args...))
 	}
-	if first, err := o.outbox.DeadLetters(ctx, 0, 1); err == nil && len(first) > 0 {
+	if first, err := m.outbox.DeadLetters(ctx, 0, 1); err == nil && len(first) > 0 {
 		found(health.DeadLetters, first[0].Created)
 	}
 	if !c.Remote.Enabled {
@@ -55,18 +55,18 @@ func (o *own) uploader(ctx context.Context, c config.Config, counts ship.Counts,
 }
 
 // storage looks at the file and at collectord, which fills it.
-func (o *own) storage(ctx context.Context, c config.Config, counts ship.Counts) *health.Storage {
-	s := health.StorageOf(ctx, c.Storage, o.backlog)
+func (m *selfMetrics) storage(ctx context.Context, c config.Config, counts ship.Counts) *health.Storage {
+	s := health.StorageOf(ctx, c.Storage, m.backlog)
 	if counts.StoreError != "" {
 		s.Found = append(s.Found, health.DeliveryWaits.Active(counts.StoreFailing, counts.StoreError))
 	}
-	s.Found = append(s.Found, health.Away(health.CollectordAway, c.Storage.Path, "collectord", func() time.Time { return o.newest(ctx) })...)
+	s.Found = append(s.Found, health.Away(health.CollectordAway, c.Storage.Path, "collectord", func() time.Time { return m.newest(ctx) })...)
 	return s
 }
 
 // newest is the time of the newest row, zero without one.
-func (o *own) newest(ctx context.Context) time.Time {
-	key, err := o.outbox.LastKey(ctx)
+func (m *selfMetrics) newest(ctx context.Context) time.Time {
+	key, err := m.outbox.LastKey(ctx)
 	if err != nil || key == 0 {
 		return time.Time{}
 	}
@@ -77,26 +77,16 @@ func (o *own) newest(ctx context.Context) time.Time {
 // upload took.
 const grossSkew = 5 * time.Minute
 
-func (o *own) aheadOfServer() (by time.Duration, at time.Time, ok bool) {
-	o.mu.Lock()
-	ahead := o.ahead
-	o.mu.Unlock()
-	if ahead == nil {
-		return 0, time.Time{}, false
-	}
-	return ahead()
-}
-
-func (o *own) clockState(c config.Config) *health.Clock {
-	if o.clock == nil {
-		if by, at, ok := o.aheadOfServer(); ok && by.Abs() > grossSkew {
+func (m *selfMetrics) clockState(c config.Config) *health.Clock {
+	if m.clock == nil {
+		if by, at, ok := m.aheadOfServer(); ok && by.Abs() > grossSkew {
 			return &health.Clock{Checked: at.UTC(), SkewMS: by.Milliseconds(), Source: c.Remote.URL}
 		}
 		return &health.Clock{Found: []health.Active{health.ClockUnchecked.Active(time.Time{})}}
 	}
-	m, ok := o.clock.Last()
+	measured, ok := m.clock.Last()
 	if !ok {
 		return &health.Clock{Source: c.Monitoring.ClockSkewURL, Found: []health.Active{health.ClockUnknown.Active(time.Time{})}}
 	}
-	return &health.Clock{Checked: m.Checked.UTC(), SkewMS: m.Skew.Milliseconds(), Source: c.Monitoring.ClockSkewURL}
+	return &health.Clock{Checked: measured.Checked.UTC(), SkewMS: measured.Skew.Milliseconds(), Source: c.Monitoring.ClockSkewURL}
 }

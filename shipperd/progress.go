@@ -10,8 +10,7 @@ import (
 	"belabox-metrics/shipperd/internal/ship"
 )
 
-// progressLine shows how far a long command has come: one line that is written over on a
-// terminal, nothing elsewhere.
+// progressLine shows the progress of a long command: one line that is overwritten on a terminal, nothing elsewhere.
 type progressLine struct {
 	w     io.Writer
 	drawn bool
@@ -32,7 +31,7 @@ func (p *progressLine) show(c ship.Counts) {
 	fmt.Fprintf(p.w, "\r\x1b[Kuploaded %d, verified %d, sent again %d, %.1f MB sent", c.Uploaded, c.Verified, c.Requeued, float64(c.BytesSent)/1e6)
 }
 
-// rows shows how far an audit has come.
+// rows shows the progress of an audit.
 func (p *progressLine) rows(done, total int64) {
 	if p.w == nil || total == 0 {
 		return

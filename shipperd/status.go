@@ -27,10 +27,10 @@ active conditions. It reads the database and changes nothing. Exit code 1: the
 ledger does not add up, or there is no database.
 `
 
-// status shows the state of both daemons and of the file between them.
+// status prints the state of both daemons and of the file.
 func status(ctx context.Context, env daemon.Env) error {
 	fs := flag.NewFlagSet("status", flag.ContinueOnError)
-	asJSON := fs.Bool("json", false, "write JSON for programs")
+	asJSON := fs.Bool("json", false, "write JSON")
 	if _, err := parseFlags(env, fs, env.Args, 0, statusUsage); err != nil {
 		return helped(err)
 	}

@@ -1,9 +1,8 @@
-// Package metrics holds a daemon's own numbers: one table says what they are, one
-// Set holds them, and from it come the Prometheus text of /metrics and the rows
-// that reach the server.
+// Package metrics holds the self-metrics of a daemon: table.go describes them, a Set holds their values, and makes the
+// Prometheus text of /metrics and the rows that reach the server.
 //
-// It promises that a total goes on where the last run of the daemon left it
-// (Restore), that both ways out show the same, and that counting never blocks.
+// It promises that a total continues where the last run of the daemon left it (Restore), that both outputs show the
+// same, and that counting never blocks.
 package metrics
 
 import (
@@ -41,7 +40,7 @@ type Metric struct {
 	Collector, Source string
 }
 
-// Point is one number of a Set.
+// Point is one value of a Set.
 type Point struct {
 	Name  string // with dots; for a histogram with its ending
 	Kind  Kind   // Counter or Gauge: a histogram is made of counters
@@ -49,14 +48,14 @@ type Point struct {
 	Value float64
 }
 
-// Set holds the numbers of one daemon. Safe for use by several goroutines.
+// Set holds the values of one daemon. Safe for use by several goroutines.
 type Set struct {
 	mu       sync.Mutex
 	families []*family
 	base     map[string]float64 // what earlier runs had counted, by point
 }
 
-// family is a metric with what gives its numbers.
+// family is a metric with the function that reads its values.
 type family struct {
 	metric *Metric
 	read   func(emit func(name string, kind Kind, tags []store.Tag, value float64))
@@ -88,9 +87,8 @@ func (s *Set) Counter(m *Metric, values ...string) *Total {
 	return c
 }
 
-// Func adds a gauge or counter whose numbers are known elsewhere. read is asked
-// whenever the Set is shown, and calls emit for each combination of label values;
-// what it does not know at the moment it leaves out.
+// Func adds a gauge or counter whose values are kept elsewhere. read is called whenever the Set is read and calls emit
+// for each combination of label values; it leaves out what it does not know at the moment.
 func (s *Set) Func(m *Metric, read func(emit func(value float64, labels ...string))) {
 	s.add(m, func(emit func(string, Kind, []store.Tag, float64)) {
 		read(func(value float64, labels ...string) { emit(m.Name, m.Kind, m.tags(m.Kind, labels), value) })
@@ -151,7 +149,7 @@ func (s *Set) add(m *Metric, read func(func(string, Kind, []store.Tag, float64))
 	s.families = append(s.families, &family{metric: m, read: read})
 }
 
-// Points returns all numbers as they are now, totals with those of earlier runs.
+// Points returns all current values, totals with those of earlier runs.
 func (s *Set) Points() []Point {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -167,8 +165,7 @@ func (s *Set) Points() []Point {
 	return points
 }
 
-// Restore makes the totals go on from what an earlier run left; gauges and names
-// that are no longer known are passed over.
+// Restore makes the totals continue from those of an earlier run. It ignores gauges and unknown names.
 func (s *Set) Restore(points []Point) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,7 +1,6 @@
 package metrics
 
-// The numbers that collectord tells about itself and about the file, which it
-// alone writes to at all times.
+// The self-metrics of collectord, and those about the file.
 var (
 	Collected = Metric{
 		Name: "collector.metrics_collected_total", Kind: Counter,
@@ -9,7 +8,7 @@ var (
 	}
 	CollectFailed = Metric{
 		Name: "collector.metrics_failed_total", Kind: Counter, Labels: []string{"reason"},
-		Help: "What gave no sample: a source or sensor that failed (source), a sample refused because its series has one at that millisecond (duplicate) or because its value or time cannot be stored (invalid), samples of a tick that could not be stored (storage).",
+		Help: "Failures by reason: a source or sensor that failed (source), a sample whose series has one at that millisecond already (duplicate), one whose value or time cannot be stored (invalid), samples of a tick that could not be stored (storage).",
 	}
 	CollectionDuration = Metric{
 		Name: "collector.collection_duration_seconds", Kind: Histogram, Unit: "seconds",
@@ -21,7 +20,7 @@ var (
 	}
 	DatabaseSize = Metric{
 		Name: "storage.database_size_bytes", Kind: Gauge, Unit: "bytes",
-		Help: "Size of the database file without its WAL. It does not shrink when rows go; their room is used again.",
+		Help: "Size of the database file without its WAL. It does not shrink when rows are deleted; their space is used again.",
 	}
 	WALSize = Metric{
 		Name: "storage.wal_size_bytes", Kind: Gauge, Unit: "bytes",
@@ -37,7 +36,7 @@ var (
 	}
 	Panics = Metric{
 		Name: "agent.panics_total", Kind: Counter, Labels: []string{"daemon"},
-		Help: "Faults in the program that were caught: in a collector or a page, which cost that one answer, or in a task, which ends the daemon with code 1 and lets its supervisor start it again.",
+		Help: "Panics that were caught: in a collector or a request, which costs that one result, or in a task, which ends the daemon with code 1 so that its supervisor restarts it.",
 	}
 	BytesWritten = Metric{
 		Name: "storage.bytes_written_total", Kind: Counter, Unit: "bytes", Labels: []string{"daemon"},
@@ -45,15 +44,15 @@ var (
 	}
 )
 
-// The numbers that shipperd tells about itself and the queue.
+// The self-metrics of shipperd, and those about the pending rows and the clock.
 var (
 	Uploaded = Metric{
 		Name: "uploader.metrics_uploaded_total", Kind: Counter,
-		Help: "Samples that the server answered 2xx to.",
+		Help: "Samples that the server accepted (2xx).",
 	}
 	UploadFailures = Metric{
 		Name: "uploader.upload_failures_total", Kind: Counter,
-		Help: "Chunks whose last attempt in a cycle failed. They are tried again.",
+		Help: "Chunks whose last attempt in a cycle failed. They are retried.",
 	}
 	UploadDuration = Metric{
 		Name: "uploader.upload_duration_seconds", Kind: Histogram, Unit: "seconds",
@@ -61,11 +60,11 @@ var (
 	}
 	PartialSuccess = Metric{
 		Name: "uploader.partial_success_total", Kind: Counter,
-		Help: "Chunks of which the server said that it took a part.",
+		Help: "Chunks of which the server accepted a part.",
 	}
 	BytesSent = Metric{
 		Name: "uploader.bytes_sent_total", Kind: Counter, Unit: "bytes",
-		Help: "Bytes on the wire towards the server, headers and questions included.",
+		Help: "Bytes on the wire to the server, with headers and queries.",
 	}
 	BytesReceived = Metric{
 		Name: "uploader.bytes_received_total", Kind: Counter, Unit: "bytes",
@@ -73,11 +72,11 @@ var (
 	}
 	Verified = Metric{
 		Name: "uploader.metrics_verified_total", Kind: Counter,
-		Help: "Samples that were read back from the server, or counted as such where it cannot be read.",
+		Help: "Samples that were read back from the server, or count as such where it cannot be read.",
 	}
 	RequeuedTotal = Metric{
 		Name: "uploader.metrics_requeued_total", Kind: Counter,
-		Help: "Samples that were not there when they were read back, and were sent again.",
+		Help: "Samples that were missing when they were read back, and were sent again.",
 	}
 	RejectedTotal = Metric{
 		Name: "uploader.metrics_rejected_total", Kind: Counter, Labels: []string{"reason"},
@@ -93,11 +92,11 @@ var (
 	}
 	Dropped = Metric{
 		Name: "storage.metrics_dropped_total", Kind: Counter, Labels: []string{"reason"},
-		Help: "Samples that were lost before they were delivered: given up to keep the file within storage.max_size_mb, by shipperd (size) or by collectord while no shipperd ran (unattended), or not readable any more (damaged).",
+		Help: "Samples that were lost before they were delivered: deleted to keep the file within storage.max_size_mb, by shipperd (size) or by collectord while shipperd was not running (unattended), or unreadable (damaged).",
 	}
 	Skew = Metric{
 		Name: "time.skew_ms", Kind: Gauge, Unit: "milliseconds",
-		Help: "How far the device's clock is ahead of monitoring.clock_skew_url's; negative: behind. Absent while it is not known, and when it was last compared more than three check intervals ago.",
+		Help: "How far the device's clock is ahead of monitoring.clock_skew_url's; negative: behind. Absent while it is unknown, or was last compared more than three check intervals ago.",
 	}
 )
 

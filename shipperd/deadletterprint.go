@@ -14,30 +14,30 @@ import (
 	"belabox-metrics/shared/store"
 )
 
-// letterPrinter writes dead letters as they are read.
-type letterPrinter interface {
+// deadLetterPrinter writes dead letters as they are read.
+type deadLetterPrinter interface {
 	add(l store.DeadLetter) error
 	end(shown int, counts map[string]int64, reason string) error
 }
 
-// letterTable is the list for people.
-type letterTable struct {
+// deadLetterTable writes a table.
+type deadLetterTable struct {
 	w     io.Writer
 	table *tabwriter.Writer
 }
 
-func (t *letterTable) add(l store.DeadLetter) error {
+func (t *deadLetterTable) add(l store.DeadLetter) error {
 	if t.table == nil {
 		t.table = tabwriter.NewWriter(t.w, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(t.table, "ID\tWHEN (UTC)\tDEVICE\tMETRIC\tTAGS\tVALUE\tREASON\tDETAIL")
 	}
 	when := time.UnixMilli(l.TimestampMS).UTC().Format("2006-01-02 15:04:05.000")
 	_, err := fmt.Fprintf(t.table, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", l.ID, when, printable(l.Device), printable(l.Name),
-		printable(shortened(l.Tags)), printable(letterValue(l)), printable(l.Reason), printable(shortened(l.Detail)))
+		printable(shortened(l.Tags)), printable(deadLetterValue(l)), printable(l.Reason), printable(shortened(l.Detail)))
 	return err
 }
 
-func (t *letterTable) end(shown int, counts map[string]int64, reason string) error {
+func (t *deadLetterTable) end(shown int, counts map[string]int64, reason string) error {
 	var all int64
 	for r, n := range counts {
 		if reason == "" || r == reason {
@@ -54,11 +54,11 @@ func (t *letterTable) end(shown int, counts map[string]int64, reason string) err
 	if int64(shown) < all {
 		fmt.Fprintf(t.w, "\n%d of %d shown, -limit 0 shows all", shown, all)
 	}
-	_, err := fmt.Fprintf(t.w, "\nin all: %s\n", reasons(counts, "none"))
+	_, err := fmt.Fprintf(t.w, "\ntotal: %s\n", reasons(counts, "none"))
 	return err
 }
 
-func letterValue(l store.DeadLetter) string {
+func deadLetterValue(l store.DeadLetter) string {
 	switch {
 	case l.Value.Valid:
 		return strconv.FormatFloat(l.Value.Float64, 'g', -1, 64)
@@ -68,8 +68,7 @@ func letterValue(l store.DeadLetter) string {
 	return "-"
 }
 
-// shortened cuts what a server may say at length, and tags that are long; -json has
-// all of it.
+// shortened cuts long texts of a server and long tags; -json has all of them.
 func shortened(text string) string {
 	const most = 120
 	if len(text) <= most {
@@ -78,8 +77,7 @@ func shortened(text string) string {
 	return strings.ToValidUTF8(text[:most], "") + "..."
 }
 
-// printable keeps control characters, which may be in names and in a server's
-// words, from the terminal, and tabs from the table.
+// printable replaces control characters, which names and texts of a server can hold, by spaces.
 func printable(text string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
@@ -89,13 +87,13 @@ func printable(text string) string {
 	}, text)
 }
 
-// letterArray is the list for programs.
-type letterArray struct {
+// deadLetterArray writes a JSON array.
+type deadLetterArray struct {
 	w     io.Writer
 	begun bool
 }
 
-func (a *letterArray) add(l store.DeadLetter) error {
+func (a *deadLetterArray) add(l store.DeadLetter) error {
 	tags := json.RawMessage(l.Tags)
 	if !json.Valid(tags) {
 		tags, _ = json.Marshal(l.Tags) // a string always encodes
@@ -103,7 +101,7 @@ func (a *letterArray) add(l store.DeadLetter) error {
 	var value any
 	switch f := l.Value.Float64; {
 	case l.Value.Valid && (math.IsInf(f, 0) || math.IsNaN(f)):
-		value = letterValue(l) // JSON has no number for it
+		value = deadLetterValue(l) // JSON has no number for it
 	case l.Value.Valid:
 		value = f
 	}
@@ -130,7 +128,7 @@ func (a *letterArray) add(l store.DeadLetter) error {
 	return err
 }
 
-func (a *letterArray) end(int, map[string]int64, string) error {
+func (a *deadLetterArray) end(int, map[string]int64, string) error {
 	text := "\n]\n"
 	if !a.begun {
 		text = "[]\n"

@@ -23,8 +23,8 @@ import (
 	"belabox-metrics/shipperd/internal/ship"
 )
 
-// ownBench is shipperd's own numbers over a real file with one pending row.
-func ownBench(t *testing.T) (o *own, c config.Config) {
+// selfMetricsBench returns the self-metrics over a real file with one pending row.
+func selfMetricsBench(t *testing.T) (m *selfMetrics, c config.Config) {
 	t.Helper()
 	c = config.Default()
 	c.Storage.Path = filepath.Join(t.TempDir(), "metrics.db")
@@ -42,12 +42,12 @@ func ownBench(t *testing.T) (o *own, c config.Config) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = ob.Close(context.Background()) })
-	return newOwn(ob, nil), c
+	return newSelfMetrics(ob, nil), c
 }
 
-func (o *own) point(t *testing.T, name string) float64 {
+func (m *selfMetrics) point(t *testing.T, name string) float64 {
 	t.Helper()
-	for _, p := range o.set.Points() {
+	for _, p := range m.set.Points() {
 		if p.Name == name {
 			return p.Value
 		}
@@ -56,16 +56,16 @@ func (o *own) point(t *testing.T, name string) float64 {
 	return 0
 }
 
-func TestOwn_Gauges(t *testing.T) {
+func TestSelfMetrics_Gauges(t *testing.T) {
 	t.Parallel()
-	o, _ := ownBench(t)
-	if got := o.point(t, "storage.metrics_pending_upload"); got != 1 {
+	m, _ := selfMetricsBench(t)
+	if got := m.point(t, "storage.metrics_pending_upload"); got != 1 {
 		t.Errorf("pending %v, want 1", got)
 	}
-	if got := o.point(t, "storage.oldest_pending_seconds"); got < 3600 || got > 3700 {
+	if got := m.point(t, "storage.oldest_pending_seconds"); got < 3600 || got > 3700 {
 		t.Errorf("oldest pending %v s, want an hour", got)
 	}
-	for _, p := range o.set.Points() {
+	for _, p := range m.set.Points() {
 		if p.Name == "time.skew_ms" {
 			t.Errorf("a skew of %v without anybody to compare with", p.Value)
 		}
@@ -73,20 +73,20 @@ func TestOwn_Gauges(t *testing.T) {
 }
 
 // Totals go on over a restart, by way of daemon_stats.
-func TestOwn_TotalsSurviveARestart(t *testing.T) {
+func TestSelfMetrics_TotalsSurviveARestart(t *testing.T) {
 	t.Parallel()
-	first, _ := ownBench(t)
+	first, _ := selfMetricsBench(t)
 	first.took(300 * time.Millisecond)
-	first.ships(nil, func() (sent, got int64) { return 1000, 50 })
+	first.ships(nil, func() (sent, received int64) { return 1000, 50 }, nil)
 	if err := first.save(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	second := newOwn(first.outbox, nil)
+	second := newSelfMetrics(first.outbox, nil)
 	if err := second.restore(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	second.took(2 * time.Second)
-	second.ships(nil, func() (sent, got int64) { return 10, 5 })
+	second.ships(nil, func() (sent, received int64) { return 10, 5 }, nil)
 	for name, want := range map[string]float64{
 		"uploader.bytes_sent_total": 1010, "uploader.bytes_received_total": 55,
 		"uploader.upload_duration_seconds_count": 2, "uploader.upload_duration_seconds_sum": 2.3,
@@ -97,7 +97,7 @@ func TestOwn_TotalsSurviveARestart(t *testing.T) {
 	}
 }
 
-func TestOwn_AgeIsNeverNegative(t *testing.T) {
+func TestSelfMetrics_AgeIsNeverNegative(t *testing.T) {
 	t.Parallel()
 	now := time.UnixMilli(1_790_000_000_000)
 	for _, c := range []struct {
@@ -116,9 +116,9 @@ func TestOwn_AgeIsNeverNegative(t *testing.T) {
 
 func TestHealthSource(t *testing.T) {
 	t.Parallel()
-	o, c := ownBench(t)
+	m, c := selfMetricsBench(t)
 	started := time.Now()
-	in := healthSource(c, o, started)(t.Context())
+	in := healthSource(c, m, started)(t.Context())
 	if f := in.Storage.Found; len(f) != 1 || f[0].Code != "collectord_away" || time.Since(f[0].Since).Round(time.Minute) != time.Hour {
 		t.Errorf("without collectord: got %+v, want it away since the newest row", f)
 	}
@@ -132,12 +132,12 @@ func TestHealthSource(t *testing.T) {
 		t.Errorf("uploader: %+v", in.Uploader)
 	}
 	c.Remote.Verify.Enabled = false
-	in = healthSource(c, o, started)(t.Context())
+	in = healthSource(c, m, started)(t.Context())
 	if len(in.Uploader.Found) != 1 || in.Uploader.Found[0].Code != "unproven" || in.Uploader.Found[0].Severity != health.Degraded {
 		t.Errorf("without verification: %+v, want to be told that delivery is unproven", in.Uploader.Found)
 	}
 	c.Remote.Enabled = false
-	in = healthSource(c, o, started)(t.Context())
+	in = healthSource(c, m, started)(t.Context())
 	if f := in.Uploader.Found; len(f) != 1 || f[0].Code != "uploads_off" || f[0].Severity != health.OK {
 		t.Errorf("switched off: %+v, want a note and no more", f)
 	}
@@ -147,11 +147,11 @@ func TestHealthSource(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer held.Release() //nolint:errcheck // the test ends
-	if f := healthSource(c, o, started)(t.Context()).Storage.Found; len(f) != 0 {
+	if f := healthSource(c, m, started)(t.Context()).Storage.Found; len(f) != 0 {
 		t.Errorf("with collectord: got %+v", f)
 	}
 	since := time.Now().Add(-time.Minute)
-	f := o.storage(t.Context(), c, ship.Counts{StoreError: "disk full", StoreFailing: since}).Found
+	f := m.storage(t.Context(), c, ship.Counts{StoreError: "disk full", StoreFailing: since}).Found
 	if len(f) != 1 || f[0].Code != "delivery_waits" || f[0].Severity != health.Error || !f[0].Since.Equal(since) || !strings.Contains(f[0].Message, "disk full") {
 		t.Errorf("with a full disk: %+v", f)
 	}
@@ -160,7 +160,7 @@ func TestHealthSource(t *testing.T) {
 // The clock that is asked and does not answer is a note; one that answers a fact.
 func TestHealthSource_Clock(t *testing.T) {
 	t.Parallel()
-	o, c := ownBench(t)
+	m, c := selfMetricsBench(t)
 	answers := atomic.Bool{}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header()["Date"] = nil
@@ -170,14 +170,14 @@ func TestHealthSource_Clock(t *testing.T) {
 	}))
 	defer server.Close()
 	c.Monitoring.ClockSkewURL = server.URL
-	o.clock = skew.New(skew.Config{URL: server.URL, Interval: 20 * time.Millisecond}, skew.Deps{Log: slog.New(slog.DiscardHandler)})
-	go o.clock.Run(t.Context()) //nolint:errcheck // the test ends
-	if got := o.clockState(c); len(got.Found) != 1 || got.Found[0].Code != "clock_unknown" || !got.Checked.IsZero() {
+	m.clock = skew.New(skew.Config{URL: server.URL, Interval: 20 * time.Millisecond}, skew.Deps{Log: slog.New(slog.DiscardHandler)})
+	go m.clock.Run(t.Context()) //nolint:errcheck // the test ends
+	if got := m.clockState(c); len(got.Found) != 1 || got.Found[0].Code != "clock_unknown" || !got.Checked.IsZero() {
 		t.Errorf("without an answer: got %+v", got)
 	}
 	answers.Store(true)
 	testkit.Eventually(t, 10*time.Second, "the skew", func() bool {
-		got := o.clockState(c)
+		got := m.clockState(c)
 		return len(got.Found) == 0 && got.SkewMS > 3_598_000 && got.SkewMS < 3_602_000 && got.Source == server.URL
 	})
 }
@@ -185,11 +185,11 @@ func TestHealthSource_Clock(t *testing.T) {
 // Without an address to ask, a clock that is grossly off shows by the server's answers.
 func TestHealthSource_ClockByTheServer(t *testing.T) {
 	t.Parallel()
-	o, c := ownBench(t)
+	m, c := selfMetricsBench(t)
 	f := func(by time.Duration, heard bool, want string) {
 		t.Helper()
-		o.hears(func() (time.Duration, time.Time, bool) { return by, time.Now(), heard })
-		clock := o.clockState(c)
+		m.ships(nil, nil, func() (time.Duration, time.Time, bool) { return by, time.Now(), heard })
+		clock := m.clockState(c)
 		r := health.Evaluate(health.Input{Time: clock}, health.LimitsOf(c), time.Now()).Conditions
 		if len(r) != 1 || r[0].Code != want {
 			t.Errorf("%v ahead: got %+v, want %s", by, r, want)
@@ -204,12 +204,11 @@ func TestHealthSource_ClockByTheServer(t *testing.T) {
 	f(40*time.Second, true, "clock_unchecked")
 }
 
-// Every number of the table is told, and nothing else is; what has labels is there
-// before it happens.
-func TestOwn_Table(t *testing.T) {
+// Every metric of the table is there, and nothing else is; those with labels before anything happens.
+func TestSelfMetrics_Table(t *testing.T) {
 	t.Parallel()
-	o, _ := ownBench(t)
-	page := daemontest.Table(t, &o.set, metrics.Shipperd)
+	m, _ := selfMetricsBench(t)
+	page := daemontest.Table(t, &m.set, metrics.Shipperd)
 	for _, line := range []string{
 		`uploader_metrics_rejected_total{reason="rejected"} 0`, `uploader_metrics_rejected_total{reason="not_stored"} 0`,
 		`storage_metrics_dropped_total{reason="size"} 0`, `agent_panics_total{daemon="shipperd"} 0`,
@@ -223,18 +222,18 @@ func TestOwn_Table(t *testing.T) {
 // What could not be delivered is a note, since the first of it.
 func TestHealthSource_DeadLetters(t *testing.T) {
 	t.Parallel()
-	o, c := ownBench(t)
-	if f := o.uploader(t.Context(), c, ship.Counts{}, time.Now()).Found; len(f) != 0 {
+	m, c := selfMetricsBench(t)
+	if f := m.uploader(t.Context(), c, ship.Counts{}, time.Now()).Found; len(f) != 0 {
 		t.Errorf("without: got %+v", f)
 	}
-	rows, err := o.outbox.Pending(t.Context(), 0, 1, nil)
+	rows, err := m.outbox.Pending(t.Context(), 0, 1, nil)
 	if err != nil || len(rows) != 1 {
 		t.Fatal(rows, err)
 	}
-	if err := o.outbox.Bury(t.Context(), []store.Rejection{{Key: rows[0].Key, Reason: "rejected"}}); err != nil {
+	if err := m.outbox.Bury(t.Context(), []store.Rejection{{Key: rows[0].Key, Reason: "rejected"}}); err != nil {
 		t.Fatal(err)
 	}
-	f := o.uploader(t.Context(), c, ship.Counts{}, time.Now()).Found
+	f := m.uploader(t.Context(), c, ship.Counts{}, time.Now()).Found
 	if len(f) != 1 || f[0].Code != "dead_letters" || f[0].Severity != health.OK || time.Since(f[0].Since).Abs() > time.Minute {
 		t.Errorf("got %+v, want a note since now", f)
 	}
@@ -243,9 +242,9 @@ func TestHealthSource_DeadLetters(t *testing.T) {
 // A server whose retention is shorter than the backlog answers well to all of it; the age of the oldest sample says why.
 func TestHealthSource_NotKept(t *testing.T) {
 	t.Parallel()
-	o, c := ownBench(t)
+	m, c := selfMetricsBench(t)
 	since := time.Now().Add(-time.Minute)
-	f := o.uploader(t.Context(), c, ship.Counts{Unkept: time.Now().Add(-5 * 24 * time.Hour), UnkeptSince: since}, time.Now()).Found
+	f := m.uploader(t.Context(), c, ship.Counts{Unkept: time.Now().Add(-5 * 24 * time.Hour), UnkeptSince: since}, time.Now()).Found
 	if len(f) != 1 || f[0].Code != "not_kept" || f[0].Severity != health.Degraded || !f[0].Since.Equal(since) ||
 		!strings.Contains(f[0].Message, "(5 days ago)") {
 		t.Errorf("got %+v", f)
@@ -256,29 +255,29 @@ func TestHealthSource_NotKept(t *testing.T) {
 // every minute and never uploads says so. Before it ever did, its start counts.
 func TestHealthSource_LastUploadOfAnEarlierRun(t *testing.T) {
 	t.Parallel()
-	o, c := ownBench(t)
+	m, c := selfMetricsBench(t)
 	started := time.Now()
 	last := func() *health.Uploader {
 		t.Helper()
-		if err := o.restore(t.Context()); err != nil {
+		if err := m.restore(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		return healthSource(c, o, started)(t.Context()).Uploader
+		return healthSource(c, m, started)(t.Context()).Uploader
 	}
 	if u := last(); !u.LastUpload.IsZero() {
 		t.Errorf("before the first upload: got %v, want none", u.LastUpload)
 	}
-	rows, err := o.outbox.Pending(t.Context(), 0, 1, nil)
+	rows, err := m.outbox.Pending(t.Context(), 0, 1, nil)
 	if err != nil || len(rows) != 1 {
 		t.Fatal(rows, err)
 	}
 	upload := func(at time.Time) {
 		t.Helper()
 		chunk := &store.Chunk{BatchID: at.String(), Keys: store.KeySet{rows[0].Key}, Created: at, Attempted: at, Accepted: at}
-		if err := o.outbox.RecordSending(t.Context(), chunk); err != nil {
+		if err := m.outbox.RecordSending(t.Context(), chunk); err != nil {
 			t.Fatal(err)
 		}
-		if err := o.outbox.MarkUploaded(t.Context(), chunk, nil, nil); err != nil {
+		if err := m.outbox.MarkUploaded(t.Context(), chunk, nil, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -292,7 +291,7 @@ func TestHealthSource_LastUploadOfAnEarlierRun(t *testing.T) {
 	if r := health.Evaluate(in, health.LimitsOf(c), started); r.Status != health.Error || r.Conditions[0].Code != "upload_stalled" {
 		t.Errorf("got %v %+v, want upload_stalled at once", r.Status, r.Conditions)
 	}
-	if u := o.uploader(t.Context(), c, ship.Counts{LastAccepted: started.Add(time.Second)}, started); !u.LastUpload.Equal(started.Add(time.Second)) {
+	if u := m.uploader(t.Context(), c, ship.Counts{LastAccepted: started.Add(time.Second)}, started); !u.LastUpload.Equal(started.Add(time.Second)) {
 		t.Errorf("got %v, want the upload of this run", u.LastUpload)
 	}
 	upload(started.Add(time.Hour)) // by a clock that was set back since
@@ -305,13 +304,13 @@ func TestHealthSource_LastUploadOfAnEarlierRun(t *testing.T) {
 // proven, which is worth a word when it lasts.
 func TestHealthSource_Unread(t *testing.T) {
 	t.Parallel()
-	o, c := ownBench(t)
+	m, c := selfMetricsBench(t)
 	f := func(ago time.Duration, unproven bool, want ...string) {
 		t.Helper()
 		since := time.Now().Add(-ago)
 		counts := ship.Counts{ReadError: "server error: HTTP 500", ReadFailing: since, Unproven: unproven, LastAccepted: time.Now()}
 		var codes []string
-		for _, r := range o.uploader(t.Context(), c, counts, time.Now()).Found {
+		for _, r := range m.uploader(t.Context(), c, counts, time.Now()).Found {
 			codes = append(codes, r.Code)
 			if r.Code == "unread" && (!r.Since.Equal(since) || r.Severity != health.Degraded || !strings.Contains(r.Message, "HTTP 500")) {
 				t.Errorf("got %+v", r)
