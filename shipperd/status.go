@@ -60,12 +60,12 @@ type statusReport struct {
 	Sizes    statusSizes    `json:"sizes"`
 	Daemons  []daemonStatus `json:"daemons"`
 	Pending  struct {
-		Samples int64      `json:"samples"`
-		Oldest  *time.Time `json:"oldest,omitempty"` // the sample's time
+		Samples int64     `json:"samples"`
+		Oldest  time.Time `json:"oldest,omitzero"` // the sample's time
 	} `json:"pending"`
 	OpenChunks   []chunkStatus    `json:"open_chunks"`
-	LastAccepted *time.Time       `json:"last_accepted,omitempty"` // as far as chunks of that time are recorded
-	LastVerified *time.Time       `json:"last_verified,omitempty"`
+	LastAccepted time.Time        `json:"last_accepted,omitzero"` // as far as chunks of that time are recorded
+	LastVerified time.Time        `json:"last_verified,omitzero"`
 	Ledger       ledger           `json:"ledger"`
 	DeadLetters  map[string]int64 `json:"dead_letters"` // by reason
 	Stats        []statStatus     `json:"stats"`
@@ -81,20 +81,20 @@ type statusSizes struct {
 }
 
 type daemonStatus struct {
-	Name    string     `json:"name"`
-	Running bool       `json:"running"`
-	PID     int        `json:"pid,omitempty"`
-	Version string     `json:"version,omitempty"`
-	Since   *time.Time `json:"since,omitempty"`
+	Name    string    `json:"name"`
+	Running bool      `json:"running"`
+	PID     int       `json:"pid,omitempty"`
+	Version string    `json:"version,omitempty"`
+	Since   time.Time `json:"since,omitzero"`
 	// Last is the run before the present one, or the last one there was.
 	Last *lastRun `json:"last_run,omitempty"`
 }
 
 type lastRun struct {
-	Version string     `json:"version"`
-	Started time.Time  `json:"started"`
-	Ended   *time.Time `json:"ended,omitempty"`
-	Clean   bool       `json:"clean"` // false: it was killed, or the machine was
+	Version string    `json:"version"`
+	Started time.Time `json:"started"`
+	Ended   time.Time `json:"ended,omitzero"`
+	Clean   bool      `json:"clean"` // false: it was killed, or the machine was
 }
 
 type chunkStatus struct {
@@ -134,7 +134,7 @@ func gatherStatus(ctx context.Context, cfg config.Config, file *store.Reader, no
 	}
 	r.Pending.Samples = backlog.Rows
 	if backlog.Rows > 0 {
-		r.Pending.Oldest = moment(time.UnixMilli(backlog.OldestMS))
+		r.Pending.Oldest = time.UnixMilli(backlog.OldestMS).UTC()
 	}
 	totals, err := file.ChunkTotals(ctx)
 	if err != nil {
@@ -164,22 +164,13 @@ func gatherDaemon(ctx context.Context, cfg config.Config, file *store.Reader, na
 	}
 	runs, err := file.Runs(ctx, name, 2)
 	if d.Running && len(runs) > 0 && runs[0].Ended.IsZero() { // else it has just started
-		d.Version, d.Since = runs[0].Version, moment(runs[0].Started)
+		d.Version, d.Since = runs[0].Version, runs[0].Started
 		runs = runs[1:]
 	}
 	if len(runs) > 0 {
-		d.Last = &lastRun{runs[0].Version, runs[0].Started, moment(runs[0].Ended), runs[0].Clean}
+		d.Last = &lastRun{runs[0].Version, runs[0].Started, runs[0].Ended, runs[0].Clean}
 	}
 	return d, err
-}
-
-// moment is t for JSON, which leaves out nil but no zero time.
-func moment(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	t = t.UTC()
-	return &t
 }
 
 // takeChunks sorts the open chunks by how far they have come.
@@ -193,7 +184,7 @@ func (r *statusReport) takeChunks(totals []store.ChunkTotal) {
 			verified = t.LastSettled
 		}
 	}
-	r.LastAccepted, r.LastVerified = moment(accepted), moment(verified)
+	r.LastAccepted, r.LastVerified = accepted, verified
 	for _, state := range []store.ChunkState{store.Sending, store.Requeued, store.Accepted} {
 		for _, t := range totals {
 			if t.State == state {
@@ -217,7 +208,7 @@ func (r *statusReport) evaluate(cfg config.Config) {
 	found(!cfg.Remote.Enabled, uploader, health.UploadsOff)
 	found(cfg.Remote.Enabled && !shipperd.Running, storage, health.ShipperdAway, "")
 	found(len(r.DeadLetters) > 0, uploader, health.DeadLetters)
-	in.Uploader.LastUpload, in.Uploader.Started = timeOf(r.LastAccepted), timeOf(shipperd.Since)
+	in.Uploader.LastUpload, in.Uploader.Started = r.LastAccepted, shipperd.Since
 	limits := health.LimitsOf(cfg)
 	limits.NoUploads = limits.NoUploads || !shipperd.Running
 	r.Conditions = health.Evaluate(in, limits, r.Time).Conditions
@@ -232,21 +223,13 @@ func (r *statusReport) evaluate(cfg config.Config) {
 	}
 }
 
-// timeOf is the inverse of moment.
-func timeOf(t *time.Time) time.Time {
-	if t == nil {
-		return time.Time{}
-	}
-	return *t
-}
-
 func (r *statusReport) print(w io.Writer) {
 	line := func(name, text string, args ...any) { fmt.Fprintf(w, "%-13s %s\n", name, fmt.Sprintf(text, args...)) }
-	ago := func(t *time.Time) string {
-		if t == nil {
+	ago := func(t time.Time) string {
+		if t.IsZero() {
 			return "never"
 		}
-		return human.Duration(r.Time.Sub(*t)) + " ago"
+		return human.Duration(r.Time.Sub(t)) + " ago"
 	}
 	line("database", "%s", r.Database)
 	line("", "%s, WAL %s, of %s", human.Bytes(r.Sizes.File), human.Bytes(r.Sizes.WAL), human.Bytes(r.Sizes.Budget))
@@ -285,16 +268,16 @@ func (r *statusReport) print(w io.Writer) {
 func (d daemonStatus) describe(now time.Time) string {
 	text := "not running"
 	switch {
-	case d.Running && d.Since == nil:
+	case d.Running && d.Since.IsZero():
 		text = fmt.Sprintf("starting, process %d", d.PID)
 	case d.Running:
-		text = fmt.Sprintf("running for %s, process %d, version %s", human.Duration(now.Sub(*d.Since)), d.PID, d.Version)
+		text = fmt.Sprintf("running for %s, process %d, version %s", human.Duration(now.Sub(d.Since)), d.PID, d.Version)
 	}
 	switch {
 	case d.Last == nil:
 		return text + "; no earlier run"
-	case d.Last.Clean && d.Last.Ended != nil:
-		return text + "; last run stopped " + human.Time(*d.Last.Ended)
+	case d.Last.Clean && !d.Last.Ended.IsZero():
+		return text + "; last run stopped " + human.Time(d.Last.Ended)
 	}
 	return text + "; last run was killed, started " + human.Time(d.Last.Started)
 }

@@ -50,7 +50,7 @@ func TestStatus(t *testing.T) {
 	if !slices.Equal(names, []string{"collectord", "shipperd"}) || !got.Daemons[0].Running || got.Daemons[0].PID == 0 || got.Daemons[1].Running {
 		t.Errorf("daemons: got %+v", got.Daemons)
 	}
-	if got.Pending.Samples != 3 || got.Pending.Oldest == nil || got.LastAccepted == nil || got.LastVerified == nil || len(got.OpenChunks) != 1 {
+	if got.Pending.Samples != 3 || got.Pending.Oldest.IsZero() || got.LastAccepted.IsZero() || got.LastVerified.IsZero() || len(got.OpenChunks) != 1 {
 		t.Errorf("got %+v", got)
 	}
 }
@@ -71,7 +71,7 @@ func TestStatus_Killed(t *testing.T) {
 func TestStatus_Print(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 23, 18, 0, 0, 0, time.UTC)
-	ago := func(d time.Duration) *time.Time { return moment(now.Add(-d)) }
+	ago := func(d time.Duration) time.Time { return now.Add(-d) }
 	cfg := config.Default()
 
 	well := &statusReport{

@@ -1,6 +1,7 @@
 package health
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"time"
@@ -8,15 +9,21 @@ import (
 
 const (
 	rememberFor = 10 * time.Second
-	// costShare is the part of the time that answering may take: a count of a million rows is not made every few
-	// seconds on a small machine.
+	// costShare is the part of the time that reading may take: a count of a million rows is not made every few seconds
+	// on a small machine.
 	costShare = 1000
+	// A failure is forgotten sooner, but a read that takes too long must not be tried all the time.
+	failureAge    = 2 * time.Second
+	maxFailureAge = 5 * time.Minute
 )
 
-// Remembered is a question whose answer may cost time. It is asked at most every ten seconds, and less often the
-// longer the last answer took, so that it never takes more than a thousandth of a core. Safe for use by several
-// goroutines.
+// Remembered is a value that costs time to read. It is read again when it is older than Age, and later the longer the
+// last reading took, so that reading takes at most 1/Share of a core. Safe for use by several goroutines.
 type Remembered[T any] struct {
+	Age   time.Duration // 0 = 10 s
+	Share int           // 0 = 1000
+	// Ask reads the value. If the context of the one who asks has a deadline, reading goes on until then also when that
+	// one goes away: the value is for the next one, too.
 	Ask func(ctx context.Context) (T, error)
 
 	mu    sync.Mutex
@@ -25,7 +32,7 @@ type Remembered[T any] struct {
 	until time.Time
 }
 
-// Get returns the answer, a new one or the last one.
+// Get returns the value, a new one or the last one.
 func (r *Remembered[T]) Get(ctx context.Context) (T, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -33,11 +40,20 @@ func (r *Remembered[T]) Get(ctx context.Context) (T, error) {
 	if start.Before(r.until) {
 		return r.value, r.err
 	}
-	value, err := r.Ask(ctx)
-	if ctx.Err() != nil {
-		return value, err // whoever asked went away: that is no answer for the next one
+	if deadline, limited := ctx.Deadline(); limited {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(context.WithoutCancel(ctx), deadline)
+		defer cancel()
 	}
-	took := time.Since(start)
-	r.value, r.err, r.until = value, err, start.Add(max(rememberFor, costShare*took))
+	value, err := r.Ask(ctx)
+	if _, limited := ctx.Deadline(); !limited && ctx.Err() != nil {
+		return value, err // cut short, so it is no answer for the next one
+	}
+	rest := time.Duration(cmp.Or(r.Share, costShare)) * time.Since(start)
+	keep := max(cmp.Or(r.Age, rememberFor), rest)
+	if err != nil {
+		keep = min(max(failureAge, rest), maxFailureAge)
+	}
+	r.value, r.err, r.until = value, err, start.Add(keep)
 	return value, err
 }

@@ -273,14 +273,14 @@ func TestState_Show(t *testing.T) {
 	f := func(s state, want health.Status, since time.Time, active ...health.Active) {
 		t.Helper()
 		s.show(active)
-		if s.Status != want || (s.Since == nil) != since.IsZero() || s.Since != nil && !s.Since.Equal(since) {
+		if s.Status != want || !s.Since.Equal(since) {
 			t.Errorf("got %v since %v, want %v since %v", s.Status, s.Since, want, since)
 		}
 	}
 	f(state{}, health.OK, time.Time{})
-	f(state{Since: moment(at(1))}, health.OK, at(1))
-	f(state{Since: moment(at(1))}, health.Degraded, at(5), late)
-	f(state{Status: health.Degraded, Since: moment(at(9))}, health.Degraded, at(5), late)
-	f(state{Status: health.Degraded, Since: moment(at(1))}, health.Error, at(7), late, stalled)
-	f(state{Status: health.Degraded, Since: moment(at(1))}, health.OK, time.Time{})
+	f(state{Since: at(1)}, health.OK, at(1))
+	f(state{Since: at(1)}, health.Degraded, at(5), late)
+	f(state{Status: health.Degraded, Since: at(9)}, health.Degraded, at(5), late)
+	f(state{Status: health.Degraded, Since: at(1)}, health.Error, at(7), late, stalled)
+	f(state{Status: health.Degraded, Since: at(1)}, health.OK, time.Time{})
 }

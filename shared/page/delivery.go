@@ -18,9 +18,9 @@ type delivery struct {
 	Verify       bool             `json:"verify"`
 	Server       string           `json:"server"` // its host
 	Pending      int64            `json:"pending_rows"`
-	Oldest       *time.Time       `json:"oldest_pending,omitempty"`
-	LastAccepted *time.Time       `json:"last_accepted,omitempty"`
-	LastVerified *time.Time       `json:"last_verified,omitempty"`
+	Oldest       time.Time        `json:"oldest_pending,omitzero"`
+	LastAccepted time.Time        `json:"last_accepted,omitzero"`
+	LastVerified time.Time        `json:"last_verified,omitzero"`
 	LastError    string           `json:"last_error,omitempty"` // of the last attempt, while it failed; shipperd knows it
 	Draining     *draining        `json:"draining,omitempty"`
 	Uploaded     int64            `json:"uploaded_total"` // these over all runs
@@ -114,13 +114,13 @@ func (p *Page) countWaiting(ctx context.Context, r *store.Reader) (waiting, erro
 // fill adds what the file knows.
 func (p *Page) fill(s *status, w waiting, f slowFacts, t totals) {
 	d := &s.Delivery
-	d.Pending, d.Oldest = w.Rows, nil
+	d.Pending, d.Oldest = w.Rows, time.Time{}
 	if w.Rows > 0 {
-		d.Oldest = moment(time.UnixMilli(w.OldestMS))
+		d.Oldest = time.UnixMilli(w.OldestMS).UTC()
 	}
-	d.LastAccepted, d.LastVerified, d.DeadLetters = moment(f.lastAccepted), moment(f.lastVerified), f.letters
+	d.LastAccepted, d.LastVerified, d.DeadLetters = f.lastAccepted, f.lastVerified, f.letters
 	if u, ok := s.Components["uploader"].Facts.(health.Uploader); ok && u.LastUpload.After(f.lastAccepted) {
-		d.LastAccepted = moment(u.LastUpload)
+		d.LastAccepted = u.LastUpload
 	}
 	d.Rejected, d.Dropped = map[string]int64{}, map[string]int64{}
 	for _, point := range metrics.FromStats(f.stats) {
@@ -200,11 +200,7 @@ func (p *Page) readLedger(ctx context.Context, r *store.Reader) (ledger, error) 
 }
 
 func (p *Page) answerLedger(ctx context.Context, _ *http.Request) ([]byte, error) {
-	reader, err := p.file.open(ctx)
-	if err != nil {
-		return nil, err
-	}
-	l, err := p.ledger.get(ctx, reader)
+	l, err := p.ledger.Get(ctx)
 	if err != nil {
 		return nil, err
 	}

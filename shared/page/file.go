@@ -3,19 +3,17 @@ package page
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	"belabox-metrics/shared/store"
 )
 
-// file is the page's own connection to the database. It is opened for the first
-// question and closed a while after the last: an idle connection holds a megabyte.
+// file is the page's own connection to the database. It is opened for the first request and closed a while after the
+// last: an idle connection holds a megabyte.
 type file struct {
 	path string
-	turn chan struct{} // whoever holds it may ask
+	turn chan struct{} // one place; holding it guards the rest
 
-	mu     sync.Mutex // guards the rest
 	reader *store.Reader
 	idle   *time.Timer
 	closed bool
@@ -23,7 +21,7 @@ type file struct {
 
 func newFile(path string) file { return file{path: path, turn: make(chan struct{}, 1)} }
 
-// enter waits for the turn; false when it did not come in time.
+// enter waits for the turn; false when ctx ended before.
 func (f *file) enter(ctx context.Context) bool {
 	select {
 	case f.turn <- struct{}{}:
@@ -35,10 +33,8 @@ func (f *file) enter(ctx context.Context) bool {
 
 func (f *file) leave() { <-f.turn }
 
-// open returns the connection, for as long as the turn lasts.
+// open returns the connection. Callers must have the turn, and the connection is good for as long.
 func (f *file) open(ctx context.Context) (*store.Reader, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	if f.closed {
 		return nil, errClosed
 	}
@@ -58,33 +54,28 @@ func (f *file) open(ctx context.Context) (*store.Reader, error) {
 
 var errClosed = errors.New("the daemon is stopping")
 
-// rest closes the connection until the next question.
+// rest closes the connection until the next request.
 func (f *file) rest() {
-	f.turn <- struct{}{} // nobody asks
+	f.turn <- struct{}{}
 	defer f.leave()
 	_ = f.drop() // it only read
 }
 
-func (f *file) drop() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.reader == nil {
-		return nil
+func (f *file) drop() (err error) {
+	if f.reader != nil {
+		err = f.reader.Close()
+		f.reader = nil
 	}
-	err := f.reader.Close()
-	f.reader = nil
 	return err
 }
 
-// close closes it for good, after the question under way.
+// close closes the connection for good, after the request under way.
 func (f *file) close() error {
 	f.turn <- struct{}{}
 	defer f.leave()
-	f.mu.Lock()
 	f.closed = true
 	if f.idle != nil {
 		f.idle.Stop()
 	}
-	f.mu.Unlock()
 	return f.drop()
 }

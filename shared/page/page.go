@@ -1,13 +1,9 @@
-// Package page is what a person sees who opens a daemon's port: one page with the
-// state in words, charts, the delivery, the storage and the runs, and the JSON
-// behind it (docs/page.md).
+// Package page serves the status page of a daemon: one page with the state, charts, the delivery, the storage and the
+// runs, and the JSON behind it (docs/page.md).
 //
-// It promises that looking costs little and disturbs nothing: everything comes
-// from the binary and, through a reading connection of its own, from the file; one
-// question at a time, each with a limit, and all together with a budget; the
-// connection is closed when nobody looks. It shows what is stored and what follows
-// from it, and where the file has no answer it says nothing. Secrets never come
-// near it.
+// It promises that looking costs little and disturbs nothing: everything comes from the binary and, through a reading
+// connection of its own, from the file; one request at a time, each with a limit, and all together with a budget; the
+// connection is closed when nobody looks. Where the file has no answer, the page shows none. Secrets never come near it.
 package page
 
 import (
@@ -19,13 +15,13 @@ import (
 
 	"belabox-metrics/shared/config"
 	"belabox-metrics/shared/health"
+	"belabox-metrics/shared/store"
 )
 
-// What one question may take. It reads, so nobody waits for it but who asked.
 const (
-	queryLimit = 4 * time.Second
-	turnLimit  = 5 * time.Second // for its turn
-	idleLimit  = time.Minute     // without a question, then the connection is closed
+	queryLimit = 4 * time.Second // for reading
+	turnLimit  = 5 * time.Second // for the turn to come
+	idleLimit  = time.Minute     // without a request, then the connection is closed
 )
 
 // Config is what a Page shows.
@@ -36,16 +32,16 @@ type Config struct {
 	Now     func() time.Time
 }
 
-// Page answers for the page and its JSON. Safe for use by several goroutines.
+// Page answers the requests of the page and for its JSON. Safe for use by several goroutines.
 type Page struct {
 	cfg    Config
 	file   file
 	budget budget
-	status remembered[status]
-	wait   remembered[waiting]
-	slow   remembered[slowFacts]
-	totals remembered[totals]
-	ledger remembered[ledger]
+	status health.Remembered[status]
+	wait   health.Remembered[waiting]
+	slow   health.Remembered[slowFacts]
+	totals health.Remembered[totals]
+	ledger health.Remembered[ledger]
 	drain  drain
 }
 
@@ -55,12 +51,24 @@ func New(cfg Config) *Page {
 		cfg.Now = time.Now
 	}
 	p := &Page{cfg: cfg, file: newFile(cfg.Config.Storage.Path)}
-	p.status = remembered[status]{age: 2 * time.Second, share: 1, ask: p.gather} // its parts have shares of their own
-	p.wait = remembered[waiting]{age: 2 * time.Second, share: 50, ask: p.countWaiting}
-	p.slow = remembered[slowFacts]{age: 15 * time.Second, share: 200, ask: p.readSlow}
-	p.totals = remembered[totals]{age: time.Minute, share: 200, ask: p.readTotals}
-	p.ledger = remembered[ledger]{age: time.Minute, share: 1000, ask: p.readLedger}
+	remember(&p.wait, p, 2*time.Second, 50, p.countWaiting)
+	remember(&p.slow, p, 15*time.Second, 200, p.readSlow)
+	remember(&p.totals, p, time.Minute, 200, p.readTotals)
+	remember(&p.ledger, p, time.Minute, 1000, p.readLedger)
+	p.status.Age, p.status.Share, p.status.Ask = 2*time.Second, 1, p.gather // its parts have shares of their own
 	return p
+}
+
+// remember makes r a value that is read from the file.
+func remember[T any](r *health.Remembered[T], p *Page, age time.Duration, share int, read func(context.Context, *store.Reader) (T, error)) {
+	r.Age, r.Share = age, share
+	r.Ask = func(ctx context.Context) (none T, err error) {
+		reader, err := p.file.open(ctx)
+		if err != nil {
+			return none, err
+		}
+		return read(ctx, reader)
+	}
 }
 
 // Register adds the page's paths to a server.
@@ -73,13 +81,12 @@ func (p *Page) Register(server interface{ Handle(string, http.Handler) }) {
 	server.Handle("/api/ledger", p.asked(p.answerLedger))
 }
 
-// Close closes the connection to the file, for good. Call it before the daemon
-// closes its own.
+// Close closes the connection to the file for good. Call it before the daemon closes its own.
 func (p *Page) Close() error { return p.file.close() }
 
-var errBusy = errors.New("others are asking: try again in a moment")
+var errBusy = errors.New("busy with other requests; try again in a moment")
 
-// asked makes a handler of a question.
+// asked makes a handler of a function that returns the body of the answer.
 func (p *Page) asked(ask func(ctx context.Context, r *http.Request) ([]byte, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := p.inTurn(r, ask)
@@ -97,8 +104,8 @@ func (p *Page) asked(ask func(ctx context.Context, r *http.Request) ([]byte, err
 	})
 }
 
-// inTurn asks while nobody else does, and as long as the budget lasts. Its answer is written
-// after the turn: who reads slowly holds up nobody.
+// inTurn asks while nobody else does, and as long as the budget lasts. The answer is written after the turn, so a slow
+// client delays nobody.
 func (p *Page) inTurn(r *http.Request, ask func(ctx context.Context, r *http.Request) ([]byte, error)) ([]byte, error) {
 	wait, cancel := context.WithTimeout(r.Context(), turnLimit)
 	defer cancel()
@@ -116,22 +123,5 @@ func (p *Page) inTurn(r *http.Request, ask func(ctx context.Context, r *http.Req
 	return ask(ctx, r)
 }
 
-// earliest returns the earlier of two moments, of which nil is none.
-func earliest(a, b *time.Time) *time.Time {
-	if a == nil || b != nil && b.Before(*a) {
-		return b
-	}
-	return a
-}
-
-// moment is t for JSON; nil for none.
-func moment(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	t = t.UTC().Truncate(time.Millisecond)
-	return &t
-}
-
-// device says whose series are charted.
+// device returns the device whose series are charted.
 func (p *Page) device() string { return cmp.Or(p.cfg.Device, p.cfg.Config.Device.ID) }

@@ -36,7 +36,7 @@ type status struct {
 // state is the banner.
 type state struct {
 	Status     health.Status `json:"status"`
-	Since      *time.Time    `json:"since,omitempty"`
+	Since      time.Time     `json:"since,omitzero"`
 	Conditions []condition   `json:"reasons"` // the worst first
 }
 
@@ -48,7 +48,7 @@ type condition struct {
 }
 
 func (p *Page) answerStatus(ctx context.Context, _ *http.Request) ([]byte, error) {
-	s, err := p.status.get(ctx, nil)
+	s, err := p.status.Get(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -56,12 +56,12 @@ func (p *Page) answerStatus(ctx context.Context, _ *http.Request) ([]byte, error
 }
 
 // gather asks the daemon and the file. It answers also where the file cannot be read: that is when people look.
-func (p *Page) gather(ctx context.Context, _ *store.Reader) (status, error) {
+func (p *Page) gather(ctx context.Context) (status, error) {
 	report := p.cfg.Monitor.Report(ctx)
 	c := p.cfg.Config
 	s := status{
 		Daemon: report.About, Device: p.device(), Components: report.Components,
-		State: state{Status: report.Status, Since: moment(report.Since), Conditions: []condition{}},
+		State: state{Status: report.Status, Since: report.Since, Conditions: []condition{}},
 		Ports: map[string]int{"collectord": port(c.Health.CollectordListen), "shipperd": port(c.Health.ShipperdListen)},
 		Storage: storage{
 			File: store.FileSize(c.Storage.Path), WAL: store.WALSize(c.Storage.Path), Budget: c.Storage.MaxSizeMB << 20,
@@ -74,7 +74,7 @@ func (p *Page) gather(ctx context.Context, _ *store.Reader) (status, error) {
 		s.Delivery.LastError = u.Error
 	}
 	if facts, ok := report.Components["storage"].Facts.(health.Storage); ok {
-		s.Delivery.Pending, s.Delivery.Oldest = facts.Pending, moment(facts.OldestPending)
+		s.Delivery.Pending, s.Delivery.Oldest = facts.Pending, facts.OldestPending
 	}
 	active := report.Conditions
 	if err := p.look(ctx, &s, &active); err != nil {
@@ -103,11 +103,11 @@ func (s *state) show(active []health.Active) {
 		s.Conditions = append(s.Conditions, condition{a, message, a.Remedy})
 	}
 	if worst != s.Status {
-		s.Status, s.Since = worst, nil
+		s.Status, s.Since = worst, time.Time{}
 	}
 	for _, a := range active {
-		if a.Severity == worst && worst > health.OK {
-			s.Since = earliest(s.Since, moment(a.Since))
+		if a.Severity == worst && worst > health.OK && (s.Since.IsZero() || a.Since.Before(s.Since)) {
+			s.Since = a.Since
 		}
 	}
 }
@@ -117,19 +117,15 @@ const recordsLast = time.Hour
 
 // look adds what the file knows, and changes the active conditions by it.
 func (p *Page) look(ctx context.Context, s *status, active *[]health.Active) error {
-	reader, err := p.file.open(ctx)
+	waiting, err := p.wait.Get(ctx)
 	if err != nil {
 		return err
 	}
-	waiting, err := p.wait.get(ctx, reader)
+	facts, err := p.slow.Get(ctx)
 	if err != nil {
 		return err
 	}
-	facts, err := p.slow.get(ctx, reader)
-	if err != nil {
-		return err
-	}
-	t, err := p.totals.get(ctx, reader)
+	t, err := p.totals.Get(ctx)
 	if err != nil {
 		return err
 	}
@@ -157,19 +153,19 @@ func uploadConditions(f slowFacts, pending int64, limits health.Limits) []health
 
 // runs are those of a daemon.
 type runs struct {
-	Name    string     `json:"name"`
-	Running bool       `json:"running"`
-	Version string     `json:"version,omitempty"`
-	Since   *time.Time `json:"since,omitempty"`
-	Unclean int        `json:"unclean"` // of the last ones, without the one that runs
-	Last    []oneRun   `json:"last"`    // the newest first
+	Name    string    `json:"name"`
+	Running bool      `json:"running"`
+	Version string    `json:"version,omitempty"`
+	Since   time.Time `json:"since,omitzero"`
+	Unclean int       `json:"unclean"` // of the last ones, without the one that runs
+	Last    []oneRun  `json:"last"`    // the newest first
 }
 
 type oneRun struct {
-	Version string     `json:"version"`
-	Started time.Time  `json:"started"`
-	Ended   *time.Time `json:"ended,omitempty"`
-	Clean   bool       `json:"clean"`
+	Version string    `json:"version"`
+	Started time.Time `json:"started"`
+	Ended   time.Time `json:"ended,omitzero"`
+	Clean   bool      `json:"clean"`
 }
 
 // shownRuns is how many runs of each daemon are shown.
@@ -184,10 +180,10 @@ func readRuns(ctx context.Context, r *store.Reader, path, name string) (runs, er
 	d.Running = running
 	all, err := r.Runs(ctx, name, shownRuns)
 	for i, run := range all {
-		d.Last = append(d.Last, oneRun{run.Version, run.Started.UTC(), moment(run.Ended), run.Clean})
+		d.Last = append(d.Last, oneRun{run.Version, run.Started, run.Ended, run.Clean})
 		current := i == 0 && running && run.Ended.IsZero()
 		if current {
-			d.Version, d.Since = run.Version, moment(run.Started)
+			d.Version, d.Since = run.Version, run.Started
 		} else if !run.Clean {
 			d.Unclean++
 		}
