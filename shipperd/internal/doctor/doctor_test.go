@@ -315,7 +315,6 @@ func TestDoctor_Import(t *testing.T) {
 	f(testkit.RetryAfter(429, "7"), Warn, "as long as the server asks")
 	f(testkit.RedirectTo("http://elsewhere/login"), Fail, "http://elsewhere")
 	f(testkit.Answer(404, nil), Fail, "correct remote.url")
-	f(testkit.Step{Status: 400, Body: `{"error":"body has no lines"}`}, OK, "accepts imports")
 	f(testkit.Step{Status: 400, Body: "The plain HTTP request was sent to HTTPS port"}, Fail, "HTTPS port")
 	f(testkit.Step{Status: 200, Body: "<html>log in</html>", Header: http.Header{"Content-Type": {"text/html"}}}, Fail, "web page")
 	p.cfg.Remote.URL = vm.URL() + "/nosuch/api/v1/import"
