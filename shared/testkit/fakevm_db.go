@@ -4,6 +4,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"belabox-metrics/shared/selector"
 )
 
 // Sample is one value of one series.
@@ -104,10 +106,10 @@ func (db *fakeDB) all() []Sample {
 
 // find returns the samples that one of the selectors matches and that were stored
 // by a time, sorted by series and time.
-func (db *fakeDB) find(by time.Time, sels ...selector) (out []ExportedSeries) {
+func (db *fakeDB) find(by time.Time, sels []selector.Selector) (out []ExportedSeries) {
 	for _, key := range slices.Sorted(maps.Keys(db.series)) {
 		series := db.series[key]
-		if !slices.ContainsFunc(sels, func(sel selector) bool { return sel.matches(series.metric) }) {
+		if !slices.ContainsFunc(sels, func(sel selector.Selector) bool { return sel.Matches(series.metric) }) {
 			continue
 		}
 		if found := series.storedBy(by); len(found.Values) > 0 {

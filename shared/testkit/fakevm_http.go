@@ -13,10 +13,9 @@ import (
 	"slices"
 	"strings"
 	"time"
-)
 
-// maxLine is what the server takes as one line (-import.maxLineLen).
-const maxLine = 10 << 20
+	"belabox-metrics/shared/jsonline"
+)
 
 func isImport(path string) bool { return path == "/api/v1/import" }
 
@@ -98,7 +97,7 @@ func (f *FakeVM) readAndStore(seen *Request, r *http.Request, step Step) (status
 		status, body = http.StatusBadRequest, "cannot read the data: "+err.Error()
 	}
 	for i, line := range lines {
-		if len(line) > maxLine {
+		if len(line) > jsonline.MaxLineBytes {
 			lines, status, body = lines[:i], http.StatusBadRequest, "too long line"
 			break
 		}
@@ -124,7 +123,7 @@ func (f *FakeVM) readAndStore(seen *Request, r *http.Request, step Step) (status
 // store keeps what the step wants of the lines and returns what it refused.
 func (f *FakeVM) store(seen *Request, r *http.Request, step Step, lines []string) []LineResult {
 	now := time.Now()
-	extra := extraLabels(r)
+	extra := jsonline.ExtraLabels(r.URL.Query())
 	refused := []LineResult{}
 	nth := 0
 	for i, line := range lines {
@@ -165,17 +164,6 @@ func refuse(refused []LineResult, first int, result LineResult, timestamp int64)
 	refused[i].Timestamps = append(refused[i].Timestamps, timestamp)
 	refused[i].samples++
 	return refused
-}
-
-// extraLabels reads ?extra_label=name=value.
-func extraLabels(r *http.Request) map[string]string {
-	extra := map[string]string{}
-	for _, arg := range r.URL.Query()["extra_label"] {
-		if name, value, ok := strings.Cut(arg, "="); ok {
-			extra[name] = value
-		}
-	}
-	return extra
 }
 
 // readPart reads as much of the body as the step says, or as comes.

@@ -2,81 +2,26 @@ package testkit
 
 import (
 	"bytes"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"maps"
-	"strconv"
 	"time"
+
+	"belabox-metrics/shared/jsonline"
 )
 
-// What a server of 2024 and later takes; Debian's 1.79 cuts off the labels above 30
-// where a newer one drops the line.
-const (
-	maxLabels     = 40
-	maxLabelValue = 4 << 10
-	maxLabelName  = 256
-	maxFuture     = 48 * time.Hour
-)
+// maxFuture is how far ahead of its clock the server stores samples.
+const maxFuture = 48 * time.Hour
 
-// parseLine reads one JSON line by VictoriaMetrics' rules: one wrong value or
-// timestamp makes the whole line invalid, a label that is not text or is empty is
-// left out, unknown keys are ignored. (Where the real server differs: a bare NaN,
-// which is no JSON, it takes for a number and drops that sample alone.)
+// parseLine reads one JSON line. An error means that the server drops it.
 func parseLine(line string, extra map[string]string) ([]Sample, error) {
-	var object map[string]json.RawMessage
-	if err := json.Unmarshal([]byte(line), &object); err != nil {
+	l, err := jsonline.Parse([]byte(line), extra)
+	if err != nil {
 		return nil, err
 	}
-	var labels map[string]any
-	var values, timestamps []json.RawMessage
-	for key, to := range map[string]any{"metric": &labels, "values": &values, "timestamps": &timestamps} {
-		if err := json.Unmarshal(object[key], to); err != nil {
-			return nil, fmt.Errorf("%s: %w", key, err)
-		}
-	}
-	if len(values) == 0 || len(values) != len(timestamps) {
-		return nil, fmt.Errorf("%d values and %d timestamps", len(values), len(timestamps))
-	}
-	metric := map[string]string{}
-	for name, value := range labels {
-		if text, ok := value.(string); ok && text != "" {
-			metric[name] = text
-		}
-	}
-	maps.Copy(metric, extra)
-	if err := checkLabels(metric); err != nil {
-		return nil, err
-	}
-	key := SeriesKey(metric)
-	samples := make([]Sample, len(values))
-	for i := range values {
-		value, err := strconv.ParseFloat(string(values[i]), 64)
-		if err != nil && !errors.Is(err, strconv.ErrRange) { // 1e400 is stored as +Inf
-			return nil, err
-		}
-		timestamp, err := strconv.ParseInt(string(timestamps[i]), 10, 64)
-		if err != nil {
-			return nil, err
-		}
-		samples[i] = Sample{Metric: metric, Series: key, Timestamp: timestamp, Value: value}
+	key := SeriesKey(l.Metric)
+	samples := make([]Sample, len(l.Values))
+	for i := range samples {
+		samples[i] = Sample{Metric: l.Metric, Series: key, Timestamp: l.Timestamps[i], Value: l.Values[i]}
 	}
 	return samples, nil
-}
-
-func checkLabels(metric map[string]string) error {
-	if len(metric) == 0 {
-		return errors.New("no labels")
-	}
-	if len(metric) > maxLabels {
-		return fmt.Errorf("%d labels", len(metric))
-	}
-	for name, value := range metric {
-		if len(name) > maxLabelName || len(value) > maxLabelValue {
-			return fmt.Errorf("label %.20q is too long", name)
-		}
-	}
-	return nil
 }
 
 // splitLines returns the lines that hold something. Of a body that was broken off

@@ -1,15 +1,16 @@
 package testkit
 
 import (
-	"encoding/json"
 	"fmt"
 	"math"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"belabox-metrics/shared/jsonline"
+	"belabox-metrics/shared/selector"
 )
 
 // readStep returns the answer to everything but imports.
@@ -66,20 +67,16 @@ func (f *FakeVM) answer(path string, form url.Values, now time.Time) (status int
 	return http.StatusOK, body
 }
 
-// visible returns what reads see of the selectors' series. A selector that was
-// asked before any of its series could be seen goes on finding nothing.
-func (f *FakeVM) visible(now time.Time, sels []selector) []ExportedSeries {
-	var texts []string
-	for _, sel := range sels {
-		texts = append(texts, sel.text)
-	}
-	asked := strings.Join(texts, " or ")
-	if now.Before(f.emptySeen[asked]) {
+// visible returns what reads see of the selectors' series. Selectors that were
+// asked, as this text, before any of their series could be seen go on finding
+// nothing.
+func (f *FakeVM) visible(now time.Time, text string, sels ...selector.Selector) []ExportedSeries {
+	if now.Before(f.emptySeen[text]) {
 		return nil
 	}
-	found := f.db.find(now.Add(-f.cfg.VisibleAfter), sels...)
+	found := f.db.find(now.Add(-f.cfg.VisibleAfter), sels)
 	if len(found) == 0 {
-		f.emptySeen[asked] = now.Add(f.cfg.Poison)
+		f.emptySeen[text] = now.Add(f.cfg.Poison)
 	}
 	return found
 }
@@ -88,9 +85,9 @@ func (f *FakeVM) export(form url.Values, now time.Time, write func(*strings.Buil
 	if len(form["match[]"]) == 0 {
 		return "", fmt.Errorf("missing `match[]` arg")
 	}
-	var sels []selector
+	var sels []selector.Selector
 	for _, text := range form["match[]"] {
-		sel, err := parseSelector(text)
+		sel, err := selector.Parse(text)
 		if err != nil {
 			return "", fmt.Errorf("cannot parse matches[]=%s: %w", text, err)
 		}
@@ -105,7 +102,7 @@ func (f *FakeVM) export(form url.Values, now time.Time, write func(*strings.Buil
 		return "", err
 	}
 	var b strings.Builder
-	for _, s := range f.visible(now, sels) {
+	for _, s := range f.visible(now, strings.Join(form["match[]"], " or "), sels...) {
 		if form.Get("reduce_mem_usage") != "1" {
 			s = s.dedup(f.cfg.Dedup)
 		}
@@ -117,25 +114,11 @@ func (f *FakeVM) export(form url.Values, now time.Time, write func(*strings.Buil
 }
 
 func exportJSON(b *strings.Builder, _ url.Values, s ExportedSeries) {
-	metric, err := json.Marshal(s.Metric)
-	if err != nil {
-		panic("BUG: " + err.Error())
-	}
-	fmt.Fprintf(b, `{"metric":%s,"values":[`, metric)
+	values := make([]float64, len(s.Values))
 	for i, v := range s.Values {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		b.WriteString(formatValue(v))
+		values[i], _ = strconv.ParseFloat(formatValue(v), 64) // the text is a number's
 	}
-	b.WriteString(`],"timestamps":[`)
-	for i, ts := range s.Timestamps {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		b.WriteString(strconv.FormatInt(ts, 10))
-	}
-	b.WriteString("]}\n")
+	b.Write(jsonline.Append(nil, jsonline.Canonical(s.Metric), s.Timestamps, values))
 }
 
 func exportCSV(b *strings.Builder, form url.Values, s ExportedSeries) {
@@ -173,70 +156,4 @@ func timeArg(form url.Values, name string, otherwise time.Time) (int64, error) {
 		return 0, fmt.Errorf("cannot parse %s=%s: %w", name, text, err)
 	}
 	return int64(math.Round(seconds * 1000)), nil
-}
-
-func (f *FakeVM) query(form url.Values, now time.Time) (string, error) {
-	q, err := parseCountQuery(form.Get("query"))
-	if err != nil {
-		return "", fmt.Errorf("error when executing query=%q: %w", form.Get("query"), err)
-	}
-	at, err := timeArg(form, "time", now)
-	if err != nil {
-		return "", err
-	}
-	offset := f.cfg.LatencyOffset.Milliseconds()
-	if ct := now.UnixMilli(); form.Get("nocache") != "1" && offset > 0 && ct-at < offset && at-ct < offset {
-		at = ct - offset
-	}
-	type group struct {
-		metric map[string]string
-		count  int
-		series int
-	}
-	groups := map[string]*group{}
-	for _, s := range f.visible(now, []selector{q.sel}) {
-		s = s.dedup(f.cfg.Dedup).cut(at-q.over.Milliseconds()+1, at)
-		if len(s.Values) == 0 {
-			continue
-		}
-		metric := q.group(s.Metric)
-		key := SeriesKey(metric)
-		if groups[key] == nil {
-			groups[key] = &group{metric: metric}
-		}
-		groups[key].count += len(s.Values)
-		groups[key].series++
-	}
-	type result struct {
-		Metric map[string]string `json:"metric"`
-		Value  [2]any            `json:"value"`
-	}
-	results := []result{}
-	for key, g := range groups {
-		if g.series > 1 && !q.aggregate {
-			return "", fmt.Errorf("duplicate output timeseries: %s", key)
-		}
-		results = append(results, result{g.metric, [2]any{float64(at) / 1000, strconv.Itoa(g.count)}})
-	}
-	slices.SortFunc(results, func(a, b result) int {
-		return strings.Compare(SeriesKey(a.Metric), SeriesKey(b.Metric))
-	})
-	body, err := json.Marshal(map[string]any{
-		"status": "success", "data": map[string]any{"resultType": "vector", "result": results},
-	})
-	return string(body), err
-}
-
-// group returns the labels under which a series is counted.
-func (q countQuery) group(metric map[string]string) map[string]string {
-	out := map[string]string{}
-	for name, value := range metric {
-		if name == "__name__" && !q.keepNames {
-			continue
-		}
-		if !q.aggregate || slices.Contains(q.by, name) {
-			out[name] = value
-		}
-	}
-	return out
 }

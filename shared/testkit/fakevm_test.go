@@ -13,6 +13,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"belabox-metrics/shared/jsonline"
 )
 
 // lines returns n lines of one sample each, of the series s0 … at the present.
@@ -322,7 +324,7 @@ func TestFakeVM_InABubble(t *testing.T) {
 func TestFakeVM_LongLine(t *testing.T) {
 	t.Parallel()
 	vm := StartFakeVM(t, FakeConfig{})
-	long := append([]byte(lines(2)), bytes.Repeat([]byte(" x"), maxLine/2)...)
+	long := append([]byte(lines(2)), bytes.Repeat([]byte(" x"), jsonline.MaxLineBytes/2)...)
 	if got := post(t, vm.ImportURL(), nil, append(long, lines(1)...)); got != 400 {
 		t.Errorf("status %d, want 400", got)
 	}
