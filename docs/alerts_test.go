@@ -277,22 +277,24 @@ func TestAlerts_Fire(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, r := range all {
-		results, err := vm.Query(r.Expr, now)
-		if err != nil {
-			t.Errorf("%s: %v", r.Alert, err)
-			continue
-		}
-		fires := map[string]bool{}
-		for _, result := range results {
-			device := result.Metric["device_id"]
-			if device == "" {
-				device = result.Metric["instance"]
+		var results []testkit.QueryResult
+		testkit.Eventually(t, testkit.WaitLimit, r.Alert+" to fire for its device only", func() (err error) {
+			if results, err = vm.Query(r.Expr, now); err != nil {
+				return err
 			}
-			fires[device] = true
-		}
-		if got := slices.Sorted(maps.Keys(fires)); !slices.Equal(got, []string{r.Alert}) {
-			t.Errorf("%s fires for %q", r.Alert, got)
-		}
+			fires := map[string]bool{}
+			for _, result := range results {
+				device := result.Metric["device_id"]
+				if device == "" {
+					device = result.Metric["instance"]
+				}
+				fires[device] = true
+			}
+			if got := slices.Sorted(maps.Keys(fires)); !slices.Equal(got, []string{r.Alert}) {
+				return fmt.Errorf("it fires for %q", got)
+			}
+			return nil
+		})
 		for _, m := range regexp.MustCompile(`\$labels\.([a-z_]+)`).FindAllStringSubmatch(r.Annotations["summary"], -1) {
 			if len(results) > 0 && results[0].Metric[m[1]] == "" {
 				t.Errorf("%s: the summary uses label %s, which the result lacks: %v", r.Alert, m[1], results[0].Metric)

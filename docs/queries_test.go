@@ -83,13 +83,13 @@ func TestQueries(t *testing.T) {
 	vm := startFilled(t, now)
 	for path, least := range map[string]int{"../docker/README.md": 10, "victoriametrics-setup.md": 5} {
 		for _, query := range examples(t, path, least) {
-			results, err := vm.Query(query, now)
-			if err == nil && len(results) == 0 {
-				err = errors.New("no result")
-			}
-			if err != nil {
-				t.Errorf("%s: %s: %v", path, query, err)
-			}
+			testkit.Eventually(t, testkit.WaitLimit, path+": a result of "+query, func() error {
+				results, err := vm.Query(query, now)
+				if err == nil && len(results) == 0 {
+					err = errors.New("no result")
+				}
+				return err
+			})
 		}
 	}
 }
