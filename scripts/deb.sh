@@ -2,6 +2,7 @@
 # Makes the Debian package of one target from what "make deb" built into dist/bin-TARGET:
 # deb.sh linux-arm7 1.2.3 dist. The same commit gives the same bytes.
 set -euo pipefail
+umask 022 # the modes of the files are part of the package
 cd "$(dirname "$0")/.."
 target=$1 version=$2 dist=$3
 
