@@ -62,7 +62,7 @@ func TestLive_StuckLoop(t *testing.T) {
 	release := storetest.Hold(t, path)
 	done := make(chan struct{})
 	go func() { defer close(done); tick(1_790_000_001) }()
-	testkit.Eventually(t, 10*time.Second, "the tick to begin", func() bool { return ticks.Load() == 2 })
+	testkit.Eventually(t, 2*time.Minute, "the tick to begin", func() bool { return ticks.Load() == 2 })
 	passed.Store(int64(31 * time.Second))
 	code := live()
 	release() // within the store's patience with the lock

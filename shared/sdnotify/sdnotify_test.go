@@ -52,7 +52,7 @@ func (m manager) message(t *testing.T, limit time.Duration) (string, bool) {
 
 func (m manager) want(t *testing.T, want string) {
 	t.Helper()
-	if got, ok := m.message(t, 10*time.Second); !ok || got != want {
+	if got, ok := m.message(t, 2*time.Minute); !ok || got != want {
 		t.Errorf("got %q, %v, want %q", got, ok, want)
 	}
 }

@@ -35,13 +35,16 @@ func newCall(question func()) *call {
 	return c
 }
 
-// waiter makes calls and waits for them no longer than callTimeout.
-type waiter struct{ timer *time.Timer }
+// waiter makes calls and waits for them no longer than its limit.
+type waiter struct {
+	limit time.Duration // callTimeout, but in tests of the real kernel
+	timer *time.Timer
+}
 
 func newWaiter() *waiter {
 	timer := time.NewTimer(callTimeout)
 	timer.Stop()
-	return &waiter{timer}
+	return &waiter{callTimeout, timer}
 }
 
 // call makes all calls at once and sets answered. One that has not answered an
@@ -58,7 +61,7 @@ func (w *waiter) call(at time.Time, calls []*call) {
 			go c.body()
 		}
 	}
-	w.timer.Reset(callTimeout)
+	w.timer.Reset(w.limit)
 	waiting := true
 	for _, c := range calls {
 		if waiting && c.asked.Equal(at) {

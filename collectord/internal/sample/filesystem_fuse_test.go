@@ -12,7 +12,8 @@ import (
 
 // TestFilesystem_HungFUSE asks a file system of the real kernel whose server
 // does not answer statfs. The mount table calls it nfs4, because a FUSE mount
-// would not be asked at all.
+// would not be asked at all. What that costs in time is shown by
+// TestFilesystem_HungMountBlocksNothing, on a clock that no load delays.
 func TestFilesystem_HungFUSE(t *testing.T) {
 	t.Parallel()
 	// The unit of the counts is Frsize, not Bsize.
@@ -25,10 +26,10 @@ func TestFilesystem_HungFUSE(t *testing.T) {
 	m := newMachine(t)
 	local := t.TempDir()
 	m.write("proc/1/mounts", "/dev/sda1 "+local+" ext4 rw 0 0\nnas:/x "+dir+" nfs4 rw 0 0\n")
-	filesystem := NewFilesystem(m.fs(), testDevice)
-	start := time.Now()
+	c := NewFilesystem(m.fs(), testDevice)
+	c.(*filesystem).waiter.limit = realLimit
 	for range 5 {
-		r := m.tick(filesystem)
+		r := m.tick(c)
 		r.wantFaults(t, 1)
 		if len(r.errs) == 1 && !strings.Contains(r.errs[0].Error(), dir+": no answer") {
 			t.Errorf("got %v", r.errs)
@@ -37,13 +38,10 @@ func TestFilesystem_HungFUSE(t *testing.T) {
 			t.Errorf("got %q, want the local one", got)
 		}
 	}
-	if took := time.Since(start); took > 4*callTimeout {
-		t.Errorf("five ticks took %v; a mount that hangs may cost %v once", took, callTimeout)
-	}
 	release()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	for {
-		if r := m.tick(filesystem); len(r.errs) == 0 {
+		if r := m.tick(c); len(r.errs) == 0 {
 			r.want(t, "filesystem.free_bytes", map[string]float64{
 				mountKey("free_bytes", dir, "nfs4"):   500 * 4096,
 				mountKey("free_bytes", local, "ext4"): r.values[mountKey("free_bytes", local, "ext4")],

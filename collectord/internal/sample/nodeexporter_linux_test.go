@@ -28,7 +28,7 @@ func startNodeExporter(t *testing.T, flags ...string) (scrape func() page) {
 	}
 	addr := testkit.FreeAddr(t)
 	testkit.StartProc(t, testkit.Command{Path: path, Args: append([]string{"--web.listen-address=" + addr}, flags...)})
-	client := &http.Client{Timeout: 10 * time.Second}
+	client := &http.Client{Timeout: time.Minute}
 	get := func() (page, error) {
 		resp, err := client.Get("http://" + addr + "/metrics")
 		if err != nil {
@@ -41,7 +41,7 @@ func startNodeExporter(t *testing.T, flags ...string) (scrape func() page) {
 		}
 		return parsePage(string(body)), nil
 	}
-	testkit.Eventually(t, 20*time.Second, "node_exporter to answer", func() error {
+	testkit.Eventually(t, 2*time.Minute, "node_exporter to answer", func() error {
 		_, err := get()
 		return err
 	})

@@ -14,7 +14,8 @@ import (
 )
 
 // TestThermal_KernelErrors reads zones that answer what broken ones were seen to
-// answer, through the real kernel, and one that hangs.
+// answer, through the real kernel, and one that hangs. What that costs in time is
+// shown by TestSensors_HangingSensorSilencesNoOther.
 func TestThermal_KernelErrors(t *testing.T) {
 	t.Parallel()
 	errnos := []syscall.Errno{syscall.EAGAIN, syscall.EINVAL, syscall.ENODATA, syscall.ENXIO, syscall.EIO}
@@ -35,11 +36,11 @@ func TestThermal_KernelErrors(t *testing.T) {
 	}
 
 	m := newMachine(t)
-	thermal := NewThermal(proc.FS{Sys: sys}, testDevice)
+	c := NewThermal(proc.FS{Sys: sys}, testDevice)
+	c.(*thermal).zones.waiter.limit = realLimit
 	soc := map[string]float64{`thermal.zone_celsius{"type":"soc-thermal","zone":"thermal_zone0"}`: 48.076}
-	start := time.Now()
 	for range 5 {
-		r := m.tick(thermal)
+		r := m.tick(c)
 		r.want(t, "thermal.", soc)
 		r.wantFaults(t, 1+len(errnos))
 		joined := errors.Join(r.errs...)
@@ -52,12 +53,9 @@ func TestThermal_KernelErrors(t *testing.T) {
 			t.Errorf("no error for the zone that hangs among %v", joined)
 		}
 	}
-	if took := time.Since(start); took > 4*callTimeout {
-		t.Errorf("five ticks took %v; a zone that hangs may cost %v once", took, callTimeout)
-	}
 	release()
-	deadline := time.Now().Add(10 * time.Second)
-	for len(m.tick(thermal).values) != 2 {
+	deadline := time.Now().Add(2 * time.Minute)
+	for len(m.tick(c).values) != 2 {
 		if time.Now().After(deadline) {
 			t.Fatal("the zone answers again and gives no sample")
 		}

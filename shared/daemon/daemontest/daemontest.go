@@ -62,7 +62,7 @@ func (b bomb) WithAttrs(attrs []slog.Attr) slog.Handler {
 func Panic(t *testing.T, config, msg, task, file string) {
 	t.Helper()
 	p := testkit.StartProc(t, testkit.Command{Path: os.Args[0], Args: []string{"-config", config}, Env: []string{panicVar + "=" + msg}})
-	if code := p.Wait(20 * time.Second); code != daemon.ExitFailure {
+	if code := p.Wait(2 * time.Minute); code != daemon.ExitFailure {
 		t.Fatalf("exit code %d, want %d:\n%s", code, daemon.ExitFailure, p.Stderr())
 	}
 	lines := strings.Split(strings.TrimSpace(p.Stderr()), "\n")
