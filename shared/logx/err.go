@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // Err is what every line about a failure carries: the keys error and error_type. A nil error gives no keys.
@@ -37,7 +39,7 @@ func ErrorType(err error) string {
 	}
 	// Before Timeout, which is true of EAGAIN too: a sensor that is not ready has not timed out.
 	if errno, ok := errors.AsType[syscall.Errno](err); ok {
-		if name := errnoName(errno); name != "" {
+		if name := unix.ErrnoName(errno); name != "" {
 			return name
 		}
 	}

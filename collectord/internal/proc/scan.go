@@ -4,12 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"math"
 	"strconv"
 )
 
-// Faults of a number. They are values, so that a caller which tries a field and
-// goes on pays nothing for it.
+// Faults of a number.
 var (
 	ErrSyntax = errors.New("not a number")
 	ErrRange  = errors.New("number out of range")
@@ -81,96 +79,41 @@ func isBlank(c byte) bool { return c == ' ' || c == '\t' }
 
 // ParseUint reads decimal digits and nothing else: no sign, no space.
 func ParseUint(b []byte) (uint64, error) {
-	if len(b) == 0 {
-		return 0, ErrSyntax
-	}
-	var n uint64
-	overflow := false
-	for _, c := range b {
-		d := uint64(c - '0')
-		if d > 9 {
-			return 0, ErrSyntax
-		}
-		overflow = overflow || n > (math.MaxUint64-d)/10
-		n = n*10 + d
-	}
-	if overflow {
-		return 0, ErrRange
+	n, err := strconv.ParseUint(string(b), 10, 64) // the string stays on the stack
+	if err != nil {
+		return 0, numberError(err)
 	}
 	return n, nil
 }
 
 // ParseInt reads decimal digits after an optional minus or plus.
 func ParseInt(b []byte) (int64, error) {
-	digits, negative := cutSign(b)
-	n, err := ParseUint(digits)
-	switch {
-	case err != nil:
-		return 0, err
-	case negative && n <= -math.MinInt64:
-		return int64(-n), nil // two's complement: right for MinInt64 too
-	case !negative && n <= math.MaxInt64:
-		return int64(n), nil
+	n, err := strconv.ParseInt(string(b), 10, 64)
+	if err != nil {
+		return 0, numberError(err)
 	}
-	return 0, ErrRange
+	return n, nil
 }
 
 // ParseFloat reads a decimal number as the kernel prints it: "0.06", "70."
-// (/proc/net/wireless) or "-3"; no exponent, no NaN, no infinity. The result
-// is the nearest float64.
+// (/proc/net/wireless) or "-3"; no exponent, no NaN, no infinity.
 func ParseFloat(b []byte) (float64, error) {
-	digits, negative := cutSign(b)
-	var mantissa uint64
-	fraction, count := -1, 0 // digits behind the dot, -1 before it; digits at all
-	for _, c := range digits {
-		if c == '.' && fraction < 0 {
-			fraction = 0
-			continue
-		}
-		d := uint64(c - '0')
-		if d > 9 {
+	for _, c := range b {
+		if (c < '0' || c > '9') && c != '.' && c != '-' && c != '+' {
 			return 0, ErrSyntax
 		}
-		mantissa = mantissa*10 + d
-		count++
-		if fraction >= 0 {
-			fraction++
-		}
 	}
-	if count == 0 {
-		return 0, ErrSyntax
-	}
-	fraction = max(fraction, 0)
-	if count > maxExactDigits {
-		return parseLongFloat(b)
-	}
-	// Both numbers are exact in a float64, so the quotient is rounded once and
-	// is the nearest value.
-	v := float64(mantissa) / pow10[fraction]
-	if negative {
-		v = -v
-	}
-	return v, nil
-}
-
-// maxExactDigits is how many decimal digits a float64 always holds exactly.
-const maxExactDigits = 15
-
-var pow10 = [maxExactDigits + 1]float64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15}
-
-// parseLongFloat reads a number of known good syntax with more digits than the
-// quick way can round correctly.
-func parseLongFloat(b []byte) (float64, error) {
 	v, err := strconv.ParseFloat(string(b), 64)
 	if err != nil {
-		return 0, ErrRange
+		return 0, numberError(err)
 	}
 	return v, nil
 }
 
-func cutSign(b []byte) (digits []byte, negative bool) {
-	if len(b) > 0 && (b[0] == '-' || b[0] == '+') {
-		return b[1:], b[0] == '-'
+// numberError takes the number out of an error of strconv: a parser adds the line.
+func numberError(err error) error {
+	if errors.Is(err, strconv.ErrRange) {
+		return ErrRange
 	}
-	return b, false
+	return ErrSyntax
 }

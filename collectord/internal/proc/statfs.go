@@ -10,16 +10,3 @@ type FilesystemUsage struct {
 	// fixed number, and FilesFree then means nothing.
 	Files, FilesFree uint64
 }
-
-// FilesystemStat asks one mounted file system for its room, again and again
-// without allocating. Not for concurrent use.
-type FilesystemStat struct {
-	path string
-	raw  rawStatfs
-}
-
-// NewFilesystemStat names a mount point; nothing is opened, then or later, so
-// that it never keeps one from being unmounted.
-func NewFilesystemStat(path string) *FilesystemStat {
-	return &FilesystemStat{path: path, raw: newRawStatfs(path)}
-}

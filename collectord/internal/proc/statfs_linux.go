@@ -1,38 +1,24 @@
 package proc
 
 import (
-	"bytes"
 	"os"
 
 	"golang.org/x/sys/unix"
 )
 
-// rawStatfs is what the system call reads and writes. unix.Statfs would copy
-// the path at every call.
-type rawStatfs struct {
-	path []byte // ends with NUL
-	buf  unix.Statfs_t
-}
-
-func newRawStatfs(path string) rawStatfs {
-	return rawStatfs{path: append([]byte(path), 0)}
-}
-
-// Usage asks now. On a network file system whose server is away it may hang for
-// as long as the mount was told to wait, which can be for ever.
+// Statfs asks the file system at a mount point. Nothing stays open, so that it
+// never keeps one from being unmounted. On a network file system whose server is
+// away it may hang for as long as the mount was told to wait, which can be for ever.
 // Source: statfs(2).
-func (s *FilesystemStat) Usage() (FilesystemUsage, error) {
-	if bytes.IndexByte(s.raw.path, 0) != len(s.raw.path)-1 {
-		return FilesystemUsage{}, &os.PathError{Op: "statfs", Path: s.path, Err: unix.EINVAL}
-	}
-	st := &s.raw.buf
+func Statfs(path string) (FilesystemUsage, error) {
+	var st unix.Statfs_t
 	for {
-		errno := statfs(&s.raw.path[0], st)
-		if errno == 0 {
+		err := unix.Statfs(path, &st)
+		if err == nil {
 			break
 		}
-		if errno != unix.EINTR {
-			return FilesystemUsage{}, &os.PathError{Op: "statfs", Path: s.path, Err: errno}
+		if err != unix.EINTR {
+			return FilesystemUsage{}, &os.PathError{Op: "statfs", Path: path, Err: err}
 		}
 	}
 	// The counts are in units of f_frsize; f_bsize is only what a good read is.

@@ -8,10 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func TestFilesystemStat(t *testing.T) {
+func TestStatfs(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	usage, err := NewFilesystemStat(dir).Usage()
+	usage, err := Statfs(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,31 +27,24 @@ func TestFilesystemStat(t *testing.T) {
 	}
 }
 
-func TestFilesystemStat_PseudoHasNoSize(t *testing.T) {
+func TestStatfs_PseudoHasNoSize(t *testing.T) {
 	t.Parallel()
-	if usage, err := NewFilesystemStat("/proc").Usage(); err != nil || usage.Size != 0 {
+	if usage, err := Statfs("/proc"); err != nil || usage.Size != 0 {
 		t.Errorf("got %+v, %v", usage, err)
 	}
 }
 
-func TestFilesystemStat_BadPaths(t *testing.T) {
+func TestStatfs_BadPaths(t *testing.T) {
 	t.Parallel()
 	for path, want := range map[string]error{
 		t.TempDir() + "/missing": os.ErrNotExist,
 		"/proc\x00/other":        unix.EINVAL, // the kernel would see only what is in front of the NUL
 		"":                       os.ErrNotExist,
 	} {
-		usage, err := NewFilesystemStat(path).Usage()
+		usage, err := Statfs(path)
 		pe, ok := errors.AsType[*os.PathError](err)
 		if !errors.Is(err, want) || !ok || pe.Path != path || usage != (FilesystemUsage{}) {
 			t.Errorf("%q: got %+v, %v, want %v", path, usage, err, want)
 		}
-	}
-}
-
-func TestFilesystemStat_AllocatesNothing(t *testing.T) {
-	s := NewFilesystemStat(t.TempDir())
-	if n := testing.AllocsPerRun(100, func() { _, _ = s.Usage() }); n != 0 {
-		t.Errorf("%v allocations, want 0", n)
 	}
 }

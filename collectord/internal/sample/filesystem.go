@@ -27,15 +27,10 @@ var localTypes = map[string]bool{
 type filesystem struct {
 	registry *Registry
 	mounts   *proc.Mounts
-	stat     func(path string) statfser
+	statfs   func(path string) (proc.FilesystemUsage, error) // may hang
 	volumes  []*volume
 	waiter   *waiter
 	calls    []*call // of volumes
-}
-
-type statfser interface {
-	// Usage may hang.
-	Usage() (proc.FilesystemUsage, error)
 }
 
 // volume is what is kept of one file system as long as it is mounted.
@@ -54,7 +49,7 @@ func NewFilesystem(fs proc.FS, reg *Registry) Collector {
 	return &filesystem{
 		registry: reg,
 		mounts:   proc.NewMounts(fs),
-		stat:     func(path string) statfser { return proc.NewFilesystemStat(path) },
+		statfs:   proc.Statfs,
 		waiter:   newWaiter(),
 	}
 }
@@ -124,7 +119,6 @@ func (c *filesystem) keep(volumes []*volume) {
 }
 
 func (c *filesystem) newVolume(mount proc.Mount) *volume {
-	stat := c.stat(mount.Path)
 	point, typ := labelText(mount.Point), mount.Type
 	v := &volume{
 		mount:     mount,
@@ -133,7 +127,7 @@ func (c *filesystem) newVolume(mount proc.Mount) *volume {
 		available: c.registry.Series("filesystem.available_bytes", point, typ),
 		filesFree: c.registry.Series("filesystem.files_free", point, typ),
 	}
-	v.ask = func() { v.usage, v.err = stat.Usage() }
+	v.ask = func() { v.usage, v.err = c.statfs(mount.Path) }
 	if !localTypes[mount.Type] {
 		v.call = newCall(v.ask)
 	}

@@ -29,11 +29,6 @@ func TestFilesystem_Real(t *testing.T) {
 	}
 }
 
-func TestFilesystem_RealAllocatesNothing(t *testing.T) {
-	c, _ := newRealFilesystem(t)
-	wantNoAllocations(t, c)
-}
-
 func BenchmarkFilesystem(b *testing.B) {
 	c, _ := newRealFilesystem(b)
 	benchCollector(b, c)

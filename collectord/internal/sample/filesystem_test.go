@@ -37,11 +37,11 @@ func (v *fakeVolume) Usage() (proc.FilesystemUsage, error) {
 // what a test wants; any other has 1000 bytes.
 func newFakeFilesystem(fs proc.FS, volumes map[string]*fakeVolume) Collector {
 	c := NewFilesystem(fs, testDevice).(*filesystem)
-	c.stat = func(path string) statfser {
+	c.statfs = func(path string) (proc.FilesystemUsage, error) {
 		if v := volumes[path]; v != nil {
-			return v
+			return v.Usage()
 		}
-		return &fakeVolume{usage: proc.FilesystemUsage{Size: 1000, Free: 300, Available: 200, Files: 50, FilesFree: 20}}
+		return proc.FilesystemUsage{Size: 1000, Free: 300, Available: 200, Files: 50, FilesFree: 20}, nil
 	}
 	return c
 }

@@ -52,6 +52,9 @@ func TestTick_AllocatesNothing(t *testing.T) {
 	}
 	for tree, collectors := range map[string][]Collector{"this machine": newLive(t, networkConfig()), "rk3588": board} {
 		for _, c := range supported(collectors) {
+			if c.Name() == "filesystem" {
+				continue // the call of statfs copies the path; for the rest see TestFilesystem_AllocatesNothing
+			}
 			var b Batch
 			failures := 0
 			n := testing.AllocsPerRun(50, func() {
