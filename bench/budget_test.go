@@ -113,8 +113,8 @@ func startBoth(b *testing.B, interval time.Duration) *costs {
 	d := newDevice(b, b.TempDir(), "durability: 10s",
 		fmt.Sprintf("collection: {interval: %v}", interval), "remote: {url: '"+vm.ImportURL()+"'}")
 	c := &costs{collect: d.collectord(), ship: d.shipperd(), vm: vm, interval: interval}
-	c.collect.WaitLine(20*time.Second, "collectord started")
-	c.ship.WaitLine(20*time.Second, "shipperd started")
+	c.collect.WaitLine(testkit.WaitLimit, "collectord started")
+	c.ship.WaitLine(testkit.WaitLimit, "shipperd started")
 	return c
 }
 
@@ -125,7 +125,7 @@ func startPeers(b *testing.B, interval time.Duration) *costs {
 	b.Helper()
 	vm := testkit.StartVM(b, testkit.VMConfig{})
 	exporter, _ := startNodeExporter(b)
-	address := listening.FindStringSubmatch(exporter.WaitLine(20*time.Second, "Listening on"))
+	address := listening.FindStringSubmatch(exporter.WaitLine(testkit.WaitLimit, "Listening on"))
 	if address == nil {
 		b.Fatalf("node_exporter does not say where it listens:\n%s", exporter.Stderr())
 	}

@@ -32,7 +32,7 @@ func benchCollect(b *testing.B) {
 		"disk: {allowed_devices: ['[hsv]d[a-z]+', 'nvme[0-9]+n[0-9]+', 'mmcblk[0-9]+', 'zram[0-9]+']}")
 	exporter, scrape := startNodeExporter(b)
 	collectord := d.collectord()
-	collectord.WaitLine(20*time.Second, "collectord started")
+	collectord.WaitLine(testkit.WaitLimit, "collectord started")
 
 	const warmUp = 3 // ticks: rates begin with the second one, buffers find their size
 	halfPast := func(ahead time.Duration) time.Time {
@@ -105,7 +105,7 @@ func startNodeExporter(b *testing.B) (p *testkit.Proc, scrape func()) {
 		_, err = io.Copy(io.Discard, resp.Body)
 		return err
 	}
-	testkit.Eventually(b, 20*time.Second, "node_exporter to answer", get)
+	testkit.Eventually(b, testkit.WaitLimit, "node_exporter to answer", get)
 	return p, func() {
 		if err := get(); err != nil {
 			b.Fatal(err)

@@ -148,7 +148,7 @@ func drainVMAgent(b *testing.B, bulk bool) (out drained) {
 	start := time.Now()
 	agent = testkit.StartVMAgent(b, cfg)
 	moved, last := wireBytes(proxy), time.Now()
-	testkit.Eventually(b, 2*time.Minute, "vmagent to deliver its queue", func() bool {
+	testkit.Eventually(b, testkit.WaitLimit, "vmagent to deliver its queue", func() bool {
 		if now := wireBytes(proxy); now != moved {
 			moved, last = now, time.Now()
 		}

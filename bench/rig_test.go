@@ -51,7 +51,7 @@ func (d *device) start(bin string, args []string) *testkit.Proc {
 // stop ends a daemon as systemd does.
 func (d *device) stop(p *testkit.Proc) {
 	d.b.Helper()
-	if code := p.Stop(30 * time.Second); code != 0 {
+	if code := p.Stop(testkit.WaitLimit); code != 0 {
 		d.b.Fatalf("exit code %d, want 0:\n%s", code, p.Stderr())
 	}
 }

@@ -53,7 +53,7 @@ func benchSteady(b *testing.B) {
 	d := newDevice(b, b.TempDir(), "durability: 10s", "remote: {url: '"+proxy.URL()+"/api/v1/import', "+settings+"}")
 	in := d.inserter(10 * time.Second)
 	shipperd := d.shipperd()
-	shipperd.WaitLine(20*time.Second, "shipperd started")
+	shipperd.WaitLine(testkit.WaitLimit, "shipperd started")
 
 	brd, brd2 := newBoard(interval), newBoard(interval)
 	ticks := 0

@@ -80,8 +80,8 @@ func wearDaemons(b *testing.B, disk *disk) (w wear) {
 		"remote: {url: '"+vm.ImportURL()+"', upload_interval: "+wearUpload.String()+", verify: {delay: 15s, settle: 15s}}")
 	life := func(length time.Duration) (rows, ticks int64) {
 		collectord, shipperd := d.collectord(), d.shipperd()
-		collectord.WaitLine(20*time.Second, "collectord started")
-		shipperd.WaitLine(20*time.Second, "shipperd started")
+		collectord.WaitLine(testkit.WaitLimit, "collectord started")
+		shipperd.WaitLine(testkit.WaitLimit, "shipperd started")
 		time.Sleep(length)
 		d.stop(shipperd)
 		d.stop(collectord) // the last checkpoint

@@ -99,7 +99,7 @@ func (c *cluster) startVMAuth(t testing.TB) (address string) {
 	}
 	address = testkit.FreeAddr(t)
 	testkit.StartProc(t, testkit.Command{Path: program, Args: []string{"-auth.config=" + config, "-httpListenAddr=" + address, "-loggerLevel=ERROR"}})
-	testkit.Eventually(t, 20*time.Second, "vmauth to answer", func() error {
+	testkit.Eventually(t, testkit.WaitLimit, "vmauth to answer", func() error {
 		resp, err := http.Get("http://" + address + "/metrics")
 		if err == nil {
 			resp.Body.Close()
@@ -145,7 +145,7 @@ func TestCluster(t *testing.T) {
 	}
 	for _, command := range []string{"audit", "doctor"} {
 		p := own.start(own.bins.Shipperd, command)
-		if code := p.Wait(60 * time.Second); code != 0 {
+		if code := p.Wait(testkit.WaitLimit); code != 0 {
 			t.Errorf("%s: exit code %d:\n%s", command, code, p.Stdout())
 		}
 	}

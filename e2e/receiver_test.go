@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"belabox-metrics/shared/testkit"
 )
@@ -30,8 +29,8 @@ func ship(t testing.TB, ticks int, meanwhile func(), rigs ...*rig) {
 			meanwhile()
 		}
 		for k, r := range rigs {
-			daemons[k][0].WaitLine(20*time.Second, "collectord started")
-			testkit.Eventually(t, 60*time.Second, fmt.Sprint(n, " ticks in the file and some of them uploaded"), func() bool {
+			daemons[k][0].WaitLine(testkit.WaitLimit, "collectord started")
+			testkit.Eventually(t, testkit.WaitLimit, fmt.Sprint(n, " ticks in the file and some of them uploaded"), func() bool {
 				return r.count("SELECT count(DISTINCT timestamp_ms) FROM metric_rows") >= n &&
 					r.count("SELECT count(*) FROM metric_rows WHERE uploaded = 1") > 0
 			})
@@ -46,7 +45,7 @@ func ship(t testing.TB, ticks int, meanwhile func(), rigs ...*rig) {
 		once = append(once, r.start(r.bins.Shipperd, "-once"))
 	}
 	for k, r := range rigs {
-		if code := once[k].Wait(90 * time.Second); code != 0 {
+		if code := once[k].Wait(deliverLimit); code != 0 {
 			t.Fatalf("%s: shipperd -once: exit code %d; its log:\n%s", r.device, code, tail(once[k].Stderr()))
 		}
 		if n := r.count("SELECT count(*) FROM upload_checkpoints WHERE state <> 'verified'"); n != 0 {

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"belabox-metrics/shared/testkit"
 )
 
 // group is a control group (version 2) that a test made.
@@ -60,7 +62,7 @@ func cgroup2() (string, error) {
 // of systemd's own that nspawn keeps in step on a host with version 1.
 func (g group) remove() error {
 	_ = os.WriteFile(filepath.Join(g.path, "cgroup.kill"), []byte("1"), 0) // newer kernels; nspawn is dead in any case
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(testkit.WaitLimit); ; time.Sleep(10 * time.Millisecond) {
 		// Busy until the kernel is done with the last process.
 		err := errors.Join(removeTree(g.path), removeTree(filepath.Join("/sys/fs/cgroup/systemd", g.name)))
 		if err == nil || time.Now().After(deadline) {

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"belabox-metrics/shared/store/storetest"
 	"belabox-metrics/shared/testkit"
@@ -79,7 +78,7 @@ func (m *machine) texts(text string) (all []string) {
 func (m *machine) delivered(vm testkit.Client, more int) {
 	m.t.Helper()
 	before := -1
-	testkit.Eventually(m.t, bootLimit, fmt.Sprintf("%d ticks more at the server", more), func() error {
+	testkit.Eventually(m.t, testkit.WaitLimit, fmt.Sprintf("%d ticks more at the server", more), func() error {
 		got, err := vm.Export(`{__name__="load_average_1m"}`)
 		if err != nil {
 			return err
@@ -106,7 +105,7 @@ func (m *machine) settle(vm testkit.Client) {
 	m.run("systemctl", "stop", unitFile("collectord"))
 	const owed = `SELECT count(*) FROM metrics WHERE uploaded = 0
 		UNION ALL SELECT count(*) FROM upload_checkpoints WHERE state IN ('sending', 'accepted')`
-	testkit.Eventually(m.t, 3*time.Minute, "everything to be proven", func() error {
+	testkit.Eventually(m.t, 2*testkit.WaitLimit, "everything to be verified", func() error {
 		if got := m.texts(owed); !slices.Equal(got, []string{"0", "0"}) {
 			return fmt.Errorf("rows and chunks still owed: %v", got)
 		}

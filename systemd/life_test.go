@@ -115,15 +115,12 @@ func TestSystem_Life(t *testing.T) {
 	// And nothing was lost or doubled by it.
 	m.settle(vm)
 
-	// Stopped, in order and soon.
+	// Stopped, in order; systemd kills what takes longer than TimeoutStopSec.
 	m.run("systemctl", "start", unitFile("collectord"))
 	for _, daemon := range daemons {
 		start := time.Now()
 		m.run("systemctl", "stop", unitFile(daemon))
 		took := time.Since(start)
-		if took > 5*time.Second {
-			t.Errorf("stopping %s took %v, want at most 5 s", daemon, took)
-		}
 		if got := m.property(daemon, "Result"); got != "success" {
 			t.Errorf("%s ended with %q", daemon, got)
 		}
@@ -148,7 +145,7 @@ func TestSystem_BrokenConfiguration(t *testing.T) {
 		if out, err := m.try("systemctl", "restart", unitFile(daemon)); err == nil {
 			t.Errorf("%s started with it: %s", daemon, out)
 		}
-		testkit.Eventually(t, bootLimit, "a second try", func() bool { return m.property(daemon, "NRestarts") != "0" })
+		testkit.Eventually(t, testkit.WaitLimit, "a second try", func() bool { return m.property(daemon, "NRestarts") != "0" })
 		journal := m.journal(daemon)
 		for _, want := range []string{configPath + ":2: collection.interval", configPath + ":4: ", "remote.urll"} {
 			if !strings.Contains(journal, want) {

@@ -19,11 +19,8 @@ import (
 	"belabox-metrics/shared/testkit"
 )
 
-const (
-	bootLimit = 60 * time.Second
-	// commandLimit is for one command in a machine, an installation included.
-	commandLimit = 2 * time.Minute
-)
+// commandLimit is for one command in a machine, an installation included.
+const commandLimit = 5 * time.Minute
 
 // machine is a Debian that systemd-nspawn boots from a folder, with a systemd of
 // its own as process 1. It is no machine to the host's systemd, if there is one,
@@ -97,11 +94,11 @@ func (m *machine) boot() {
 	if err := m.nspawn.Start(); err != nil {
 		m.t.Fatal(err)
 	}
-	testkit.Eventually(m.t, bootLimit, "the machine's process 1", func() error {
+	testkit.Eventually(m.t, testkit.WaitLimit, "the machine's process 1", func() error {
 		m.leader, err = onlyChild(m.nspawn.Process.Pid)
 		return err
 	})
-	testkit.Eventually(m.t, bootLimit, "the machine's boot", func() error {
+	testkit.Eventually(m.t, testkit.WaitLimit, "the machine's boot", func() error {
 		state, err := m.try("systemctl", "is-system-running", "--wait")
 		if s := strings.TrimSpace(state); s != "running" {
 			return fmt.Errorf("the state is %q, %v", s, err)
@@ -200,7 +197,7 @@ func (m *machine) pid(daemon string) int {
 // process than before (0: any).
 func (m *machine) active(daemon string, before int) (pid int) {
 	m.t.Helper()
-	testkit.Eventually(m.t, bootLimit, daemon+" to be active", func() error {
+	testkit.Eventually(m.t, testkit.WaitLimit, daemon+" to be active", func() error {
 		state, pid := m.property(daemon, "ActiveState"), m.pid(daemon)
 		if state != "active" || pid == 0 || pid == before {
 			return fmt.Errorf("%s, process %d (before: %d)", state, pid, before)

@@ -122,6 +122,6 @@ func (n network) startVM(t *testing.T) testkit.Client {
 		"victoria-metrics", "-storageDataPath=" + t.TempDir(), "-httpListenAddr=127.0.0.1:8428", "-memory.allowedBytes=128MB", "-loggerLevel=WARN",
 	}})
 	vm := testkit.Client{BaseURL: "http://127.0.0.1:8428", HTTP: n.http()}
-	testkit.Eventually(t, 30*time.Second, "VictoriaMetrics", vm.Health)
+	testkit.Eventually(t, testkit.WaitLimit, "VictoriaMetrics", vm.Health)
 	return vm
 }

@@ -81,7 +81,7 @@ func (m *machine) filesystems(t *testing.T) {
 		unit, _ := strconv.ParseFloat(fields[0], 64)
 		blocks, _ := strconv.ParseFloat(fields[1], 64)
 		inodes, _ := strconv.ParseFloat(fields[2], 64)
-		testkit.Eventually(t, bootLimit, "the room of "+point, func() error {
+		testkit.Eventually(t, testkit.WaitLimit, "the room of "+point, func() error {
 			size, files := m.newest("filesystem.size_bytes", point), m.newest("filesystem.files_free", point)
 			// Others make and remove files on the host's disk, which is the machine's root.
 			if size != unit*blocks || point != "/" && files != inodes {
@@ -110,7 +110,7 @@ func (m *machine) newest(name, mountpoint string) float64 {
 
 // dead waits until a file system has no samples any more.
 func (m *machine) dead(t *testing.T, name, mountpoint string) {
-	testkit.Eventually(t, bootLimit, mountpoint+" to have no more samples", func() bool {
+	testkit.Eventually(t, testkit.WaitLimit, mountpoint+" to have no more samples", func() bool {
 		late := m.texts(fmt.Sprintf(`SELECT timestamp_ms FROM metric_rows WHERE name = '%s' AND json_extract(tags, '$.mountpoint') = '%s'
 			AND timestamp_ms >= (SELECT max(timestamp_ms) FROM metric_rows) - 1000`, name, mountpoint))
 		return len(late) == 0
@@ -234,7 +234,7 @@ func (m *machine) credential(t *testing.T) {
 		"  auth_token_file: /run/credentials/belabox-shipperd.service/token\n", 1), 0o644)
 	m.run("systemctl", "restart", unitFile("shipperd"))
 	var token string
-	testkit.Eventually(t, bootLimit, "an upload", func() bool {
+	testkit.Eventually(t, testkit.WaitLimit, "an upload", func() bool {
 		select {
 		case token = <-got:
 			return true

@@ -78,7 +78,7 @@ func (m *machine) removal() {
 	for _, daemon := range daemons {
 		m.active(daemon, 0)
 	}
-	testkit.Eventually(t, bootLimit, "a new tick", func() bool { return len(m.ticks()) > len(kept) })
+	testkit.Eventually(t, testkit.WaitLimit, "a new tick", func() bool { return len(m.ticks()) > len(kept) })
 	if again := m.ticks(); !slices.Equal(kept, again[:len(kept)]) {
 		t.Error("the second installation does not go on with the data of the first")
 	}

@@ -158,7 +158,7 @@ func (f *FakeVM) ComeBack() {
 	}
 	if f.cfg.InMemory {
 		f.listener = newMemListener()
-	} else if err := poll(10*time.Second, func() (err error) {
+	} else if err := poll(WaitLimit, func() (err error) {
 		f.listener, err = net.Listen("tcp", f.addr)
 		return err
 	}); err != nil {

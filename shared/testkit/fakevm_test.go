@@ -150,7 +150,7 @@ func TestFakeVM_Breaks(t *testing.T) {
 			t.Errorf("%s: error %v and %q, want %v", name, err, body, want)
 		}
 		// The client may see the break before the server has noted the request.
-		Eventually(t, 5*time.Second, "the request to be noted", func() bool { return len(vm.Imports()) == 1 })
+		Eventually(t, WaitLimit, "the request to be noted", func() bool { return len(vm.Imports()) == 1 })
 		if got := len(vm.Samples()); got != wantStored {
 			t.Errorf("%s: %d samples stored, want %d", name, got, wantStored)
 		}
@@ -174,7 +174,7 @@ func TestFakeVM_Hang(t *testing.T) {
 			_, _, err := ask(vm, lines(10))
 			done <- err
 		}()
-		Eventually(t, 5*time.Second, "the request to arrive", func() bool { return len(vm.Imports()) == 1 })
+		Eventually(t, WaitLimit, "the request to arrive", func() bool { return len(vm.Imports()) == 1 })
 		if got := vm.Imports()[0].Status; got != 0 {
 			t.Errorf("status %d of a request that hangs", got)
 		}
@@ -295,7 +295,7 @@ func TestFakeVM_ClientBreaksOff(t *testing.T) {
 	}
 	fmt.Fprintf(conn, "POST /api/v1/import HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", len(body), body[:len(body)-5])
 	conn.Close()
-	Eventually(t, 5*time.Second, "the request", func() bool { return len(vm.Imports()) == 1 })
+	Eventually(t, WaitLimit, "the request", func() bool { return len(vm.Imports()) == 1 })
 	if got := len(vm.Samples()); got != 2 {
 		t.Errorf("%d samples, want the 2 of the lines that came whole", got)
 	}

@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 		t := &orphanT{}
 		p, err := startProc(t, Command{Path: os.Args[0], Env: []string{childEnv + "=stubborn"}})
 		if err == nil {
-			_, err = p.waitLine(10*time.Second, "ready")
+			_, err = p.waitLine(WaitLimit, "ready")
 		}
 		if err != nil {
 			fmt.Println(err)

@@ -15,13 +15,13 @@ import (
 func TestProc_DiesWithTheTestBinary(t *testing.T) {
 	t.Parallel()
 	parent := StartProc(t, self(t, "parent"))
-	line := parent.WaitLine(20*time.Second, "child ")
+	line := parent.WaitLine(WaitLimit, "child ")
 	pid, err := strconv.Atoi(strings.TrimPrefix(line, "child "))
 	if err != nil {
 		t.Fatal(err)
 	}
 	parent.Kill()
-	Eventually(t, 10*time.Second, fmt.Sprintf("pid %d to end", pid), func() bool {
+	Eventually(t, WaitLimit, fmt.Sprintf("pid %d to end", pid), func() bool {
 		stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
 		// Where nobody reaps orphans, it stays a zombie.
 		return errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ESRCH) || strings.Contains(string(stat), ") Z ")
@@ -31,7 +31,7 @@ func TestProc_DiesWithTheTestBinary(t *testing.T) {
 func TestProc_Usage(t *testing.T) {
 	t.Parallel()
 	p := StartProc(t, self(t, "stubborn"))
-	p.WaitLine(10*time.Second, "ready")
+	p.WaitLine(WaitLimit, "ready")
 	u, err := p.Usage()
 	if err != nil {
 		t.Fatal(err)

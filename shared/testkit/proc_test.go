@@ -22,7 +22,7 @@ func self(t testing.TB, role string) Command {
 func TestProc_Output(t *testing.T) {
 	t.Parallel()
 	p := StartProc(t, self(t, "talk"))
-	if got := p.Wait(10 * time.Second); got != 7 {
+	if got := p.Wait(WaitLimit); got != 7 {
 		t.Errorf("exit code %d, want 7", got)
 	}
 	if got, want := p.Stdout(), "hello from stdout\nno newline"; got != want {
@@ -51,7 +51,7 @@ func TestProc_OutputToFile(t *testing.T) {
 	c.Output = filepath.Join(t.TempDir(), "log")
 	for range 2 {
 		p := StartProc(t, c)
-		p.Wait(10 * time.Second)
+		p.Wait(WaitLimit)
 		if got := p.Lines(); len(got) > 0 {
 			t.Errorf("lines %q, want none beside the file", got)
 		}
@@ -68,8 +68,8 @@ func TestProc_OutputToFile(t *testing.T) {
 func TestProc_Stop(t *testing.T) {
 	t.Parallel()
 	p := StartProc(t, self(t, "polite"))
-	p.WaitLine(10*time.Second, "ready")
-	if got := p.Stop(10 * time.Second); got != 0 {
+	p.WaitLine(WaitLimit, "ready")
+	if got := p.Stop(WaitLimit); got != 0 {
 		t.Errorf("exit code %d, want 0", got)
 	}
 	p.WaitLine(0, "stopping")
@@ -79,9 +79,9 @@ func TestProc_Stop(t *testing.T) {
 func TestProc_Kill(t *testing.T) {
 	t.Parallel()
 	p := StartProc(t, self(t, "stubborn"))
-	p.WaitLine(10*time.Second, "ready")
+	p.WaitLine(WaitLimit, "ready")
 	p.Kill()
-	if got := p.Wait(10 * time.Second); got != -1 {
+	if got := p.Wait(WaitLimit); got != -1 {
 		t.Errorf("exit code %d, want -1", got)
 	}
 }
@@ -110,7 +110,7 @@ func TestProc_Failures(t *testing.T) {
 	})
 	f("does not end", "still runs after 1ms", func(t testing.TB) {
 		p := StartProc(t, self(t, "stubborn"))
-		p.WaitLine(10*time.Second, "ready")
+		p.WaitLine(WaitLimit, "ready")
 		p.Stop(time.Millisecond)
 	})
 }

@@ -6,7 +6,6 @@ import (
 	"net"
 	"sync"
 	"testing"
-	"time"
 )
 
 // Proxy is a network on loopback that fails on demand: it hands TCP connections
@@ -112,7 +111,7 @@ func (p *Proxy) Restore() {
 		return
 	}
 	var l net.Listener
-	if err := poll(10*time.Second, func() (err error) {
+	if err := poll(WaitLimit, func() (err error) {
 		l, err = net.Listen("tcp", p.addr)
 		return err
 	}); err != nil {

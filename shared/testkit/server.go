@@ -14,11 +14,6 @@ import (
 	"time"
 )
 
-const (
-	serverStartLimit = 20 * time.Second
-	serverStopLimit  = 30 * time.Second
-)
-
 var errServerEnded = errors.New("it ended by itself")
 
 // server is one of VictoriaMetrics' programs on a loopback port, which it keeps
@@ -112,8 +107,8 @@ func (s *server) Stop() error {
 	p.Signal(syscall.SIGTERM)
 	select {
 	case <-p.Done():
-	case <-time.After(serverStopLimit):
-		return fmt.Errorf("stop %s: it still runs after %v", s.program, serverStopLimit)
+	case <-time.After(WaitLimit):
+		return fmt.Errorf("stop %s: it still runs after %v", s.program, WaitLimit)
 	}
 	if p.ExitCode() != 0 {
 		return fmt.Errorf("stop %s: exit code %d", s.program, p.ExitCode())
@@ -125,7 +120,7 @@ func (s *server) Stop() error {
 // the same data, and returns when it answers. Like Kill and Stop it may be called
 // from any goroutine.
 func (s *server) Start() error {
-	deadline := time.Now().Add(serverStartLimit)
+	deadline := time.Now().Add(WaitLimit)
 	for {
 		err := s.launch()
 		if err == nil || !errors.Is(err, errServerEnded) || time.Now().After(deadline) {
@@ -145,7 +140,7 @@ func (s *server) launch() error {
 	s.mu.Lock()
 	s.proc = p
 	s.mu.Unlock()
-	err = poll(serverStartLimit, func() error {
+	err = poll(WaitLimit, func() error {
 		select {
 		case <-p.Done():
 			return nil // it ended: no use in waiting

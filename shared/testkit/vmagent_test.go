@@ -22,7 +22,7 @@ func TestVMAgent_KeepsAndDelivers(t *testing.T) {
 		}
 		return bytes + blocks
 	}
-	Eventually(t, 10*time.Second, "the samples in a block", func() bool { return queued() > 0 })
+	Eventually(t, WaitLimit, "the samples in a block", func() bool { return queued() > 0 })
 	if err := agent.Stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +32,7 @@ func TestVMAgent_KeepsAndDelivers(t *testing.T) {
 	if err := agent.Start(); err != nil {
 		t.Fatal(err)
 	}
-	Eventually(t, 20*time.Second, "both samples at the server", func() error {
+	Eventually(t, WaitLimit, "both samples at the server", func() error {
 		if err := vm.ForceFlush(); err != nil {
 			return err
 		}
@@ -42,7 +42,7 @@ func TestVMAgent_KeepsAndDelivers(t *testing.T) {
 		}
 		return err
 	})
-	Eventually(t, 10*time.Second, "nothing left in the queue", func() bool { return queued() == 0 })
+	Eventually(t, WaitLimit, "nothing left in the queue", func() bool { return queued() == 0 })
 }
 
 func TestVM_Metrics(t *testing.T) {
