@@ -17,6 +17,7 @@ type Answer struct {
 	Type       string        // Content-Type, "" = none
 	Location   string        // of a redirect
 	RetryAfter string        // seconds or a date
+	Hostname   string        // X-Server-Hostname, which VictoriaMetrics' programs send
 	Behind     time.Duration // how far its Date is behind this machine's clock
 }
 
@@ -25,7 +26,7 @@ type Answer struct {
 func (a Answer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.Copy(io.Discard, r.Body) // of a client that has gone nobody wants it
 	h := w.Header()
-	for name, value := range map[string]string{"Location": a.Location, "Retry-After": a.RetryAfter} {
+	for name, value := range map[string]string{"Location": a.Location, "Retry-After": a.RetryAfter, "X-Server-Hostname": a.Hostname} {
 		if value != "" {
 			h.Set(name, value)
 		}

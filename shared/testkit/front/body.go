@@ -20,6 +20,15 @@ func send(server http.Handler, r *http.Request, body []byte) *httptest.ResponseR
 	return answer
 }
 
+// plainly passes a request on as it is and returns an answer without compression.
+func plainly(server http.Handler, r *http.Request) *httptest.ResponseRecorder {
+	out := r.Clone(r.Context())
+	out.Header.Del("Accept-Encoding")
+	answer := httptest.NewRecorder()
+	server.ServeHTTP(answer, out)
+	return answer
+}
+
 // give writes a recorded answer.
 func give(w http.ResponseWriter, answer *httptest.ResponseRecorder) {
 	maps.Copy(w.Header(), answer.Header())
@@ -52,13 +61,24 @@ func sendLines(server http.Handler, r *http.Request, lines [][]byte) *httptest.R
 	return send(server, out, bytes.Join(lines, nil))
 }
 
-// labels returns the labels of a line, as they stand there and by name.
-func labels(line []byte) (text []byte, byName map[string]string, err error) {
-	var in struct{ Metric json.RawMessage }
-	if err := json.Unmarshal(line, &in); err != nil {
-		return nil, nil, err
+// line is what a front reads of a JSON line.
+type line struct {
+	name    string
+	labels  []byte // all of them, as they stand there
+	samples int
+}
+
+func parse(text []byte) (line, error) {
+	var in struct {
+		Metric     json.RawMessage
+		Timestamps []int64
 	}
-	return in.Metric, byName, json.Unmarshal(in.Metric, &byName)
+	if err := json.Unmarshal(text, &in); err != nil {
+		return line{}, err
+	}
+	var labels map[string]string
+	err := json.Unmarshal(in.Metric, &labels)
+	return line{labels["__name__"], in.Metric, len(in.Timestamps)}, err
 }
 
 // odd picks one half of all series.

@@ -36,21 +36,23 @@ func withArg(r *http.Request, name, value string) *http.Request {
 }
 
 // Drop throws one metric away and answers as if it had been taken, as a relabeling
-// rule or a cardinality limit of the server does.
-func Drop(metric string) Mode {
+// rule or a cardinality limit of the server does. It counts the samples in dropped.
+func Drop(metric string, dropped *atomic.Int64) Mode {
 	return onImports(func(w http.ResponseWriter, r *http.Request, server http.Handler) error {
 		all, err := lines(r)
 		if err != nil {
 			return err
 		}
 		var kept [][]byte
-		for _, line := range all {
-			_, byName, err := labels(line)
-			if err != nil {
+		for _, text := range all {
+			l, err := parse(text)
+			switch {
+			case err != nil:
 				return err
-			}
-			if byName["__name__"] != metric {
-				kept = append(kept, line)
+			case l.name == metric:
+				dropped.Add(int64(l.samples))
+			default:
+				kept = append(kept, text)
 			}
 		}
 		give(w, sendLines(server, r, kept))
@@ -72,9 +74,15 @@ func Repeat() Mode {
 	})
 }
 
-// LoseReplies passes the next n imports on that have a body and closes their
+// LoseReplies passes the next n imports on that have a body, and closes their
 // connections instead of answering.
-func LoseReplies(n int) Mode {
+func LoseReplies(n int) Mode { return lose(n, true) }
+
+// LoseRequests takes the next n imports that have a body, and closes their
+// connections; the server does not get them.
+func LoseRequests(n int) Mode { return lose(n, false) }
+
+func lose(n int, passOn bool) Mode {
 	var lost atomic.Int64
 	return onImports(func(w http.ResponseWriter, r *http.Request, server http.Handler) error {
 		if r.ContentLength == 0 || lost.Add(1) > int64(n) {
@@ -85,7 +93,9 @@ func LoseReplies(n int) Mode {
 		if err != nil {
 			return err
 		}
-		send(server, r, body)
+		if passOn {
+			send(server, r, body)
+		}
 		panic(http.ErrAbortHandler)
 	})
 }

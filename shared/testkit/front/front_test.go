@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -59,6 +60,9 @@ func start(t *testing.T) (*Front, *behind) {
 	return Start(t, server.URL), b
 }
 
+// token is what every request has.
+const token = "abcdefghijklmnop"
+
 // client keeps connections.
 var client = &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 
@@ -78,7 +82,7 @@ func ask(t *testing.T, method, address, body string) (*http.Response, string, er
 	if body != "" {
 		req.Header.Set("Content-Encoding", "gzip")
 	}
-	req.Header.Set("Authorization", "Bearer token-of-the-test")
+	req.Header.Set("Authorization", "Bearer "+token)
 	res, err := client.Do(req)
 	if err != nil {
 		return nil, "", err
@@ -96,7 +100,7 @@ const (
 	queryPath  = "/api/v1/query?query=x"
 )
 
-func line(name string) string {
+func jsonLine(name string) string {
 	return fmt.Sprintf("{\"metric\":{\"__name__\":%q,\"device_id\":\"d\"},\"values\":[1],\"timestamps\":[1000]}\n", name)
 }
 
@@ -121,18 +125,18 @@ func TestModes(t *testing.T) {
 		{"cut exports", Chain(HTTP10(), CutExports()), [4]string{"204", "200 {", "200 {", "200 {"}, 4},
 		{"long details", LongDetails(5), [4]string{`200 {"accepted":0,"rejected":1,"lines":[{"line":99999,`, "200 {", "200 {", "200 {"}, 4},
 		{"flood", FloodExports(3), [4]string{"204", `200 {"metric":{"__name__":"of_others"`, "200 {", "200 {"}, 3},
-		{"leak", Leak(500, Import, Query), [4]string{`500 {"status":"token-of-the-test token-of`, "200 {", `500 {"status":"token-of-the-test token-of`, "200 {"}, 2},
+		{"leak", Leak(500, Import, Query), [4]string{`500 {"status":"`, "200 {", `500 {"status":"`, "200 {"}, 2},
 		{"repeat", Repeat(), [4]string{"204", "200 {", "200 {", "200 {"}, 5},
 		{"rename", Rename("device_id", "x"), [4]string{"204", "200 {", "200 {", "200 {"}, 4},
 		{"read elsewhere", ReadElsewhere(), [4]string{"204", "200 {", "200 {", "200 {"}, 4},
-		{"drop", Drop("m"), [4]string{"204", "200 {", "200 {", "200 {"}, 4},
+		{"drop", Drop("m", new(atomic.Int64)), [4]string{"204", "200 {", "200 {", "200 {"}, 4},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			f, server := start(t)
 			tally := f.Set(test.mode)
-			for i, r := range [4][3]string{{"POST", importPath, line("m") + line("n")}, {"GET", exportPath}, {"GET", queryPath}, {"GET", "/health"}} {
+			for i, r := range [4][3]string{{"POST", importPath, jsonLine("m") + jsonLine("n")}, {"GET", exportPath}, {"GET", queryPath}, {"GET", "/health"}} {
 				res, body, err := ask(t, r[0], f.path(r[1]), r[2])
 				if err != nil {
 					t.Fatalf("%v: %v", r, err)
@@ -166,9 +170,13 @@ func TestModes_WhatTheServerSees(t *testing.T) {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	}
-	check(Drop("m"), "POST", importPath, line("m")+line("n"), importPath+" "+line("n"))
-	check(Repeat(), "POST", importPath, line("m"), importPath+" "+line("m"), importPath+" "+line("m"))
-	check(Rename("device_id", "x"), "POST", importPath, line("m"), importPath+"?extra_label=device_id%3Dx "+line("m"))
+	var dropped atomic.Int64
+	check(Drop("m", &dropped), "POST", importPath, jsonLine("m")+jsonLine("n"), importPath+" "+jsonLine("n"))
+	if n := dropped.Load(); n != 1 {
+		t.Errorf("%d samples counted as dropped, want 1", n)
+	}
+	check(Repeat(), "POST", importPath, jsonLine("m"), importPath+" "+jsonLine("m"), importPath+" "+jsonLine("m"))
+	check(Rename("device_id", "x"), "POST", importPath, jsonLine("m"), importPath+"?extra_label=device_id%3Dx "+jsonLine("m"))
 	check(ReadElsewhere(), "GET", queryPath, "", "/api/v1/query?extra_filters%5B%5D=%7B__name__%3D%22of_another_tenant%22%7D&query=x ")
 }
 
@@ -177,7 +185,7 @@ func TestPortal_Date(t *testing.T) {
 	t.Parallel()
 	f, _ := start(t)
 	f.Set(Portal(Answer{Status: 200, Behind: 100 * 24 * time.Hour}, Answer{Status: 302, Location: "http://portal.example/", RetryAfter: "7"}))
-	res, _, err := ask(t, "POST", f.ImportURL(), line("m"))
+	res, _, err := ask(t, "POST", f.ImportURL(), jsonLine("m"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,18 +201,23 @@ func TestPortal_Date(t *testing.T) {
 	}
 }
 
-func TestLoseReplies(t *testing.T) {
+func TestLose(t *testing.T) {
 	t.Parallel()
-	f, server := start(t)
-	f.Set(LoseReplies(1))
-	if _, _, err := ask(t, "POST", f.ImportURL(), line("m")); err == nil {
-		t.Error("the first import was answered")
-	}
-	if _, _, err := ask(t, "POST", f.ImportURL(), line("n")); err != nil {
-		t.Error(err)
-	}
-	if n := len(server.all()); n != 2 {
-		t.Errorf("%d imports at the server, want 2", n)
+	for name, test := range map[string]struct {
+		mode Mode
+		seen int
+	}{"replies": {LoseReplies(1), 2}, "requests": {LoseRequests(1), 1}} {
+		f, server := start(t)
+		f.Set(test.mode)
+		if _, _, err := ask(t, "POST", f.ImportURL(), jsonLine("m")); err == nil {
+			t.Errorf("%s: the first import was answered", name)
+		}
+		if _, _, err := ask(t, "POST", f.ImportURL(), jsonLine("n")); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if n := len(server.all()); n != test.seen {
+			t.Errorf("%s: %d imports at the server, want %d", name, n, test.seen)
+		}
 	}
 }
 
@@ -229,7 +242,7 @@ func TestQueue(t *testing.T) {
 		begin := time.Now()
 		front.Set(q.Mode())
 		for _, name := range want {
-			res, _, err := ask(t, "POST", front.ImportURL(), line(string(name)))
+			res, _, err := ask(t, "POST", front.ImportURL(), jsonLine(string(name)))
 			if err != nil || res.StatusCode != http.StatusNoContent {
 				t.Fatal(err)
 			}
@@ -270,7 +283,7 @@ func TestQueue_TriesAgain(t *testing.T) {
 			server.ServeHTTP(w, r)
 		})
 	}))
-	if _, _, err := ask(t, "POST", f.ImportURL(), line("m")); err != nil {
+	if _, _, err := ask(t, "POST", f.ImportURL(), jsonLine("m")); err != nil {
 		t.Fatal(err)
 	}
 	testkit.Eventually(t, 20*time.Second, "the delivery", func() bool { return q.Waiting() == 0 })
@@ -468,13 +481,27 @@ func TestSecondAnswer(t *testing.T) {
 	}
 }
 
-func TestLeak_EndsInAToken(t *testing.T) {
+// TestLeak: whoever cuts the text, wherever, has most of a token at its end in one
+// answer of three.
+func TestLeak(t *testing.T) {
 	t.Parallel()
 	f, _ := start(t)
 	f.Set(Leak(500))
-	_, text, err := ask(t, "GET", f.path(exportPath), "")
-	if err != nil || len(text) < 90_000 || !strings.HasSuffix(text, " token-of") {
-		t.Errorf("%d bytes, the last %q, %v", len(text), text[max(0, len(text)-30):], err)
+	var texts []string
+	for range 3 {
+		_, text, err := ask(t, "GET", f.path(exportPath), "")
+		if err != nil || len(text) < 90_000 || !strings.HasSuffix(text, ` abcdefgh"}`) {
+			t.Errorf("%d bytes, the last %q, %v", len(text), text[max(0, len(text)-30):], err)
+		}
+		texts = append(texts, text)
+	}
+	for cut := 40; cut < 1000; cut++ {
+		if !slices.ContainsFunc(texts, func(text string) bool {
+			last := text[strings.LastIndexAny(text[:cut], ` -"`)+1 : cut]
+			return len(last) >= len(token)/2 && strings.HasPrefix(token, last)
+		}) {
+			t.Fatalf("cut at %d: no half of a token at the end of any", cut)
+		}
 	}
 }
 

@@ -42,15 +42,15 @@ func (h *Half) imports(w http.ResponseWriter, r *http.Request, server http.Handl
 		return nil
 	}
 	var now, then [][]byte
-	for _, line := range all {
-		text, _, err := labels(line)
+	for _, text := range all {
+		l, err := parse(text)
 		switch {
 		case err != nil:
 			return err
-		case odd(text):
-			then = append(then, line)
+		case odd(l.labels):
+			then = append(then, text)
 		default:
-			now = append(now, line)
+			now = append(now, text)
 		}
 	}
 	answer := sendLines(server, r, now)
@@ -69,12 +69,9 @@ func (h *Half) reads(server http.Handler) http.Handler {
 		case h.Claims || kind != Query && kind != Export || time.Now().After(h.Until):
 			server.ServeHTTP(w, r)
 		case kind == Export:
-			Answer{Status: http.StatusServiceUnavailable, Body: "cannot fetch data from vmstorage nodes"}.ServeHTTP(w, r)
+			Answer{Status: http.StatusServiceUnavailable, Hostname: "vmselect", Body: "cannot fetch data from vmstorage nodes"}.ServeHTTP(w, r)
 		default:
-			plain := r.Clone(r.Context())
-			plain.Header.Del("Accept-Encoding")
-			answer := httptest.NewRecorder()
-			server.ServeHTTP(answer, plain)
+			answer := plainly(server, r)
 			whole := bytes.Replace(answer.Body.Bytes(), []byte(`"isPartial":false,`), nil, 1)
 			partial := bytes.Replace(whole, []byte(`{"status":"success"`), []byte(`{"status":"success","isPartial":true`), 1)
 			w.Header().Set("Content-Type", answer.Header().Get("Content-Type"))

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -42,12 +43,12 @@ func head(version string, status int, header http.Header) string {
 	return b.String() + "\r\n"
 }
 
-// HTTP10 speaks HTTP/1.0: an answer has no length, and ends with the connection.
+// HTTP10 speaks HTTP/1.0: an answer has no length and no compression, and ends with
+// the connection.
 func HTTP10() Mode {
 	return func(server http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			answer := httptest.NewRecorder()
-			server.ServeHTTP(answer, r)
+			answer := plainly(server, r)
 			c, release := hijack(w, r)
 			defer release()
 			header := maps.Clone(answer.Header())
@@ -66,10 +67,7 @@ func HTTP10() Mode {
 func CutExports() Mode {
 	return func(server http.Handler) http.Handler {
 		return instead(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			plain := r.Clone(r.Context())
-			plain.Header.Del("Accept-Encoding")
-			answer := httptest.NewRecorder()
-			server.ServeHTTP(answer, plain)
+			answer := plainly(server, r)
 			all := slices.Collect(bytes.Lines(answer.Body.Bytes()))
 			answer.Body = bytes.NewBuffer(bytes.Join(all[:len(all)/2], nil))
 			answer.Header().Del("Content-Length")
@@ -156,12 +154,15 @@ func FloodExports(count int) Mode {
 }
 
 // Leak answers requests of the kinds with a status and a text that repeats what the
-// request had as its token, again and again: whoever cuts the text cuts a token. It
-// ends with the first half of one.
+// request had as its token, again and again, and ends with the first half of one. In
+// three answers the token stands at three places: wherever a client cuts the text, in
+// one of them it cuts off less than half of a token.
 func Leak(status int, kinds ...Kind) Mode {
+	var n atomic.Int64
 	return instead(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-		text := strings.Repeat(token+" ", 1+100_000/(len(token)+1)) + token[:len(token)/2]
-		Answer{Status: status, Type: "application/json", Body: `{"status":"` + text}.ServeHTTP(w, r)
+		every := len(token) + 1
+		text := strings.Repeat("-", int(n.Add(1)%3)*every/3) + strings.Repeat(token+" ", 1+100_000/every) + token[:len(token)/2]
+		Answer{Status: status, Type: "application/json", Body: `{"status":"` + text + `"}`}.ServeHTTP(w, r)
 	}), kinds...)
 }

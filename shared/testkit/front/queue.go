@@ -39,7 +39,7 @@ func (q *Queue) Mode() Mode {
 			due = due.Add(time.Duration(rand.Int64N(int64(q.Overtake))))
 		}
 		q.outbox.add(r, due, q.Overtake == 0, func(r *http.Request) *httptest.ResponseRecorder { return send(server, r, body) })
-		w.WriteHeader(http.StatusNoContent)
+		Answer{Status: http.StatusNoContent, Hostname: "vmagent"}.ServeHTTP(w, r)
 		return nil
 	})
 }
