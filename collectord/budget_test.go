@@ -91,7 +91,7 @@ func TestBudget_RepeatsAreThrottled(t *testing.T) {
 		var log bytes.Buffer
 		c := config.StorageConfig{Path: filepath.Join(t.TempDir(), "metrics.db"), MaxSizeMB: 66, WALCheckpointSizeMB: 64}
 		counted := 0.0
-		b := newBudget(c, nil, func(n float64) { counted += n }, slog.New(slog.NewTextHandler(&log, nil)))
+		b := newBudget(c, &store.Inserter{}, func(n float64) { counted += n }, slog.New(slog.NewTextHandler(&log, nil)))
 		start, parts := time.Now(), 0
 		b.size = func(context.Context) (int64, error) {
 			if time.Since(start) > 30*time.Minute {

@@ -137,7 +137,7 @@ func (b *bench) bury(reasons ...string) {
 		for i, reason := range reasons {
 			all = append(all, store.Rejection{Key: rows[i].Key, Reason: reason, Detail: "HTTP 400: \x1b[31mbad\tline\n"})
 		}
-		return ob.Bury(ctx, all)
+		return ob.MoveToDeadLetters(ctx, all)
 	})
 }
 

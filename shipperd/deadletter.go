@@ -63,13 +63,17 @@ func listDeadLetters(ctx context.Context, env daemon.Env, args []string) (err er
 	if *asJSON {
 		out = &deadLetterArray{w: env.Stdout}
 	}
+	var reasons []string
+	if *reason != "" {
+		reasons = append(reasons, *reason)
+	}
 	shown, last := 0, int64(0)
 	for {
 		page := deadLettersAtOnce
 		if *limit > 0 {
 			page = min(page, *limit-shown)
 		}
-		letters, err := file.DeadLetters(ctx, last, *reason, page)
+		letters, err := file.DeadLetters(ctx, last, page, reasons...)
 		if err != nil {
 			return err
 		}
@@ -83,7 +87,7 @@ func listDeadLetters(ctx context.Context, env daemon.Env, args []string) (err er
 			break
 		}
 	}
-	counts, err := file.LettersByReason(ctx)
+	counts, err := file.DeadLettersByReason(ctx)
 	if err != nil {
 		return err
 	}
@@ -100,7 +104,7 @@ func retryDeadLetters(ctx context.Context, env daemon.Env, args []string) (err e
 	if err != nil {
 		return misused("deadletter", err)
 	}
-	letters, err := store.OpenLetters(ctx, env.Config.Storage.Path)
+	letters, err := store.OpenDeadLetters(ctx, env.Config.Storage.Path)
 	if err != nil {
 		return err
 	}
@@ -143,7 +147,7 @@ func deadLetterIDs(args []string) ([]int64, error) {
 
 // retrier counts the results of a retry.
 type retrier struct {
-	letters       *store.Letters
+	letters       *store.DeadLetters
 	env           daemon.Env
 	retried, kept int
 }

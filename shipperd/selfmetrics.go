@@ -159,7 +159,7 @@ func (m *selfMetrics) panicked(err error) {
 
 // restore makes the totals go on where the last run left them, and reads when it last uploaded.
 func (m *selfMetrics) restore(ctx context.Context) error {
-	stats, err := m.outbox.Stats(ctx)
+	stats, err := m.outbox.Stats(ctx, "shipperd")
 	if err != nil {
 		return err
 	}

@@ -230,7 +230,7 @@ func TestHealthSource_DeadLetters(t *testing.T) {
 	if err != nil || len(rows) != 1 {
 		t.Fatal(rows, err)
 	}
-	if err := m.outbox.Bury(t.Context(), []store.Rejection{{Key: rows[0].Key, Reason: "rejected"}}); err != nil {
+	if err := m.outbox.MoveToDeadLetters(t.Context(), []store.Rejection{{Key: rows[0].Key, Reason: "rejected"}}); err != nil {
 		t.Fatal(err)
 	}
 	f := m.uploader(t.Context(), c, ship.Counts{}, time.Now()).Found

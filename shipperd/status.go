@@ -141,7 +141,7 @@ func gatherStatus(ctx context.Context, cfg config.Config, file *store.Reader, no
 		return nil, err
 	}
 	r.takeChunks(totals)
-	if r.DeadLetters, err = file.LettersByReason(ctx); err != nil {
+	if r.DeadLetters, err = file.DeadLettersByReason(ctx); err != nil {
 		return nil, err
 	}
 	sizes, err := file.Sizes(ctx)

@@ -64,7 +64,7 @@ func (p *Page) readSlow(ctx context.Context, r *store.Reader) (f slowFacts, err 
 	if f.stats, err = r.Stats(ctx); err != nil {
 		return f, err
 	}
-	if f.letters, err = r.LettersByReason(ctx); err != nil {
+	if f.letters, err = r.DeadLettersByReason(ctx); err != nil {
 		return f, err
 	}
 	chunks, err := r.ChunkTotals(ctx)

@@ -76,8 +76,8 @@ func (ob *Outbox) settleAll(ctx context.Context, chunks []*Chunk, state ChunkSta
 // UploadedByDevice returns for each device how many numbers of the span, both
 // ends inclusive, in milliseconds, have uploaded = 1. Devices without any are
 // not in the map.
-func (ob *Outbox) UploadedByDevice(ctx context.Context, fromMS, toMS int64) (map[string]int64, error) {
-	devices, err := ob.devices(ctx)
+func (r *Reader) UploadedByDevice(ctx context.Context, fromMS, toMS int64) (map[string]int64, error) {
+	devices, err := r.allDevices(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -87,66 +87,39 @@ func (ob *Outbox) UploadedByDevice(ctx context.Context, fromMS, toMS int64) (map
 		query = `SELECT s.device_id, count(m.value) FROM metrics m JOIN series s ON s.id = m.dedup_key & 4194303
 			WHERE m.dedup_key BETWEEN ? AND ? AND m.uploaded = 1 GROUP BY s.device_id`
 	}
-	rows, err := ob.db.QueryContext(ctx, query, int64(PackKey(fromMS, 0)), int64(PackKey(toMS, MaxSeries)))
-	if err != nil {
-		return nil, fmt.Errorf("count uploaded rows: %w", classify(err))
-	}
-	defer rows.Close() //nolint:errcheck // rows.Err below has it
 	counts := map[string]int64{}
-	for rows.Next() {
+	err = each(ctx, r.db, func(rows *sql.Rows) error {
 		var device string
 		var n int64
-		if err := rows.Scan(&device, &n); err != nil {
-			return nil, fmt.Errorf("count uploaded rows: %w", classify(err))
-		}
+		err := rows.Scan(&device, &n)
 		if len(devices) == 1 {
 			device = devices[0]
 		}
 		if n > 0 {
 			counts[device] = n
 		}
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("count uploaded rows: %w", classify(err))
+		return err
+	}, query, int64(PackKey(fromMS, 0)), int64(PackKey(toMS, MaxSeries)))
+	if err != nil {
+		return nil, fmt.Errorf("count uploaded rows: %w", err)
 	}
 	return counts, nil
 }
 
 // UploadedKeys returns the keys of the numbers of the span, both ends inclusive, in
 // milliseconds, that have uploaded = 1, in ascending order.
-func (ob *Outbox) UploadedKeys(ctx context.Context, fromMS, toMS int64) (keys KeySet, err error) {
-	rows, err := ob.db.QueryContext(ctx, "SELECT dedup_key FROM metrics WHERE dedup_key BETWEEN ? AND ? AND uploaded = 1 AND value IS NOT NULL ORDER BY dedup_key",
+func (r *Reader) UploadedKeys(ctx context.Context, fromMS, toMS int64) (KeySet, error) {
+	keys, err := all(ctx, r.db, scanOne[Key], "SELECT dedup_key FROM metrics WHERE dedup_key BETWEEN ? AND ? AND uploaded = 1 AND value IS NOT NULL ORDER BY dedup_key",
 		int64(PackKey(fromMS, 0)), int64(PackKey(toMS, MaxSeries)))
 	if err != nil {
-		return nil, fmt.Errorf("list uploaded rows: %w", classify(err))
-	}
-	defer rows.Close() //nolint:errcheck // rows.Err below has it
-	for rows.Next() {
-		var k int64
-		if err := rows.Scan(&k); err != nil {
-			return nil, fmt.Errorf("list uploaded rows: %w", classify(err))
-		}
-		keys = append(keys, Key(k))
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("list uploaded rows: %w", classify(err))
+		return nil, fmt.Errorf("list uploaded rows: %w", err)
 	}
 	return keys, nil
 }
 
-// devices returns the devices of all series in the file.
-func (ob *Outbox) devices(ctx context.Context) ([]string, error) {
-	ob.mu.Lock()
-	defer ob.mu.Unlock()
-	if err := ob.loadSeries(ctx); err != nil {
-		return nil, err
-	}
-	return slices.Clone(ob.deviceIDs), nil
-}
-
 // LastKey returns the greatest key in the file, 0 where there is no row.
-func (ob *Outbox) LastKey(ctx context.Context) (k Key, err error) {
-	if err := ob.db.QueryRowContext(ctx, "SELECT coalesce(max(dedup_key), 0) FROM metrics").Scan(&k); err != nil {
+func (r *Reader) LastKey(ctx context.Context) (k Key, err error) {
+	if err := r.db.QueryRowContext(ctx, "SELECT coalesce(max(dedup_key), 0) FROM metrics").Scan(&k); err != nil {
 		return 0, fmt.Errorf("read last row: %w", classify(err))
 	}
 	return k, nil

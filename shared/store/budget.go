@@ -25,16 +25,11 @@ const (
 
 // DataSize returns how many bytes of the database file hold data. The file does
 // not shrink when rows go: its free pages are used again first.
-func (ob *Outbox) DataSize(ctx context.Context) (bytes int64, err error) {
-	return dataSize(ctx, ob.db)
+func (f *file) DataSize(ctx context.Context) (bytes int64, err error) {
+	return dataSize(ctx, f.db)
 }
 
-// DataSize is Outbox.DataSize.
-func (in *Inserter) DataSize(ctx context.Context) (bytes int64, err error) {
-	return dataSize(ctx, in.db)
-}
-
-func dataSize(ctx context.Context, q rowQuerier) (bytes int64, err error) {
+func dataSize(ctx context.Context, q querier) (bytes int64, err error) {
 	err = q.QueryRowContext(ctx, `SELECT (p.page_count - f.freelist_count) * s.page_size
 		FROM pragma_page_count p, pragma_freelist_count f, pragma_page_size s`).Scan(&bytes)
 	if err != nil {
@@ -91,7 +86,7 @@ func freeStep(ctx context.Context, w *writer, reason string) (freed Freed, err e
 		if freed.Pending, err = freePending(ctx, tx, reason); err != nil || freed.Pending > 0 {
 			return err
 		}
-		freed.DeadLetters, err = freeLetters(ctx, tx)
+		freed.DeadLetters, err = freeDeadLetters(ctx, tx)
 		return err
 	})
 	if err != nil {
@@ -139,20 +134,9 @@ func freeChunk(ctx context.Context, tx *sql.Tx) (int, error) {
 
 // deleteDelivered deletes those rows that are in the file, and returns their keys.
 func deleteDelivered(ctx context.Context, tx *sql.Tx, keys KeySet) (deleted KeySet, err error) {
-	rows, err := tx.QueryContext(ctx, `DELETE FROM metrics WHERE dedup_key IN (SELECT value FROM json_each(?)) AND uploaded = 1
+	deleted, err = all(ctx, tx, scanOne[Key], `DELETE FROM metrics WHERE dedup_key IN (SELECT value FROM json_each(?)) AND uploaded = 1
 		RETURNING dedup_key`, keys.json())
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close() //nolint:errcheck // rows.Err below has it
-	for rows.Next() {
-		var k int64
-		if err := rows.Scan(&k); err != nil {
-			return nil, err
-		}
-		deleted = append(deleted, Key(k))
-	}
-	return deleted.Sorted(), rows.Err()
+	return deleted.Sorted(), err
 }
 
 // bookUnbooked books those keys as inserted that the inserter has not booked yet;
@@ -216,52 +200,36 @@ func gapsBetweenOpen(ctx context.Context, tx *sql.Tx) (gaps []gap, err error) {
 	if err := tx.QueryRowContext(ctx, "SELECT low_water FROM outbox").Scan(&from); err != nil {
 		return nil, err
 	}
-	rows, err := tx.QueryContext(ctx, `SELECT first_key, last_key FROM upload_checkpoints
-		WHERE state IN ('sending', 'accepted', 'requeued') ORDER BY first_key`)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close() //nolint:errcheck // rows.Err below has it
-	for rows.Next() {
+	err = each(ctx, tx, func(rows *sql.Rows) error {
 		var first, last int64
-		if err := rows.Scan(&first, &last); err != nil {
-			return nil, err
-		}
+		err := rows.Scan(&first, &last)
 		if from < first {
 			gaps = append(gaps, gap{from, first - 1})
 		}
 		from = max(from, min(last, math.MaxInt64-1)+1)
-	}
-	return append(gaps, gap{from, math.MaxInt64}), rows.Err()
+		return err
+	}, `SELECT first_key, last_key FROM upload_checkpoints WHERE state IN ('sending', 'accepted', 'requeued') ORDER BY first_key`)
+	return append(gaps, gap{from, math.MaxInt64}), err
 }
 
 // dropPending deletes up to limit pending rows of a gap, oldest first, and adds
 // their keys; text is how many of them were texts.
 func dropPending(ctx context.Context, tx *sql.Tx, g gap, limit int, keys *KeySet) (text int64, err error) {
-	rows, err := tx.QueryContext(ctx, `DELETE FROM metrics WHERE dedup_key IN (
+	err = each(ctx, tx, func(rows *sql.Rows) error {
+		var k Key
+		var isText int64
+		err := rows.Scan(&k, &isText)
+		*keys = append(*keys, k)
+		text += isText
+		return err
+	}, `DELETE FROM metrics WHERE dedup_key IN (
 		SELECT dedup_key FROM metrics WHERE dedup_key BETWEEN ? AND ? AND uploaded = 0 ORDER BY dedup_key LIMIT ?)
 		RETURNING dedup_key, value IS NULL`, g.first, g.last, limit)
-	if err != nil {
-		return 0, err
-	}
-	defer rows.Close() //nolint:errcheck // rows.Err below has it
-	for rows.Next() {
-		var k, isText int64
-		if err := rows.Scan(&k, &isText); err != nil {
-			return 0, err
-		}
-		*keys = append(*keys, Key(k))
-		text += isText
-	}
-	return text, rows.Err()
+	return text, err
 }
 
-func freeLetters(ctx context.Context, tx *sql.Tx) (int, error) {
-	res, err := tx.ExecContext(ctx, "DELETE FROM dead_letters WHERE id IN (SELECT id FROM dead_letters ORDER BY id LIMIT ?)", budgetRows)
-	if err != nil {
-		return 0, err
-	}
-	n, err := res.RowsAffected()
+func freeDeadLetters(ctx context.Context, tx *sql.Tx) (int, error) {
+	n, err := exec(ctx, tx, "DELETE FROM dead_letters WHERE id IN (SELECT id FROM dead_letters ORDER BY id LIMIT ?)", budgetRows)
 	if err != nil {
 		return 0, err
 	}

@@ -39,7 +39,7 @@ func TestEnforceBudget_Order(t *testing.T) {
 	t.Parallel()
 	d := newDelivery(t)
 	d.deliverAll(d.all[:10]...)
-	d.do(d.ob.Bury(t.Context(), []Rejection{{Key: d.all[39], Reason: "r"}}))
+	d.do(d.ob.MoveToDeadLetters(t.Context(), []Rejection{{Key: d.all[39], Reason: "r"}}))
 	open := d.record(true, d.all[15:20]...)
 	text := NewSeries("device", "text", Text)
 	mustInsert(t, d.in, tick0.Add(time.Minute), []Sample{{Series: text, Text: "x"}})

@@ -50,7 +50,7 @@ type Chunk struct {
 const chunkColumns = `id, batch_id, chunk_index, state, row_keys, bytes, content_hash, attempts, resends,
 	coalesce(http_status, 0), coalesce(error, ''), created_ms, coalesce(attempted_ms, 0), coalesce(accepted_ms, 0)`
 
-func scanChunk(rows interface{ Scan(...any) error }) (*Chunk, error) {
+func scanChunk(rows *sql.Rows) (*Chunk, error) {
 	var c Chunk
 	var keys, hash []byte
 	var created, attempted, accepted int64

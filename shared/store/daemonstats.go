@@ -4,28 +4,29 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
+	"time"
 )
 
-// SaveStats writes shipperd's numbers down, for collectord to sample and for the
+// Stat is a row of table daemon_stats: one of a daemon's self-metrics.
+type Stat struct {
+	Daemon, Name string
+	Tags         string // JSON object
+	Kind         string
+	Value        float64
+	Updated      time.Time
+}
+
+// SaveStats writes shipperd's self-metrics down, for collectord to sample and for the
 // next run to go on from. Not synced: a power cut may take back what was counted
 // since the last sync. Of stats Daemon and Updated are set here.
 func (ob *Outbox) SaveStats(ctx context.Context, stats []Stat) error {
 	return saveStats(ctx, ob.w, ob.o, stats)
 }
 
-// SaveStats writes collectord's numbers down, for the next run to go on from.
+// SaveStats writes collectord's self-metrics down, for the next run to go on from.
 func (in *Inserter) SaveStats(ctx context.Context, stats []Stat) error {
 	return saveStats(ctx, in.w, in.o, stats)
-}
-
-// Stats returns what shipperd last saved; nothing if it never did.
-func (ob *Outbox) Stats(ctx context.Context) ([]Stat, error) {
-	return readStats(ctx, ob.db, "shipperd")
-}
-
-// Stats returns what a daemon last saved; nothing if it never did.
-func (in *Inserter) Stats(ctx context.Context, daemon string) ([]Stat, error) {
-	return readStats(ctx, in.db, daemon)
 }
 
 func saveStats(ctx context.Context, w *writer, o Options, stats []Stat) error {
@@ -46,30 +47,22 @@ func saveStats(ctx context.Context, w *writer, o Options, stats []Stat) error {
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("save the daemon's numbers: %w", err)
+		return fmt.Errorf("save self-metrics: %w", err)
 	}
 	return nil
 }
 
-func readStats(ctx context.Context, q querier, daemon string) ([]Stat, error) {
-	rows, err := q.QueryContext(ctx, `SELECT daemon, name, tags, kind, value, updated_ms FROM daemon_stats
-		WHERE daemon = ? ORDER BY name, tags`, daemon)
-	if err != nil {
-		return nil, fmt.Errorf("read numbers of %s: %w", daemon, classify(err))
-	}
-	defer rows.Close() //nolint:errcheck // rows.Err below has it
-	var stats []Stat
-	for rows.Next() {
-		var s Stat
+// Stats returns what these daemons last saved, by daemon, name and tags; without any,
+// what both did. Nothing if they never did.
+func (f *file) Stats(ctx context.Context, daemons ...string) ([]Stat, error) {
+	stats, err := all(ctx, f.db, func(rows *sql.Rows) (s Stat, err error) {
 		var updated int64
-		if err := rows.Scan(&s.Daemon, &s.Name, &s.Tags, &s.Kind, &s.Value, &updated); err != nil {
-			return nil, fmt.Errorf("read numbers of %s: %w", daemon, classify(err))
-		}
+		err = rows.Scan(&s.Daemon, &s.Name, &s.Tags, &s.Kind, &s.Value, &updated)
 		s.Updated = fromMS(updated)
-		stats = append(stats, s)
+		return s, err
+	}, "SELECT daemon, name, tags, kind, value, updated_ms FROM daemon_stats ORDER BY daemon, name, tags")
+	if err != nil {
+		return nil, fmt.Errorf("read self-metrics: %w", err)
 	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("read numbers of %s: %w", daemon, classify(err))
-	}
-	return stats, nil
+	return slices.DeleteFunc(stats, func(s Stat) bool { return len(daemons) > 0 && !slices.Contains(daemons, s.Daemon) }), nil
 }

@@ -42,7 +42,7 @@ func TestStats_EachDaemonItsOwn(t *testing.T) {
 	}
 	for _, stats := range []func() ([]Stat, error){
 		func() ([]Stat, error) { return in.Stats(t.Context(), "shipperd") },
-		func() ([]Stat, error) { return ob.Stats(t.Context()) },
+		func() ([]Stat, error) { return ob.Stats(t.Context(), "shipperd") },
 	} {
 		if got, err := stats(); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("got %v (%v), want %v", got, err, want)

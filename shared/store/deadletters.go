@@ -3,8 +3,10 @@ package store
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"time"
 )
 
@@ -23,56 +25,57 @@ type DeadLetter struct {
 	Created     time.Time
 }
 
-const letterColumns = `id, device_id, name, tags, timestamp_ms, value, coalesce(value_text, ''), value_type, reason, detail, created_ms`
+const deadLetterColumns = `id, device_id, name, tags, timestamp_ms, value, coalesce(value_text, ''), value_type, reason, detail, created_ms`
 
-// DeadLetters returns up to limit dead letters with an ID above after, in the
-// order in which they came.
-func (ob *Outbox) DeadLetters(ctx context.Context, after int64, limit int) ([]DeadLetter, error) {
-	return readLetters(ctx, ob.db, "SELECT "+letterColumns+" FROM dead_letters WHERE id > ? ORDER BY id LIMIT ?", after, limit)
-}
-
-type querier interface {
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-}
-
-func readLetters(ctx context.Context, q querier, query string, args ...any) ([]DeadLetter, error) {
-	rows, err := q.QueryContext(ctx, query, args...)
+// DeadLetters returns up to limit dead letters with an ID above after, in the order in
+// which they came, of the given reasons; without any, of all.
+func (r *Reader) DeadLetters(ctx context.Context, after int64, limit int, reasons ...string) ([]DeadLetter, error) {
+	if len(reasons) == 0 {
+		return readDeadLetters(ctx, r.db, "WHERE id > ? ORDER BY id LIMIT ?", after, limit)
+	}
+	wanted, err := json.Marshal(reasons)
 	if err != nil {
-		return nil, fmt.Errorf("read dead letters: %w", classify(err))
+		return nil, fmt.Errorf("read dead letters: %w", err)
 	}
-	defer rows.Close() //nolint:errcheck // rows.Err below has it
-	var letters []DeadLetter
-	for rows.Next() {
-		var l DeadLetter
-		var created int64
-		if err := rows.Scan(&l.ID, &l.Device, &l.Name, &l.Tags, &l.TimestampMS, &l.Value, &l.Text, &l.Type,
-			&l.Reason, &l.Detail, &created); err != nil {
-			return nil, fmt.Errorf("read dead letters: %w", classify(err))
-		}
-		l.Created = fromMS(created)
-		letters = append(letters, l)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("read dead letters: %w", classify(err))
-	}
-	return letters, nil
+	return readDeadLetters(ctx, r.db, "WHERE id > ? AND reason IN (SELECT value FROM json_each(?)) ORDER BY id LIMIT ?",
+		after, string(wanted), limit)
 }
 
-// RetryDeadLetter makes the dead letter with this ID a pending row again. It
+// DeadLettersAt returns the dead letters whose samples are from fromMS to toMS,
+// both inclusive, at most limit.
+func (r *Reader) DeadLettersAt(ctx context.Context, fromMS, toMS int64, limit int) ([]DeadLetter, error) {
+	return readDeadLetters(ctx, r.db, "WHERE timestamp_ms BETWEEN ? AND ? ORDER BY id LIMIT ?", fromMS, toMS, limit)
+}
+
+func readDeadLetters(ctx context.Context, q querier, where string, args ...any) ([]DeadLetter, error) {
+	found, err := all(ctx, q, func(rows *sql.Rows) (l DeadLetter, err error) {
+		var created int64
+		err = rows.Scan(&l.ID, &l.Device, &l.Name, &l.Tags, &l.TimestampMS, &l.Value, &l.Text, &l.Type,
+			&l.Reason, &l.Detail, &created)
+		l.Created = fromMS(created)
+		return l, err
+	}, "SELECT "+deadLetterColumns+" FROM dead_letters "+where, args...)
+	if err != nil {
+		return nil, fmt.Errorf("read dead letters: %w", err)
+	}
+	return found, nil
+}
+
+// retryDeadLetter makes the dead letter with this ID a pending row again. It
 // stays a dead letter, and retried is false, when no request can ever carry it (a
 // number without a value, a time no key can hold) or when another row has its
 // place.
-func (ob *Outbox) RetryDeadLetter(ctx context.Context, id int64) (retried bool, err error) {
-	err = ob.w.tx(ctx, unsynced, func(ctx context.Context, tx *sql.Tx) error {
+func retryDeadLetter(ctx context.Context, w *writer, id int64) (retried bool, err error) {
+	err = w.tx(ctx, unsynced, func(ctx context.Context, tx *sql.Tx) error {
 		retried = false
-		letters, err := readLetters(ctx, tx, "SELECT "+letterColumns+" FROM dead_letters WHERE id = ?", id)
+		found, err := readDeadLetters(ctx, tx, "WHERE id = ?", id)
 		if err != nil {
 			return err
 		}
-		if len(letters) == 0 {
+		if len(found) == 0 {
 			return errors.New("there is no such dead letter")
 		}
-		l := letters[0]
+		l := found[0]
 		if l.Type == Text || !l.Value.Valid || l.TimestampMS < 0 || l.TimestampMS > MaxTimestampMS {
 			return nil
 		}
@@ -87,11 +90,8 @@ func (ob *Outbox) RetryDeadLetter(ctx context.Context, id int64) (retried bool, 
 			return err
 		}
 		key := int64(PackKey(l.TimestampMS, series))
-		res, err := tx.ExecContext(ctx, "INSERT INTO metrics (dedup_key, value) VALUES (?, ?) ON CONFLICT DO NOTHING", key, l.Value)
-		if err != nil {
-			return err
-		}
-		if n, err := res.RowsAffected(); err != nil || n == 0 {
+		n, err := exec(ctx, tx, "INSERT INTO metrics (dedup_key, value) VALUES (?, ?) ON CONFLICT DO NOTHING", key, l.Value)
+		if err != nil || n == 0 {
 			return err
 		}
 		retried = true
@@ -108,4 +108,49 @@ func (ob *Outbox) RetryDeadLetter(ctx context.Context, id int64) (retried bool, 
 		return false, fmt.Errorf("retry dead letter %d: %w", id, err)
 	}
 	return retried, nil
+}
+
+// DeadLetters is the handle of a command that retries dead letters beside the running
+// daemons. It can change nothing else, holds nobody up and begins no session: each of
+// its transactions is over in milliseconds.
+type DeadLetters struct {
+	reader
+	w    *writer
+	lock *openLock
+}
+
+// OpenDeadLetters opens the file at path, which must be there with the newest
+// schema; errors are those of OpenReader.
+func OpenDeadLetters(ctx context.Context, path string) (d *DeadLetters, err error) {
+	l, err := lockBeside(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, l.release())
+		}
+	}()
+	db, err := openExisting(ctx, path, url.Values{
+		"mode": {"rw"}, "_txlock": {"immediate"}, "_synchronous": {"NORMAL"},
+		"_pragma": {"wal_autocheckpoint(0)", "foreign_keys(1)"},
+	}, readerConns)
+	if err != nil {
+		return nil, err
+	}
+	w, err := newWriter(ctx, db)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open store %q: %w", path, classify(err)), db.Close())
+	}
+	return &DeadLetters{reader: Reader{file: file{path, db}}, w: w, lock: l}, nil
+}
+
+// Retry makes the dead letter with this ID a pending row again, see retryDeadLetter.
+func (d *DeadLetters) Retry(ctx context.Context, id int64) (retried bool, err error) {
+	return retryDeadLetter(ctx, d.w, id)
+}
+
+// Close closes the file.
+func (d *DeadLetters) Close() error {
+	return errors.Join(d.w.close(), d.db.Close(), d.lock.release())
 }

@@ -14,7 +14,7 @@ func TestDeadLetters(t *testing.T) {
 	d := newDelivery(t)
 	text := NewSeries("device", "system.kernel_release", Text)
 	mustInsert(t, d.in, tick0, []Sample{{Series: text, Text: "6.1.0"}})
-	d.do(d.ob.Bury(t.Context(), []Rejection{
+	d.do(d.ob.MoveToDeadLetters(t.Context(), []Rejection{
 		{d.all[12], "rejected", "HTTP 400: bad label"},
 		{PackKey(tick0.UnixMilli(), text.id), "no_number", ""},
 		{d.all[3], "too_large", ""},
@@ -46,7 +46,7 @@ func TestRetryDeadLetter(t *testing.T) {
 	d := newDelivery(t)
 	d.do(d.ob.MarkUploaded(t.Context(), d.record(true, d.all[:20]...), []Rejection{{Key: d.all[5], Reason: "r"}}, nil))
 	d.check(d.all[20:])
-	retried, err := d.ob.RetryDeadLetter(t.Context(), 1)
+	retried, err := retryDeadLetter(t.Context(), d.ob.w, 1)
 	if err != nil || !retried {
 		t.Fatalf("got %v, %v", retried, err)
 	}
@@ -59,7 +59,7 @@ func TestRetryDeadLetter(t *testing.T) {
 		t.Errorf("got %v, %v, want %v", rows, err, want)
 	}
 	// It fails once more.
-	d.do(d.ob.Bury(t.Context(), []Rejection{{Key: d.all[5], Reason: "again"}}))
+	d.do(d.ob.MoveToDeadLetters(t.Context(), []Rejection{{Key: d.all[5], Reason: "again"}}))
 	d.check(d.all[20:])
 }
 
@@ -73,7 +73,7 @@ func TestRetryDeadLetter_Never(t *testing.T) {
 			VALUES ('device', ?, 'metric.0', '{"part":"0"}', ?, ?, ?, 'r', 1)`, ts, value, text, int(typ))
 		id := queryInt(t, d.db, "SELECT max(id) FROM dead_letters")
 		before := dump(t, d.db)
-		if retried, err := d.ob.RetryDeadLetter(t.Context(), id); err != nil || retried {
+		if retried, err := retryDeadLetter(t.Context(), d.ob.w, id); err != nil || retried {
 			t.Errorf("%s: got %v, %v, want it to stay", name, retried, err)
 		}
 		if after := dump(t, d.db); after != before {
@@ -85,7 +85,7 @@ func TestRetryDeadLetter_Never(t *testing.T) {
 	f("before 1970", -1, 1.0, nil, Number)
 	f("after 2039", MaxTimestampMS+1, 1.0, nil, Number)
 	f("the place is taken", tick0.UnixMilli(), 1.0, nil, Number)
-	_, err := d.ob.RetryDeadLetter(t.Context(), 12345)
+	_, err := retryDeadLetter(t.Context(), d.ob.w, 12345)
 	if err == nil || !strings.Contains(err.Error(), "retry dead letter 12345: there is no such") {
 		t.Errorf("got %v", err)
 	}
@@ -98,7 +98,7 @@ func TestRetryDeadLetter_FromOldFile(t *testing.T) {
 	d := newDelivery(t)
 	mustExec(t, d.db, `INSERT INTO dead_letters (device_id, timestamp_ms, name, tags, value, value_type, reason, created_ms)
 		VALUES ('other', ?, 'unknown', '{"a":"1"}', 2.5, 0, 'r', 1)`, tick0.UnixMilli())
-	retried, err := d.ob.RetryDeadLetter(t.Context(), 1)
+	retried, err := retryDeadLetter(t.Context(), d.ob.w, 1)
 	if err != nil || !retried {
 		t.Fatalf("got %v, %v", retried, err)
 	}
@@ -122,7 +122,7 @@ func TestRetryDeadLetter_LowersTheMark(t *testing.T) {
 	if _, err := d.ob.Prune(t.Context(), tick0.Add(time.Hour), 1000); err != nil {
 		t.Fatal(err)
 	}
-	if retried, err := d.ob.RetryDeadLetter(t.Context(), 1); err != nil || !retried {
+	if retried, err := retryDeadLetter(t.Context(), d.ob.w, 1); err != nil || !retried {
 		t.Fatalf("got %v, %v", retried, err)
 	}
 	d.check(d.all[:1])

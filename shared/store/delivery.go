@@ -64,7 +64,7 @@ func (ob *Outbox) MarkUploaded(ctx context.Context, c *Chunk, rejected []Rejecti
 		if err := setUploaded(ctx, tx, c.Keys, c.Contiguous, 1); err != nil {
 			return err
 		}
-		return bury(ctx, tx, ob.o.Now().UnixMilli(), rejected)
+		return moveToDeadLetters(ctx, tx, ob.o.Now().UnixMilli(), rejected)
 	})
 }
 
@@ -116,10 +116,10 @@ func (ob *Outbox) MarkUnsendable(ctx context.Context, keys KeySet) error {
 	return nil
 }
 
-// Bury moves pending rows that no request could carry to the dead letters.
-func (ob *Outbox) Bury(ctx context.Context, rejected []Rejection) error {
+// MoveToDeadLetters moves pending rows that no request could carry to the dead letters.
+func (ob *Outbox) MoveToDeadLetters(ctx context.Context, rejected []Rejection) error {
 	err := ob.w.tx(ctx, unsynced, func(ctx context.Context, tx *sql.Tx) error {
-		if err := bury(ctx, tx, ob.o.Now().UnixMilli(), rejected); err != nil {
+		if err := moveToDeadLetters(ctx, tx, ob.o.Now().UnixMilli(), rejected); err != nil {
 			return err
 		}
 		return advanceLowWater(ctx, tx)
@@ -135,31 +135,19 @@ const queryOpenChunks = "SELECT " + chunkColumns + ` FROM upload_checkpoints
 
 // OpenChunks returns the chunks whose fate is not settled, oldest rows first:
 // what the next start has to take up.
-func (ob *Outbox) OpenChunks(ctx context.Context) ([]*Chunk, error) {
-	rows, err := ob.db.QueryContext(ctx, queryOpenChunks)
+func (r *Reader) OpenChunks(ctx context.Context) ([]*Chunk, error) {
+	chunks, err := all(ctx, r.db, scanChunk, queryOpenChunks)
 	if err != nil {
-		return nil, fmt.Errorf("read open chunks: %w", classify(err))
-	}
-	defer rows.Close() //nolint:errcheck // rows.Err below has it
-	var chunks []*Chunk
-	for rows.Next() {
-		c, err := scanChunk(rows)
-		if err != nil {
-			return nil, fmt.Errorf("read open chunks: %w", err)
-		}
-		chunks = append(chunks, c)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("read open chunks: %w", classify(err))
+		return nil, fmt.Errorf("read open chunks: %w", err)
 	}
 	return chunks, nil
 }
 
 // LastAccepted returns when a chunk was last answered 2xx, by this run or an earlier one;
 // zero when none on record was. Records go when their rows are pruned.
-func (ob *Outbox) LastAccepted(ctx context.Context) (time.Time, error) {
+func (r *Reader) LastAccepted(ctx context.Context) (time.Time, error) {
 	var ms int64
-	err := ob.db.QueryRowContext(ctx, "SELECT coalesce(max(accepted_ms), 0) FROM upload_checkpoints").Scan(&ms)
+	err := r.db.QueryRowContext(ctx, "SELECT coalesce(max(accepted_ms), 0) FROM upload_checkpoints").Scan(&ms)
 	if err != nil {
 		return time.Time{}, fmt.Errorf("read the last upload: %w", classify(err))
 	}
@@ -257,8 +245,8 @@ func setUploaded(ctx context.Context, tx *sql.Tx, keys KeySet, contiguous bool, 
 	return err
 }
 
-// bury moves rows to the dead letters.
-func bury(ctx context.Context, tx *sql.Tx, nowMS int64, rejected []Rejection) error {
+// moveToDeadLetters moves rows to the dead letters.
+func moveToDeadLetters(ctx context.Context, tx *sql.Tx, nowMS int64, rejected []Rejection) error {
 	for _, r := range rejected {
 		_, err := tx.ExecContext(ctx, `INSERT INTO dead_letters
 			(device_id, timestamp_ms, name, tags, value, value_text, value_type, reason, detail, created_ms)
@@ -268,11 +256,7 @@ func bury(ctx context.Context, tx *sql.Tx, nowMS int64, rejected []Rejection) er
 		if err != nil {
 			return err
 		}
-		res, err := tx.ExecContext(ctx, "DELETE FROM metrics WHERE dedup_key = ?", int64(r.Key))
-		if err != nil {
-			return err
-		}
-		n, err := res.RowsAffected()
+		n, err := exec(ctx, tx, "DELETE FROM metrics WHERE dedup_key = ?", int64(r.Key))
 		if err != nil {
 			return err
 		}

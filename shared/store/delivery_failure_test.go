@@ -60,8 +60,8 @@ func TestDelivery_FailedTransaction(t *testing.T) {
 	f("Withdraw", "DELETE ON upload_checkpoints", "withdraw chunk", func(d *delivery, c *Chunk) error {
 		return d.ob.Withdraw(d.t.Context(), c)
 	})
-	f("Bury", lastOne, "move to dead letters", func(d *delivery, _ *Chunk) error {
-		return d.ob.Bury(d.t.Context(), []Rejection{{Key: d.all[30], Reason: "r"}})
+	f("MoveTo", lastOne, "move to dead letters", func(d *delivery, _ *Chunk) error {
+		return d.ob.MoveToDeadLetters(d.t.Context(), []Rejection{{Key: d.all[30], Reason: "r"}})
 	})
 	f("MarkUnsendable", lastOne, "mark text rows", func(d *delivery, _ *Chunk) error {
 		return d.ob.MarkUnsendable(d.t.Context(), d.all[30:31])

@@ -71,11 +71,11 @@ func (d *delivery) check(pending KeySet, chunks ...*Chunk) {
 		d.t.Errorf("low_water is %d, want %d", got, want)
 	}
 	for _, c := range chunks {
-		row := d.db.QueryRow("SELECT "+chunkColumns+" FROM upload_checkpoints WHERE id = ?", c.ID)
-		stored, err := scanChunk(row)
-		if err != nil {
-			d.t.Fatal(err)
+		found, err := all(d.t.Context(), d.db, scanChunk, "SELECT "+chunkColumns+" FROM upload_checkpoints WHERE id = ?", c.ID)
+		if err != nil || len(found) != 1 {
+			d.t.Fatal(found, err)
 		}
+		stored := found[0]
 		memory := *c
 		memory.Contiguous = false // not stored
 		if stored.Keys = slices.Clip(stored.Keys); len(memory.Keys)+len(stored.Keys) == 0 {
@@ -246,9 +246,9 @@ func TestWithdraw(t *testing.T) {
 func TestBury(t *testing.T) {
 	t.Parallel()
 	d := newDelivery(t)
-	d.do(d.ob.Bury(t.Context(), nil))
+	d.do(d.ob.MoveToDeadLetters(t.Context(), nil))
 	d.check(d.all)
-	d.do(d.ob.Bury(t.Context(), []Rejection{
+	d.do(d.ob.MoveToDeadLetters(t.Context(), []Rejection{
 		{d.all[0], "too_large", "one sample of 300 KiB"},
 		{d.all[20], "no_value", ""},
 		{d.all[20], "again", "is not there any more"},
@@ -276,7 +276,7 @@ func TestMarkUnsendable(t *testing.T) {
 	}
 	// A text that is rejected is still readable afterwards.
 	mustInsert(t, d.in, tick0.Add(2*time.Millisecond), []Sample{{Series: text, Text: "6.2.0"}})
-	d.do(d.ob.Bury(t.Context(), []Rejection{{Key: PackKey(tick0.UnixMilli()+2, text.id), Reason: "r"}}))
+	d.do(d.ob.MoveToDeadLetters(t.Context(), []Rejection{{Key: PackKey(tick0.UnixMilli()+2, text.id), Reason: "r"}}))
 	if got := queryLines(t, d.db, "SELECT value, value_text, value_type FROM dead_letters"); !slices.Equal(got, []string{line(nil, "6.2.0", int64(1))}) {
 		t.Errorf("got %q", got)
 	}

@@ -39,7 +39,7 @@ func TestHandles_DutiesAreSplit(t *testing.T) {
 			}
 		}
 	}
-	f((*Inserter)(nil), delivery, "Mark", "Delete", "Prune", "Bury", "Pending", "Chunk", "Requeue", "Withdraw", "Drop", "DB")
+	f((*Inserter)(nil), delivery, "Mark", "Delete", "Prune", "MoveTo", "Pending", "Chunk", "Requeue", "Withdraw", "Drop", "DB")
 	f((*Outbox)(nil), samples, "Insert", "Sample", "DB")
 }
 

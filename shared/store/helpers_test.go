@@ -58,7 +58,7 @@ func openOutbox(t testing.TB, o Options) *Outbox {
 // a process is killed.
 func abandon(ob *Outbox) {
 	_ = ob.w.close()
-	_ = ob.door.file.Close()
+	_ = ob.lock.file.Close()
 	_ = ob.db.Close()
 }
 

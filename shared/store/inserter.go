@@ -15,9 +15,9 @@ import (
 // Inserter is collectord's handle: it inserts samples and can do nothing else to
 // them. One Inserter per file and process.
 type Inserter struct {
+	file
 	o          Options
-	db         *sql.DB
-	door       *door
+	lock       *openLock
 	session    Session
 	durability time.Duration
 	ended      bool
@@ -62,11 +62,11 @@ type InsertResult struct {
 // tick whatever durability says.
 func OpenInserter(ctx context.Context, o Options, durability time.Duration) (*Inserter, error) {
 	o = o.withDefaults()
-	db, d, err := open(ctx, o, "NORMAL", 2) // the writing connection, and one for readers
+	db, l, err := open(ctx, o, "NORMAL", 2) // the writing connection, and one for readers
 	if err != nil {
 		return nil, err
 	}
-	in := &Inserter{o: o, db: db, door: d, durability: durability}
+	in := &Inserter{file: file{o.Path, db}, o: o, lock: l, durability: durability}
 	if err := in.prepare(ctx); err != nil {
 		err = fmt.Errorf("open store %q: %w", o.Path, classify(err))
 		return nil, errors.Join(err, RequestSalvage(o.Path, err), in.close())
@@ -312,5 +312,5 @@ func (in *Inserter) close() (err error) {
 	if in.w != nil {
 		err = errors.Join(err, in.w.close())
 	}
-	return errors.Join(err, in.db.Close(), in.door.leave())
+	return errors.Join(err, in.db.Close(), in.lock.release())
 }

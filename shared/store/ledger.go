@@ -71,10 +71,10 @@ const queryLedger = `SELECT
 
 // Ledger adds the accounts up. It counts the rows of the file, which takes a
 // moment on a large one: a second for ten million rows on a PC.
-func (ob *Outbox) Ledger(ctx context.Context) (l Ledger, err error) {
+func (r *Reader) Ledger(ctx context.Context) (l Ledger, err error) {
 	var accounts string
 	var unbooked, uploaded, text, letters int64
-	err = ob.db.QueryRowContext(ctx, queryLedger).Scan(&accounts, &unbooked, &l.Pending, &uploaded, &text, &letters, &l.Accepted)
+	err = r.db.QueryRowContext(ctx, queryLedger).Scan(&accounts, &unbooked, &l.Pending, &uploaded, &text, &letters, &l.Accepted)
 	if err != nil {
 		return l, fmt.Errorf("read ledger: %w", classify(err))
 	}
@@ -117,13 +117,9 @@ func bookTick(ctx context.Context, tx *sql.Tx, through Key, ms int64, inserted i
 }
 
 // readThrough reads accountThrough, which the inserter alone changes.
-func readThrough(ctx context.Context, q rowQuerier) (through Key, err error) {
+func readThrough(ctx context.Context, q querier) (through Key, err error) {
 	err = q.QueryRowContext(ctx, "SELECT samples FROM ledger WHERE account = ?", accountThrough).Scan(&through)
 	return through, err
-}
-
-type rowQuerier interface {
-	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
 // bookLeaving books rows as inserted that leave the table before the inserter

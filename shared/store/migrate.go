@@ -12,7 +12,7 @@ import (
 )
 
 // SchemaVersion returns the schema version of the open file; 0 = empty.
-func SchemaVersion(ctx context.Context, db rowQuerier) (int, error) {
+func SchemaVersion(ctx context.Context, db querier) (int, error) {
 	var version int
 	err := db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version)
 	return version, classify(err)
@@ -24,11 +24,11 @@ func SchemaVersion(ctx context.Context, db rowQuerier) (int, error) {
 // written to. A file from a newer program gives ErrNewer. A failure leaves the
 // last complete version in place.
 func Migrate(ctx context.Context, o Options) error {
-	db, d, err := open(ctx, o.withDefaults(), "FULL", 1)
+	db, l, err := open(ctx, o.withDefaults(), "FULL", 1)
 	if err != nil {
 		return err
 	}
-	return errors.Join(db.Close(), d.leave())
+	return errors.Join(db.Close(), l.release())
 }
 
 // migrate runs the steps that the file lacks. takeLock takes the migrate flock:

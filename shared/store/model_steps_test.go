@@ -140,7 +140,7 @@ func (m *model) bury(t *rapid.T) {
 		delete(m.rows, k)
 		m.dead[k]++
 	}
-	noError(t, m.ob.Bury(background, rejected))
+	noError(t, m.ob.MoveToDeadLetters(background, rejected))
 }
 
 // retry makes a dead letter a row again, unless it holds a text or the series
@@ -158,7 +158,7 @@ func (m *model) retry(t *rapid.T) {
 		t.Skip("another sample of that moment is gone")
 	}
 	_, taken := m.rows[k]
-	retried, err := m.ob.RetryDeadLetter(background, l.ID)
+	retried, err := retryDeadLetter(background, m.ob.w, l.ID)
 	noError(t, err)
 	if want := !taken && l.Type == Number; retried != want {
 		t.Fatalf("retry of %+v: %v, want %v", l, retried, want)

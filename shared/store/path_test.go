@@ -101,7 +101,7 @@ func TestOpen_FolderInPlaceOfFile(t *testing.T) {
 	t.Parallel()
 	path := t.TempDir()
 	err := Migrate(t.Context(), options(path))
-	if want := "it is no regular file"; err == nil || !strings.Contains(err.Error(), want) {
+	if want := "not a regular file"; err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("got %v, want %q in it", err, want)
 	}
 }

@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
+	"sync"
 
 	"belabox-metrics/migrations"
 )
@@ -21,13 +24,27 @@ var (
 	ErrOlder = errors.New("the file was written by an older version: start collectord or shipperd of this version once, which upgrades it")
 )
 
-// Reader is the handle of commands that look at a file beside the running
-// daemons. It makes, upgrades and changes nothing, takes no lock and begins no
-// session. Each call is one short read transaction, so that no checkpoint waits
-// for it: two calls may see two moments. Safe for use by several goroutines.
-type Reader struct {
+// file is what every handle has: its methods read what both daemons need.
+type file struct {
 	path string
-	ob   *Outbox // its reading half: without writer and session
+	db   *sql.DB
+}
+
+// reader is how the other handles embed a Reader: nobody outside can take it out of one.
+type reader = Reader
+
+// Reader is the read side of shipperd's handle, and by itself the handle of commands and
+// pages that look at a file beside the running daemons: it makes, upgrades and changes
+// nothing, takes no lock and begins no session. Each call is one short read transaction,
+// so that no checkpoint waits for it: two calls may see two moments. Safe for use by
+// several goroutines.
+type Reader struct {
+	file
+
+	mu      sync.Mutex
+	series  map[int64]*SeriesInfo
+	devices []string // of all series
+	newest  int64    // greatest id in series; ids are given in ascending order
 }
 
 // readerConns: one for a question, one for a second inside its answer.
@@ -41,11 +58,11 @@ func OpenReader(ctx context.Context, path string) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Reader{path: path, ob: &Outbox{db: db, series: map[int64]*SeriesInfo{}}}, nil
+	return &Reader{file: file{path, db}}, nil
 }
 
 // Close closes the file.
-func (r *Reader) Close() error { return r.ob.db.Close() }
+func (r *Reader) Close() error { return r.db.Close() }
 
 // openExisting opens a file that must be there with the newest schema. how is
 // what the DSN says beyond the settings common to all.
@@ -65,7 +82,7 @@ func openExisting(ctx context.Context, path string, how url.Values, conns int) (
 	case err != nil:
 		return nil, err
 	case !info.Mode().IsRegular():
-		return nil, errors.New("it is no regular file; set storage.path to the name of a file")
+		return nil, errNotRegular
 	}
 	for _, pragma := range []string{fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds()), "trusted_schema(0)", fmt.Sprintf("cache_size(-%d)", cacheKiB)} {
 		how.Add("_pragma", pragma)
@@ -100,40 +117,110 @@ func checkCurrent(ctx context.Context, db *sql.DB) error {
 	return nil
 }
 
-// Ledger is Outbox.Ledger.
-func (r *Reader) Ledger(ctx context.Context) (Ledger, error) { return r.ob.Ledger(ctx) }
-
-// OpenChunks is Outbox.OpenChunks.
-func (r *Reader) OpenChunks(ctx context.Context) ([]*Chunk, error) { return r.ob.OpenChunks(ctx) }
-
-// Rows is Outbox.Rows.
-func (r *Reader) Rows(ctx context.Context, keys KeySet) ([]Row, error) { return r.ob.Rows(ctx, keys) }
-
-// Series is Outbox.Series.
-func (r *Reader) Series(ctx context.Context, id int64) (*SeriesInfo, error) {
-	return r.ob.Series(ctx, id)
+// SeriesInfo is a series as it stands in the file.
+type SeriesInfo struct {
+	ID     int64
+	Device string
+	Name   string
+	Tags   []Tag // sorted by name
+	Type   ValueType
 }
 
-// SeriesAfter returns the series with an id above after, by id: 0 gives all,
-// the last one's id those that were made since.
-func (r *Reader) SeriesAfter(ctx context.Context, after int64) ([]*SeriesInfo, error) {
-	var ids []int64
-	err := r.each(ctx, func(rows *sql.Rows) error {
-		var id int64
-		err := rows.Scan(&id)
-		ids = append(ids, id)
-		return err
-	}, "SELECT id FROM series WHERE id > ? ORDER BY id", after)
-	if err != nil {
-		return nil, fmt.Errorf("read series: %w", err)
+// Series returns the series of a key. Series never change and never leave the file, so
+// each is read once. One that is missing or makes no sense is ErrDamaged.
+func (r *Reader) Series(ctx context.Context, id int64) (*SeriesInfo, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s := r.series[id]; s != nil {
+		return s, nil
 	}
-	series := make([]*SeriesInfo, len(ids))
-	for i, id := range ids {
-		if series[i], err = r.ob.Series(ctx, id); err != nil {
-			return nil, err
+	if err := r.loadSeries(ctx); err != nil {
+		return nil, err
+	}
+	if s := r.series[id]; s != nil {
+		return s, nil
+	}
+	return nil, fmt.Errorf("series %d is not in the file: %w", id, ErrDamaged)
+}
+
+// SeriesAfter returns the series with an id above after, by id: 0 gives all, the last
+// one's id those that were made since.
+func (r *Reader) SeriesAfter(ctx context.Context, after int64) (series []*SeriesInfo, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.loadSeries(ctx); err != nil {
+		return nil, err
+	}
+	for _, id := range slices.Sorted(maps.Keys(r.series)) {
+		if id > after {
+			series = append(series, r.series[id])
 		}
 	}
 	return series, nil
+}
+
+// allDevices returns the devices of all series in the file.
+func (r *Reader) allDevices(ctx context.Context) ([]string, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.loadSeries(ctx); err != nil {
+		return nil, err
+	}
+	return slices.Clone(r.devices), nil
+}
+
+// loadSeries reads all new series at once: a device makes its series in a few ticks.
+func (r *Reader) loadSeries(ctx context.Context) error {
+	err := each(ctx, r.db, func(rows *sql.Rows) (err error) {
+		var s SeriesInfo
+		var tags string
+		if err := rows.Scan(&s.ID, &s.Device, &s.Name, &tags, &s.Type); err != nil {
+			return err
+		}
+		if s.Tags, err = ParseTags(tags); err != nil {
+			return fmt.Errorf("series %d: %w", s.ID, err)
+		}
+		if r.series == nil {
+			r.series = map[int64]*SeriesInfo{}
+		}
+		r.series[s.ID], r.newest = &s, s.ID
+		if !slices.Contains(r.devices, s.Device) {
+			r.devices = append(r.devices, s.Device)
+		}
+		return nil
+	}, "SELECT id, device_id, name, tags, value_type FROM series WHERE id > ? ORDER BY id", r.newest)
+	if err != nil {
+		return fmt.Errorf("read series: %w", err)
+	}
+	return nil
+}
+
+// Row is a row of table metrics.
+type Row struct {
+	Key   Key
+	Value float64
+	Null  bool // no number: a text, or a row of an older file without a value
+}
+
+func scanRow(rows *sql.Rows) (r Row, err error) {
+	var value sql.NullFloat64
+	err = rows.Scan(&r.Key, &value)
+	r.Value, r.Null = value.Float64, !value.Valid
+	return r, err
+}
+
+// Rows returns the rows of keys that are in the file, in order. Rows that the
+// size budget has dropped in the meantime are absent.
+func (r *Reader) Rows(ctx context.Context, keys KeySet) ([]Row, error) {
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	found, err := all(ctx, r.db, scanRow, `SELECT m.dedup_key, m.value FROM json_each(?) k
+		JOIN metrics m ON m.dedup_key = k.value ORDER BY m.dedup_key`, keys.json())
+	if err != nil {
+		return nil, fmt.Errorf("read rows: %w", err)
+	}
+	return found, nil
 }
 
 // RowState is where a row of table metrics stands.
@@ -146,11 +233,16 @@ type RowState struct {
 // queryStates is the hot path of an audit; a test asserts its plan.
 const queryStates = "SELECT dedup_key, uploaded, value IS NULL FROM metrics WHERE dedup_key BETWEEN ? AND ? ORDER BY dedup_key LIMIT ?"
 
+func scanState(rows *sql.Rows) (s RowState, err error) {
+	err = rows.Scan(&s.Key, &s.Uploaded, &s.Null)
+	return s, err
+}
+
 // States returns up to limit rows from key from to key to, both inclusive, in
 // order.
 func (r *Reader) States(ctx context.Context, from, to Key, limit int) ([]RowState, error) {
-	states := make([]RowState, 0, min(limit, 1<<14))
-	if err := r.states(ctx, &states, queryStates, int64(from), int64(to), limit); err != nil {
+	states, err := all(ctx, r.db, scanState, queryStates, int64(from), int64(to), limit)
+	if err != nil {
 		return nil, fmt.Errorf("read rows: %w", err)
 	}
 	return states, nil
@@ -161,8 +253,7 @@ func (r *Reader) StatesOf(ctx context.Context, keys KeySet) ([]RowState, error) 
 	if len(keys) == 0 {
 		return nil, nil
 	}
-	states := make([]RowState, 0, len(keys))
-	err := r.states(ctx, &states, `SELECT m.dedup_key, m.uploaded, m.value IS NULL FROM json_each(?) k
+	states, err := all(ctx, r.db, scanState, `SELECT m.dedup_key, m.uploaded, m.value IS NULL FROM json_each(?) k
 		JOIN metrics m ON m.dedup_key = k.value ORDER BY m.dedup_key`, keys.json())
 	if err != nil {
 		return nil, fmt.Errorf("read rows: %w", err)
@@ -170,18 +261,9 @@ func (r *Reader) StatesOf(ctx context.Context, keys KeySet) ([]RowState, error) 
 	return states, nil
 }
 
-func (r *Reader) states(ctx context.Context, out *[]RowState, query string, args ...any) error {
-	return r.each(ctx, func(rows *sql.Rows) error {
-		var s RowState
-		err := rows.Scan(&s.Key, &s.Uploaded, &s.Null)
-		*out = append(*out, s)
-		return err
-	}, query, args...)
-}
-
 // Count returns how many rows there are from key from to key to, both inclusive.
 func (r *Reader) Count(ctx context.Context, from, to Key) (n int64, err error) {
-	err = r.ob.db.QueryRowContext(ctx, "SELECT count(*) FROM metrics WHERE dedup_key BETWEEN ? AND ?", int64(from), int64(to)).Scan(&n)
+	err = r.db.QueryRowContext(ctx, "SELECT count(*) FROM metrics WHERE dedup_key BETWEEN ? AND ?", int64(from), int64(to)).Scan(&n)
 	if err != nil {
 		return 0, fmt.Errorf("count rows: %w", classify(err))
 	}
@@ -192,7 +274,7 @@ func (r *Reader) Count(ctx context.Context, from, to Key) (n int64, err error) {
 // is none.
 func (r *Reader) Span(ctx context.Context) (oldest, newest Key, ok bool, err error) {
 	var first, last sql.NullInt64
-	err = r.ob.db.QueryRowContext(ctx, "SELECT (SELECT min(dedup_key) FROM metrics), (SELECT max(dedup_key) FROM metrics)").Scan(&first, &last)
+	err = r.db.QueryRowContext(ctx, "SELECT (SELECT min(dedup_key) FROM metrics), (SELECT max(dedup_key) FROM metrics)").Scan(&first, &last)
 	if err != nil {
 		return 0, 0, false, fmt.Errorf("read the span of the rows: %w", classify(err))
 	}
@@ -203,31 +285,11 @@ func (r *Reader) Span(ctx context.Context) (oldest, newest Key, ok bool, err err
 // order, that have rows more than pastMS before or futureMS after the chunk's own
 // time: those whose timestamps may have been moved. 0 ms is no limit.
 func (r *Reader) ChunksBeyond(ctx context.Context, after int64, pastMS, futureMS int64, limit int) ([]*Chunk, error) {
-	var chunks []*Chunk
-	err := r.each(ctx, func(rows *sql.Rows) error {
-		c, err := scanChunk(rows)
-		chunks = append(chunks, c)
-		return err
-	}, "SELECT "+chunkColumns+` FROM upload_checkpoints WHERE id > ? AND state <> 'rejected'
+	chunks, err := all(ctx, r.db, scanChunk, "SELECT "+chunkColumns+` FROM upload_checkpoints WHERE id > ? AND state <> 'rejected'
 		AND (? > 0 AND first_key >> 22 < created_ms - ? OR ? > 0 AND last_key >> 22 > created_ms + ?)
 		ORDER BY id LIMIT ?`, after, pastMS, pastMS, futureMS, futureMS, limit)
 	if err != nil {
 		return nil, fmt.Errorf("read chunks: %w", err)
 	}
 	return chunks, nil
-}
-
-// each calls f for every row of the answer to a query.
-func (r *Reader) each(ctx context.Context, f func(*sql.Rows) error, query string, args ...any) error {
-	rows, err := r.ob.db.QueryContext(ctx, query, args...)
-	if err != nil {
-		return classify(err)
-	}
-	defer rows.Close() //nolint:errcheck // rows.Err below has it
-	for rows.Next() {
-		if err := f(rows); err != nil {
-			return classify(err)
-		}
-	}
-	return classify(rows.Err())
 }

@@ -30,7 +30,7 @@ func TestReader_Refuses(t *testing.T) {
 		t.Helper()
 		for name, open := range map[string]func() error{
 			"reader":  func() error { _, err := OpenReader(t.Context(), path); return err },
-			"letters": func() error { _, err := OpenLetters(t.Context(), path); return err },
+			"letters": func() error { _, err := OpenDeadLetters(t.Context(), path); return err },
 		} {
 			err := open()
 			if err == nil || want != nil && !errors.Is(err, want) || !strings.Contains(err.Error(), text) || !strings.Contains(err.Error(), path) {
@@ -43,7 +43,7 @@ func TestReader_Refuses(t *testing.T) {
 	if left := listFolder(t, filepath.Dir(path)); len(left) > 0 {
 		t.Errorf("opening a file that is not there made %q", left)
 	}
-	f("a folder", filepath.Dir(path), nil, "no regular file")
+	f("a folder", filepath.Dir(path), nil, "not a regular file")
 	f("a relative path", "metrics.db", nil, "must be absolute")
 
 	if err := os.WriteFile(path, nil, 0o640); err != nil {
@@ -104,7 +104,7 @@ func TestReader_Overview(t *testing.T) {
 	}
 	sending := recordRest(t, ob, 4)
 	letter := pendingKeys(t, ob, 100, nil)[10]
-	if err := ob.Bury(t.Context(), []Rejection{{letter, "not_finite", "it is no number"}}); err != nil {
+	if err := ob.MoveToDeadLetters(t.Context(), []Rejection{{letter, "not_finite", "it is no number"}}); err != nil {
 		t.Fatal(err)
 	}
 	mustExec(t, rawDB(t, path), `INSERT INTO daemon_stats VALUES ('shipperd', 'uploader.bytes_sent_total', '{}', 'counter', 42, ?)`, now.UnixMilli())
@@ -138,10 +138,10 @@ func TestReader_Overview(t *testing.T) {
 	check("runs", runs, err, []Run{
 		{UUID: ob.Session().UUID, Version: "1.2.3", Started: minute(0)}, {UUID: in.Session().UUID, Version: "1.2.3", Started: minute(0)},
 	})
-	reasons, err := r.LettersByReason(ctx)
+	reasons, err := r.DeadLettersByReason(ctx)
 	check("reasons", reasons, err, map[string]int64{"not_finite": 1})
-	for reason, want := range map[string]int{"": 1, "not_finite": 1, "rejected": 0} {
-		letters, err := r.DeadLetters(ctx, 0, reason, 10)
+	for reason, want := range map[string]int{"not_finite": 1, "rejected": 0} {
+		letters, err := r.DeadLetters(ctx, 0, 10, reason)
 		if err != nil || len(letters) != want {
 			t.Errorf("dead letters for %q: got %v, %v, want %d", reason, letters, err, want)
 		}
@@ -294,7 +294,7 @@ func TestReader_ChangesNothing(t *testing.T) {
 	if _, err := r.States(t.Context(), 0, math.MaxInt64, 4); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.ob.db.ExecContext(t.Context(), "DELETE FROM metrics"); err == nil {
+	if _, err := r.db.ExecContext(t.Context(), "DELETE FROM metrics"); err == nil {
 		t.Error("a reader can delete")
 	}
 	result, err := in.Checkpoint(t.Context())
@@ -314,8 +314,8 @@ func TestReader_ChangesNothing(t *testing.T) {
 func TestReader_DutiesAreSplit(t *testing.T) {
 	t.Parallel()
 	for handle, verbs := range map[any][]string{
-		(*Reader)(nil):  {"Mark", "Delete", "Prune", "Bury", "Requeue", "Withdraw", "Record", "Retry", "Insert", "Checkpoint", "DB"},
-		(*Letters)(nil): {"Mark", "Delete", "Prune", "Bury", "Requeue", "Withdraw", "Record", "Insert", "Checkpoint", "DB"},
+		(*Reader)(nil):      {"Mark", "Delete", "Prune", "MoveTo", "Requeue", "Withdraw", "Record", "Retry", "Insert", "Checkpoint", "DB"},
+		(*DeadLetters)(nil): {"Mark", "Delete", "Prune", "MoveTo", "Requeue", "Withdraw", "Record", "Insert", "Checkpoint", "DB"},
 	} {
 		for method := range reflect.TypeOf(handle).Methods() {
 			for _, verb := range verbs {
@@ -353,7 +353,7 @@ func TestReader_Plans(t *testing.T) {
 	path := newPath(t)
 	openOutbox(t, options(path))
 	r := openReader(t, path)
-	got := queryLines(t, r.ob.db, "EXPLAIN QUERY PLAN "+queryStates, 1, 2, 3)
+	got := queryLines(t, r.db, "EXPLAIN QUERY PLAN "+queryStates, 1, 2, 3)
 	if len(got) != 1 || !strings.Contains(got[0], "SEARCH metrics USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)") {
 		t.Errorf("got %q", got)
 	}

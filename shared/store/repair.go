@@ -83,7 +83,7 @@ func (m *marker) chunks(ctx context.Context) (missing int64, err error) {
 		states string
 		mark   int
 	}{{"'accepted'", markTaken}, {"'sending', 'requeued'", markOwed}, {"'verified'", markProven}} {
-		ids, err := intColumn(ctx, m.tx, "SELECT id FROM upload_checkpoints WHERE state IN ("+of.states+") ORDER BY id")
+		ids, err := all(ctx, m.tx, scanOne[int64], "SELECT id FROM upload_checkpoints WHERE state IN ("+of.states+") ORDER BY id")
 		if err != nil {
 			return 0, err
 		}
@@ -130,11 +130,8 @@ func (m *marker) mark(ctx context.Context, keys KeySet, mark int) (there KeySet,
 	if len(keys) == 0 {
 		return nil, nil
 	}
-	marked, err := intColumn(ctx, m.tx, "UPDATE metrics SET uploaded = ? WHERE dedup_key IN (SELECT value FROM json_each(?)) AND uploaded < ? RETURNING dedup_key",
+	there, err = all(ctx, m.tx, scanOne[Key], "UPDATE metrics SET uploaded = ? WHERE dedup_key IN (SELECT value FROM json_each(?)) AND uploaded < ? RETURNING dedup_key",
 		mark, keys.json(), markOwed)
-	for _, k := range marked {
-		there = append(there, Key(k))
-	}
 	return there.Sorted(), err
 }
 
@@ -165,21 +162,18 @@ func (m *marker) gather(ctx context.Context, uploaded int, state ChunkState) (n 
 	}
 	from := int64(0)
 	for index := 0; ; index++ {
-		found, err := intColumn(ctx, m.tx, "SELECT dedup_key FROM metrics WHERE dedup_key > ? AND uploaded = ? AND value IS NOT NULL ORDER BY dedup_key LIMIT ?",
+		found, err := all(ctx, m.tx, scanOne[Key], "SELECT dedup_key FROM metrics WHERE dedup_key > ? AND uploaded = ? AND value IS NOT NULL ORDER BY dedup_key LIMIT ?",
 			from, uploaded, doubtRows)
 		if err != nil || len(found) == 0 {
 			return n, err
 		}
-		keys := make(KeySet, len(found))
-		for i, k := range found {
-			keys[i] = Key(k)
-		}
-		from = found[len(found)-1]
-		n += int64(len(found))
+		keys := KeySet(found)
+		from = int64(keys[len(keys)-1])
+		n += int64(len(keys))
 		if _, err := exec(ctx, m.tx, `INSERT INTO upload_checkpoints
 			(batch_id, chunk_index, state, first_key, last_key, row_keys, sample_count, bytes, content_hash, created_ms, attempted_ms, accepted_ms)
 			VALUES (?,?,?,?,?,?,?,0,x'',?,?,?)`,
-			batch, index, state, found[0], from, keys.encode(), len(keys), now, now, accepted); err != nil {
+			batch, index, state, int64(keys[0]), from, keys.encode(), len(keys), now, now, accepted); err != nil {
 			return n, err
 		}
 	}
@@ -237,7 +231,7 @@ func askForPending(ctx context.Context, db *sql.DB, now time.Time) (asked int64,
 	}
 	defer tx.Rollback() //nolint:errcheck // after Commit it does nothing
 	m := &marker{tx: tx, now: now}
-	open, err := intColumn(ctx, tx, "SELECT id FROM upload_checkpoints WHERE state IN ('sending', 'requeued') ORDER BY id")
+	open, err := all(ctx, tx, scanOne[int64], "SELECT id FROM upload_checkpoints WHERE state IN ('sending', 'requeued') ORDER BY id")
 	if err != nil {
 		return 0, err
 	}
@@ -257,29 +251,4 @@ func askForPending(ctx context.Context, db *sql.DB, now time.Time) (asked int64,
 		return 0, err
 	}
 	return asked, tx.Commit()
-}
-
-func exec(ctx context.Context, tx *sql.Tx, query string, args ...any) (n int64, err error) {
-	res, err := tx.ExecContext(ctx, query, args...)
-	if err != nil {
-		return 0, err
-	}
-	return res.RowsAffected()
-}
-
-// intColumn reads a result of one integer column.
-func intColumn(ctx context.Context, tx *sql.Tx, query string, args ...any) (all []int64, err error) {
-	rows, err := tx.QueryContext(ctx, query, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close() //nolint:errcheck // rows.Err below has it
-	for rows.Next() {
-		var n int64
-		if err := rows.Scan(&n); err != nil {
-			return nil, err
-		}
-		all = append(all, n)
-	}
-	return all, rows.Err()
 }

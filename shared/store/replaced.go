@@ -26,12 +26,12 @@ const watchEvery = 10 * time.Second
 // Watch looks at the files of the database until ctx ends, or until something was
 // done to them: its error wraps ErrReplaced or ErrSalvage, and the process should
 // stop and open the database anew.
-func (in *Inserter) Watch(ctx context.Context) error { return in.door.watch(ctx, in.o.watchEvery) }
+func (in *Inserter) Watch(ctx context.Context) error { return in.lock.watch(ctx, in.o.watchEvery) }
 
 // Watch is Inserter.Watch.
-func (ob *Outbox) Watch(ctx context.Context) error { return ob.door.watch(ctx, ob.o.watchEvery) }
+func (ob *Outbox) Watch(ctx context.Context) error { return ob.lock.watch(ctx, ob.o.watchEvery) }
 
-func (d *door) watch(ctx context.Context, every time.Duration) error {
+func (l *openLock) watch(ctx context.Context, every time.Duration) error {
 	tick := time.NewTicker(cmp.Or(every, watchEvery))
 	defer tick.Stop()
 	for {
@@ -39,27 +39,27 @@ func (d *door) watch(ctx context.Context, every time.Duration) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			if err := d.inPlace(); err != nil {
-				return fmt.Errorf("database %q: %w", d.path, err)
+			if err := l.inPlace(); err != nil {
+				return fmt.Errorf("database %q: %w", l.path, err)
 			}
 		}
 	}
 }
 
 // inPlace compares the files under their names with those that were opened.
-func (d *door) inPlace() error {
+func (l *openLock) inPlace() error {
 	for i, s := range suffixes {
-		now, err := os.Stat(d.path + s)
+		now, err := os.Stat(l.path + s)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			return replaced(i, "removed")
 		case err != nil:
 			continue // the folder cannot be read at the moment, say: nothing is known
-		case !os.SameFile(now, d.ids[i]):
+		case !os.SameFile(now, l.ids[i]):
 			return replaced(i, "replaced by another file")
 		}
 	}
-	if _, err := os.Lstat(d.path + planSuffix); err == nil {
+	if _, err := os.Lstat(l.path + planSuffix); err == nil {
 		return ErrSalvage
 	}
 	return nil
@@ -80,23 +80,23 @@ func replaced(which int, how string) error {
 // that was replaced is kept beside the other file. When the database is in place it
 // does nothing. Nobody may insert any more.
 func (in *Inserter) Rescue(ctx context.Context) error {
-	return in.door.rescue(ctx, in.db, in.o)
+	return in.lock.rescue(ctx, in.db, in.o)
 }
 
 // Rescue is Inserter.Rescue, for the time while collectord is away. When its lock was
 // removed too, nobody knows whether it is: so this waits until nobody else has the old
 // files open, and leaves it to them when they stay.
 func (ob *Outbox) Rescue(ctx context.Context) error {
-	if now, err := os.Stat(ob.o.Path); err == nil && os.SameFile(now, ob.door.ids[0]) {
+	if now, err := os.Stat(ob.o.Path); err == nil && os.SameFile(now, ob.lock.ids[0]) {
 		return nil
 	}
-	if alone, err := ob.door.waitAlone(cmp.Or(ob.o.watchEvery, watchEvery) + rescueTakes); err != nil || !alone {
+	if alone, err := ob.lock.waitAlone(cmp.Or(ob.o.watchEvery, watchEvery) + rescueTakes); err != nil || !alone {
 		return err
 	}
 	if p, err := readPlan(ob.o.Path); err != nil || p != nil {
 		return err // somebody has saved it
 	}
-	return ob.door.rescue(ctx, ob.db, ob.o)
+	return ob.lock.rescue(ctx, ob.db, ob.o)
 }
 
 // rescueTakes is how long the other daemon may take to save what was in the database,
@@ -104,34 +104,34 @@ func (ob *Outbox) Rescue(ctx context.Context) error {
 const rescueTakes = 10 * time.Second
 
 // waitAlone waits until nobody else has the database open.
-func (d *door) waitAlone(limit time.Duration) (alone bool, err error) {
+func (l *openLock) waitAlone(limit time.Duration) (alone bool, err error) {
 	for end := time.Now().Add(limit); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		if alone, err = d.flock(syscall.LOCK_EX); alone || err != nil {
+		if alone, err = l.flock(syscall.LOCK_EX); alone || err != nil {
 			return alone, err
 		}
-		if _, err = d.flock(syscall.LOCK_SH); err != nil { // asking for more has cost it
+		if _, err = l.flock(syscall.LOCK_SH); err != nil { // asking for more has cost it
 			return false, err
 		}
 	}
 	return false, nil
 }
 
-func (d *door) rescue(ctx context.Context, db *sql.DB, o Options) error {
-	now, err := os.Stat(d.path)
+func (l *openLock) rescue(ctx context.Context, db *sql.DB, o Options) error {
+	now, err := os.Stat(l.path)
 	gone := errors.Is(err, fs.ErrNotExist)
-	if err != nil && !gone || err == nil && os.SameFile(now, d.ids[0]) {
+	if err != nil && !gone || err == nil && os.SameFile(now, l.ids[0]) {
 		return err
 	}
 	found := o.Now().UTC()
-	aside, err := asideName(d.path, found)
+	aside, err := asideName(l.path, found)
 	if err != nil {
 		return err
 	}
 	report := Salvaged{Time: found, Aside: aside, Reason: "it was replaced while it was in use: this is the old one"}
 	to := aside
 	if gone {
-		to, report.Reason = d.path+newSuffix, "it was removed while it was in use, and is back"
-		if err := errors.Join(MakeFolder(d.path), removeFile(to)); err != nil {
+		to, report.Reason = l.path+newSuffix, "it was removed while it was in use, and is back"
+		if err := errors.Join(MakeFolder(l.path), removeFile(to)); err != nil {
 			return fmt.Errorf("save what was in the database: %w", err)
 		}
 	}
@@ -141,7 +141,7 @@ func (d *door) rescue(ctx context.Context, db *sql.DB, o Options) error {
 		err = db.QueryRowContext(ctx, "SELECT count(*), count(*) FILTER (WHERE uploaded = 0) FROM metrics").Scan(&report.Rows, &report.Pending)
 	}
 	if err == nil {
-		err = syncLike(to, d.path+".open.lock")
+		err = syncLike(to, l.path+".open.lock")
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("save what was in the database: %w", classify(err)), removeFile(to))
@@ -152,11 +152,11 @@ func (d *door) rescue(ctx context.Context, db *sql.DB, o Options) error {
 		// The next start must not apply them to the other file. Behind a dot, nobody
 		// takes them for those of the copy.
 		for _, s := range suffixes[1:] {
-			if err := os.Rename(d.path+s, aside+"."+s[1:]); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			if err := os.Rename(l.path+s, aside+"."+s[1:]); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
 		}
 		return report.write()
 	}
-	return plan{Found: found, Reason: report.Reason, Made: &report, Rescued: true}.write(d.path)
+	return plan{Found: found, Reason: report.Reason, Made: &report, Rescued: true}.write(l.path)
 }

@@ -21,7 +21,7 @@ func TestWatch(t *testing.T) {
 			o.watchEvery = 50 * time.Millisecond
 			in, ob := openInserter(t, o, 0), openOutbox(t, o)
 			mustInsert(t, in, tick0, samples(numberSeries(3), 1))
-			if err := errors.Join(in.door.inPlace(), ob.door.inPlace()); err != nil {
+			if err := errors.Join(in.lock.inPlace(), ob.lock.inPlace()); err != nil {
 				t.Fatalf("before: %v", err)
 			}
 			do(t, path+suffix)
@@ -242,14 +242,14 @@ func sentAndKilled(t *testing.T) *life {
 	return l.copyTo(t, newPath(t))
 }
 
-// imprinted writes what a run left in the lock file.
-func imprinted(t *testing.T, path string, i imprint) {
+// recordOpen writes what a run left in the lock file.
+func recordOpen(t *testing.T, path string, i lastOpen) {
 	t.Helper()
 	file, err := os.OpenFile(path+".open.lock", os.O_RDWR|os.O_CREATE, 0o640)
 	if err != nil {
 		t.Fatal(err)
 	}
-	(&door{file: file}).write(i)
+	(&openLock{file: file}).write(i)
 	if err := file.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -268,7 +268,7 @@ func identityOf(t *testing.T, path string) string {
 func TestOpen_WALGone(t *testing.T) {
 	t.Parallel()
 	l := sentAndKilled(t)
-	imprinted(t, l.path, imprint{open: true, db: identityOf(t, l.path), wal: identityOf(t, l.path+"-wal")})
+	recordOpen(t, l.path, lastOpen{open: true, db: identityOf(t, l.path), wal: identityOf(t, l.path+"-wal")})
 	if err := errors.Join(os.Remove(l.path+"-wal"), os.Remove(l.path+"-shm")); err != nil {
 		t.Fatal(err)
 	}
@@ -287,7 +287,7 @@ func TestOpen_Backup(t *testing.T) {
 	for _, inUse := range []bool{true, false} {
 		l := sentAndKilled(t)
 		wal := readFile(t, l.path+"-wal")
-		imprinted(t, l.path, imprint{open: inUse, db: identityOf(t, l.path), wal: identityOf(t, l.path+"-wal")})
+		recordOpen(t, l.path, lastOpen{open: inUse, db: identityOf(t, l.path), wal: identityOf(t, l.path+"-wal")})
 		backup := l.path + ".backup"
 		overwrite(t, backup, readFile(t, l.path)) // without the WAL: as it was before the chunk
 		if err := os.Rename(backup, l.path); err != nil {
@@ -347,7 +347,7 @@ func TestLeave_Together(t *testing.T) {
 			t.Fatal(err)
 		}
 		// SQLite itself may leave the WAL when both close at once: then it is still owed.
-		if got := (&door{file: file}).read(); !got.known || got.open != (WALSize(path) > 0) {
+		if got := (&openLock{file: file}).read(); !got.known || got.open != (WALSize(path) > 0) {
 			t.Fatalf("round %d: %+v, WAL %d bytes", round, got, WALSize(path))
 		}
 		file.Close()
@@ -359,13 +359,13 @@ func TestImprint(t *testing.T) {
 	t.Parallel()
 	path := newPath(t)
 	o := options(path)
-	state := func() imprint {
+	state := func() lastOpen {
 		file, err := os.OpenFile(path+".open.lock", os.O_RDWR, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer file.Close()
-		return (&door{file: file}).read()
+		return (&openLock{file: file}).read()
 	}
 	in, ob := openInserter(t, o, 0), openOutbox(t, o)
 	info, err := os.Stat(path)

@@ -16,7 +16,7 @@ import (
 // examine makes the files fit to be opened, by the process that is alone with
 // them. doubt says why the server may have rows that the file calls pending; ""
 // when there is no reason to think so.
-func (d *door) examine(ctx context.Context, o Options) (doubt string, err error) {
+func (l *openLock) examine(ctx context.Context, o Options) (doubt string, err error) {
 	p, err := readPlan(o.Path)
 	if err != nil {
 		return "", err
@@ -31,7 +31,7 @@ func (d *door) examine(ctx context.Context, o Options) (doubt string, err error)
 	if err := removeFile(o.Path + newSuffix); err != nil {
 		return "", err
 	}
-	last := d.read()
+	last := l.read()
 	main, mainErr := os.Stat(o.Path)
 	wal, walErr := os.Stat(o.Path + "-wal")
 	hasWAL := walErr == nil && wal.Size() > 0

@@ -152,14 +152,14 @@ func TestSalvage_WhileInUse(t *testing.T) {
 	path := newPath(t)
 	in := openInserter(t, options(path), 0)
 	mustInsert(t, in, tick0, samples(numberSeries(20), 1))
-	if err := in.door.inPlace(); err != nil {
+	if err := in.lock.inPlace(); err != nil {
 		t.Fatalf("all is well: %v", err)
 	}
 	for _, err := range []error{nil, ErrFull, ErrBusy, errors.New("other")} {
 		if err := RequestSalvage(path, err); err != nil {
 			t.Fatal(err)
 		}
-		if err := in.door.inPlace(); err != nil {
+		if err := in.lock.inPlace(); err != nil {
 			t.Fatalf("a salvage is asked for after another error: %v", err)
 		}
 	}

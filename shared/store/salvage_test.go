@@ -182,7 +182,7 @@ func TestSalvage_Noticed(t *testing.T) {
 		patch(t, l.path, (page-1)*newPageSize, noise(1, newPageSize))
 	}
 	unclean := func(t *testing.T, l *life) { // as after a kill
-		imprinted(t, l.path, imprint{open: true, db: identityOf(t, l.path), wal: "none"})
+		recordOpen(t, l.path, lastOpen{open: true, db: identityOf(t, l.path), wal: "none"})
 	}
 	for name, c := range map[string]struct {
 		of     *life

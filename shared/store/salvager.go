@@ -136,19 +136,8 @@ func (s *salvager) columnsOf(table string) ([]string, error) {
 	if columns, known := s.columns[table]; known || table == "" {
 		return columns, nil
 	}
-	s.columns[table] = nil // of the schema itself, or no table of ours
-	rows, err := s.tx.Query(`SELECT i.name FROM sqlite_schema t, pragma_table_info(t.name) i
-		WHERE t.type = 'table' AND t.name = ? AND t.name NOT LIKE 'sqlite%' ORDER BY i.cid`, table)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close() //nolint:errcheck // rows.Err below has it
-	for rows.Next() {
-		var name string
-		if err := rows.Scan(&name); err != nil {
-			return nil, err
-		}
-		s.columns[table] = append(s.columns[table], name)
-	}
-	return s.columns[table], rows.Err()
+	columns, err := all(context.Background(), s.tx, scanOne[string], `SELECT i.name FROM sqlite_schema t, pragma_table_info(t.name) i
+		WHERE t.type = 'table' AND t.name = ? ORDER BY i.cid`, table)
+	s.columns[table] = columns
+	return columns, err
 }

@@ -22,7 +22,7 @@ func (r *Reader) SeriesNamed(ctx context.Context, device string, names []string,
 	if err != nil {
 		return nil, 0, fmt.Errorf("find series: %w", err)
 	}
-	err = r.each(ctx, func(rows *sql.Rows) error {
+	err = each(ctx, r.db, func(rows *sql.Rows) error {
 		var s NumberSeries
 		if err := rows.Scan(&s.ID, &s.Name, &s.Tags); err != nil {
 			return err
@@ -76,7 +76,7 @@ func (r *Reader) Probe(ctx context.Context, ids []int64, from, to, every int64, 
 	}
 	var key Key
 	var value float64
-	err = r.each(ctx, func(rows *sql.Rows) error {
+	err = each(ctx, r.db, func(rows *sql.Rows) error {
 		if err := rows.Scan(&key, &value); err != nil {
 			return err
 		}
@@ -92,7 +92,7 @@ func (r *Reader) Probe(ctx context.Context, ids []int64, from, to, every int64, 
 // RowCount counts the rows of the file without reading them: about 20 ms for a
 // million on a PC.
 func (r *Reader) RowCount(ctx context.Context) (n int64, err error) {
-	if err := r.ob.db.QueryRowContext(ctx, "SELECT count(*) FROM metrics").Scan(&n); err != nil {
+	if err := r.db.QueryRowContext(ctx, "SELECT count(*) FROM metrics").Scan(&n); err != nil {
 		return 0, fmt.Errorf("count rows: %w", classify(err))
 	}
 	return n, nil

@@ -82,9 +82,9 @@ var minSQLite = []int{3, 51, 3}
 
 // open opens the file, makes it when it is missing, brings its schema up to date,
 // and salvages it when it is damaged (docs/decisions/0005). conns bounds the pool;
-// connections are kept, since opening one costs more than a tick. Leave the door
+// connections are kept, since opening one costs more than a tick. Release the lock
 // after the database was closed.
-func open(ctx context.Context, o Options, synchronous string, conns int) (*sql.DB, *door, error) {
+func open(ctx context.Context, o Options, synchronous string, conns int) (*sql.DB, *openLock, error) {
 	if !filepath.IsAbs(o.Path) {
 		return nil, nil, fmt.Errorf("open store %q: the path must be absolute", o.Path)
 	}
@@ -92,9 +92,9 @@ func open(ctx context.Context, o Options, synchronous string, conns int) (*sql.D
 		return nil, nil, err
 	}
 	for salvaged := false; ; salvaged = true {
-		db, d, err := openOnce(ctx, o, synchronous, conns)
+		db, l, err := openOnce(ctx, o, synchronous, conns)
 		if err == nil {
-			return db, d, nil
+			return db, l, nil
 		}
 		if !errors.Is(err, ErrDamaged) || salvaged {
 			return nil, nil, fmt.Errorf("open store %q: %w", o.Path, ExplainAccess(o.Path, err))
@@ -103,21 +103,21 @@ func open(ctx context.Context, o Options, synchronous string, conns int) (*sql.D
 	}
 }
 
-func openOnce(ctx context.Context, o Options, synchronous string, conns int) (db *sql.DB, d *door, err error) {
-	if d, err = enter(ctx, o.Path, o.Log); err != nil {
+func openOnce(ctx context.Context, o Options, synchronous string, conns int) (db *sql.DB, l *openLock, err error) {
+	if l, err = lockOpen(ctx, o.Path, o.Log); err != nil {
 		return nil, nil, err
 	}
-	defer func(d *door) {
+	defer func(l *openLock) {
 		if err != nil {
-			err = errors.Join(err, RequestSalvage(o.Path, err), d.leave())
+			err = errors.Join(err, RequestSalvage(o.Path, err), l.release())
 		}
-	}(d)
+	}(l)
 	doubt, unclean := "", false
-	if d.alone {
-		if doubt, err = d.examine(ctx, o); err != nil {
+	if l.alone {
+		if doubt, err = l.examine(ctx, o); err != nil {
 			return nil, nil, classify(err)
 		}
-		unclean = d.read().open || WALSize(o.Path) > 0
+		unclean = l.read().open || WALSize(o.Path) > 0
 	}
 	if err = prepareFile(o.Path); err != nil {
 		return nil, nil, err
@@ -131,19 +131,19 @@ func openOnce(ctx context.Context, o Options, synchronous string, conns int) (db
 	if err == nil && doubt != "" {
 		var asked int64
 		if asked, err = askForPending(ctx, db, o.Now()); asked > 0 {
-			o.Log.Warn("the server is asked for pending samples before they are sent: it may have them", "reason", doubt, "samples", asked)
+			o.Log.Warn("pending samples in doubt, the server is asked first", "reason", doubt, "samples", asked)
 		}
 	}
 	if err == nil {
 		err = warm(ctx, db, conns)
 	}
 	if err == nil {
-		err = d.settle()
+		err = l.opened()
 	}
 	if err != nil {
 		return nil, nil, errors.Join(classify(err), db.Close())
 	}
-	return db, d, nil
+	return db, l, nil
 }
 
 // openFile has SQLite open the file. Settings stand in the DSN because a PRAGMA
@@ -224,14 +224,17 @@ func quickCheck(ctx context.Context, db *sql.DB) error {
 	return nil
 }
 
-// prepareFolder makes the folder, and refuses what is no file.
+// errNotRegular: a folder, a device or the like stands under the name.
+var errNotRegular = errors.New("not a regular file; set storage.path to the name of a file")
+
+// prepareFolder makes the folder, and refuses what is not a regular file.
 func prepareFolder(path string) error {
 	if err := MakeFolder(path); err != nil {
 		return err
 	}
 	info, err := os.Stat(path)
 	if err == nil && !info.Mode().IsRegular() {
-		return fmt.Errorf("open store %q: it is no regular file; set storage.path to the name of a file", path)
+		return fmt.Errorf("open store %q: %w", path, errNotRegular)
 	}
 	return nil
 }

@@ -132,7 +132,7 @@ func TestAudit_DeadLetterStored(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 2)
 	r.insert(0, 10)
-	if err := r.out.Bury(t.Context(), []store.Rejection{{Key: r.key(4, 0), Reason: "rejected"}, {Key: r.key(5, 0), Reason: "rejected"}}); err != nil {
+	if err := r.out.MoveToDeadLetters(t.Context(), []store.Rejection{{Key: r.key(4, 0), Reason: "rejected"}, {Key: r.key(5, 0), Reason: "rejected"}}); err != nil {
 		t.Fatal(err)
 	}
 	r.deliver(time.Now())

@@ -92,7 +92,7 @@ func TestAudit_Meanwhile(t *testing.T) {
 	}, counts{unsettled: 20})
 	f("pending rows become dead letters", func(r *rig) func() {
 		return func() {
-			if err := r.out.Bury(r.t.Context(), []store.Rejection{{Key: r.key(3, 0), Reason: "x"}}); err != nil {
+			if err := r.out.MoveToDeadLetters(r.t.Context(), []store.Rejection{{Key: r.key(3, 0), Reason: "x"}}); err != nil {
 				r.t.Error(err)
 			}
 		}

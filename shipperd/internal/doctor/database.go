@@ -147,7 +147,7 @@ func (d *doctor) deadLetters(ctx context.Context) Check {
 	if err != nil {
 		return unknown(notOpen)
 	}
-	reasons, err := file.LettersByReason(ctx)
+	reasons, err := file.DeadLettersByReason(ctx)
 	if err != nil {
 		return unknown(err.Error())
 	}

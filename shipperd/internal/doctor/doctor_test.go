@@ -152,7 +152,7 @@ func TestDoctor_Database(t *testing.T) {
 	p.outbox(func(ctx context.Context, ob *store.Outbox) {
 		rows, err := ob.Pending(ctx, 0, 1, nil)
 		if err == nil {
-			err = ob.Bury(ctx, []store.Rejection{{Key: rows[0].Key, Reason: "rejected"}})
+			err = ob.MoveToDeadLetters(ctx, []store.Rejection{{Key: rows[0].Key, Reason: "rejected"}})
 		}
 		if err != nil {
 			t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"belabox-metrics/shared/store"
 	"belabox-metrics/shared/testkit"
 )
 
@@ -50,8 +51,13 @@ func TestLate_RetriedLetters(t *testing.T) {
 		if err != nil || len(letters) != 30 {
 			t.Fatalf("%d letters, %v", len(letters), err)
 		}
+		command, err := store.OpenDeadLetters(t.Context(), r.file.Path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer command.Close()
 		for _, d := range letters {
-			if ok, err := r.watch.RetryDeadLetter(t.Context(), d.ID); !ok || err != nil {
+			if ok, err := command.Retry(t.Context(), d.ID); !ok || err != nil {
 				t.Fatal(ok, err)
 			}
 			r.allow.retried++

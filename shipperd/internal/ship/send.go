@@ -138,7 +138,7 @@ func (s *Shipper) setAside(ctx context.Context, refused []chunk.Refused, text st
 		rejected[i] = store.Rejection(r)
 		byReason[r.Reason] = append(byReason[r.Reason], r)
 	}
-	if err := s.Outbox.Bury(ctx, rejected); err != nil {
+	if err := s.Outbox.MoveToDeadLetters(ctx, rejected); err != nil {
 		return err
 	}
 	for reason, of := range byReason {

@@ -13,14 +13,14 @@ func TestLetters_Retry(t *testing.T) {
 	in, ob := openInserter(t, options(path), time.Hour), openOutbox(t, options(path))
 	mustInsert(t, in, tick0, samples(numberSeries(4), 1))
 	keys := pendingKeys(t, ob, 10, nil)
-	if err := ob.Bury(t.Context(), []Rejection{{keys[1], "rejected", "HTTP 400"}, {keys[2], "rejected", "HTTP 400"}}); err != nil {
+	if err := ob.MoveToDeadLetters(t.Context(), []Rejection{{keys[1], "rejected", "HTTP 400"}, {keys[2], "rejected", "HTTP 400"}}); err != nil {
 		t.Fatal(err)
 	}
 	open := recordPending(t, ob, 10) // spans the place of the letters
 	db := rawDB(t, path)
 	sessions := queryInt(t, db, "SELECT count(*) FROM sessions")
 
-	l, err := OpenLetters(t.Context(), path)
+	l, err := OpenDeadLetters(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
