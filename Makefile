@@ -78,7 +78,6 @@ lint: ## Check the format, go vet, go fix, staticcheck and the go.mod files
 	$(TOOL) staticcheck -tags bench,systemdtest ./...
 	$(GO) mod tidy -diff
 	cd shared/devtools && $(GO) mod tidy -diff
-	cd shared/devtools/nfpm && $(GO) mod tidy -diff
 
 fmt: ## Format all Go files as lint wants them
 	$(GO) fix -tags bench,systemdtest ./...

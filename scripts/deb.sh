@@ -4,12 +4,13 @@
 set -euo pipefail
 umask 022 # the modes of the files are part of the package
 cd "$(dirname "$0")/.."
+command -v dpkg-deb >/dev/null || { echo "deb.sh: dpkg-deb is not on the PATH: install Debian's package dpkg" >&2; exit 1; }
 target=$1 version=$2 dist=$3
 
 case $target in
 linux-amd64) ARCH=amd64 ;;
 linux-arm64) ARCH=arm64 ;;
-linux-arm7) ARCH=arm7 ;; # nfpm's word for armhf
+linux-arm7) ARCH=armhf ;;
 *)
 	echo "deb.sh: no Debian architecture for $target" >&2
 	exit 1
@@ -23,7 +24,8 @@ SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || 
 # and the name says so.
 MAINTAINER="${DEBFULLNAME:-belabox-metrics local build} <${DEBEMAIL:-nobody@belabox-metrics.example}>"
 STAGE=$dist/stage-$target
-export ARCH DEB_VERSION MAINTAINER STAGE SOURCE_DATE_EPOCH
+# dpkg-deb takes the times from it; several threads would make other bytes.
+export SOURCE_DATE_EPOCH DPKG_DEB_THREADS_MAX=1
 
 rm -rf "$STAGE"
 make -s install-files BIN="$dist/bin-$target" DESTDIR="$STAGE"
@@ -41,5 +43,16 @@ install -m 644 systemd/deb/copyright "$doc/copyright"
 # What operations.md leads to.
 install -m 644 docs/{alerts.yml,fleet.md,health-monitoring.md,metrics.md,page.md,security.md,victoriametrics-setup.md} "$doc/"
 install -D -m 644 systemd/deb/lintian-overrides "$STAGE/usr/share/lintian/overrides/belabox-metrics"
-go tool -modfile=shared/devtools/nfpm/go.mod nfpm package -f systemd/deb/nfpm.yaml -p deb -t "$dist/"
+install -D -m 644 systemd/config.yaml "$STAGE/etc/belabox-metrics/config.yaml"
+
+control=$STAGE/DEBIAN
+install -d "$control"
+size=$(($(find "$STAGE/usr" "$STAGE/etc" -type f -printf '%s\n' | paste -sd+)))
+(cd "$STAGE" && find etc usr -type f -print0 | LC_ALL=C sort -z | xargs -0 md5sum) >"$control/md5sums"
+sed -e "s/@VERSION@/$DEB_VERSION-1/; s/@ARCH@/$ARCH/; s/@SIZE@/$(((size + 1023) / 1024))/" \
+	-e "s|@MAINTAINER@|${MAINTAINER//&/\\&}|" systemd/deb/control >"$control/control"
+echo /etc/belabox-metrics/config.yaml >"$control/conffiles"
+install -m 755 systemd/deb/{postinst,prerm,postrm} "$control/"
+find "$STAGE" -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
+dpkg-deb --root-owner-group -Zxz --build "$STAGE" "$dist/belabox-metrics_$DEB_VERSION-1_$ARCH.deb"
 rm -rf "$STAGE" "$dist/bin-$target"
