@@ -333,7 +333,7 @@ func TestFleet_Outage(t *testing.T) {
 	if together.peak < n || together.timeouts == 0 || stuck.all < 10*time.Minute {
 		t.Errorf("devices in step do no harm: %v; %v", together, stuck)
 	}
-	// What the receiver does for those that come as a wave all the same.
+	// What a server can do for those that come as a wave all the same.
 	if varied.all > 4*time.Minute {
 		t.Errorf("a Retry-After of its own for each does not help: %v", varied)
 	}
