@@ -19,7 +19,7 @@ func program() daemon.Program {
 		Summary: "sample this machine and store the samples for shipperd",
 		Serve:   serve,
 		Commands: []daemon.Command{
-			{Name: "-once", Summary: "sample everything once, print it and exit; stores nothing", Run: printOnce},
+			{Name: "-once", Summary: "collect everything once, print it and exit; nothing is stored", Run: printOnce},
 			daemon.Healthcheck(func(c config.Config) string { return c.Health.CollectordListen }),
 		},
 	}

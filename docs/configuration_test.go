@@ -45,7 +45,7 @@ func configurationDoc(commented []byte) ([]byte, error) {
 	var out bytes.Buffer
 	out.WriteString("# Configuration\n\n<!-- Generated from shared/config/default.yaml by go test ./docs -run TestConfigurationDoc -update -->\n\n")
 	out.WriteString(uncomment(root.HeadComment))
-	out.WriteString("`collectord -print-config` and `shipperd -print-config` print the same as a file to start from.\n")
+	out.WriteString("`collectord -print-config` and `shipperd -print-config` print the defaults as a commented file.\n")
 	err := describe(&out, "", root.Content[0])
 	return out.Bytes(), err
 }

@@ -16,14 +16,14 @@ func main() {
 func program() daemon.Program {
 	return daemon.Program{
 		Name:    "shipperd",
-		Summary: "ship stored samples to VictoriaMetrics and prove that they arrived",
+		Summary: "deliver the stored samples to VictoriaMetrics and verify them",
 		Serve:   serve,
 		Commands: []daemon.Command{
-			{Name: "-once", Summary: "deliver what is pending, prove it, and exit: 0 only when nothing is left", Locked: true, Run: once},
-			{Name: "status", Summary: "what the daemons do, and what became of all samples (-json)", Run: plainly("status", status)},
-			{Name: "audit", Summary: "compare file and server sample by sample (-since 24h)", Run: plainly("audit", auditCommand)},
-			{Name: "deadletter", Summary: "list what could not be delivered, or retry it", Run: plainly("deadletter", deadletter)},
-			{Name: "doctor", Summary: "look for what keeps samples from being delivered, with the fix", Run: plainly("doctor", doctorCommand)},
+			{Name: "-once", Summary: "deliver what is pending, verify it and exit: 0 only if nothing is left", Locked: true, Run: once},
+			{Name: "status", Summary: "show the daemons, pending samples and the ledger (-json)", Run: plainly("status", status)},
+			{Name: "audit", Summary: "compare the file with the server, sample by sample (-since 24h)", Run: plainly("audit", auditCommand)},
+			{Name: "deadletter", Summary: "list samples that could not be delivered, or retry them", Run: plainly("deadletter", deadletter)},
+			{Name: "doctor", Summary: "find out why samples are not delivered, and print the remedy", Run: plainly("doctor", doctorCommand)},
 			daemon.Healthcheck(func(c config.Config) string { return c.Health.ShipperdListen }),
 		},
 	}

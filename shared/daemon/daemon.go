@@ -253,17 +253,17 @@ func (p Program) parse(args []string, help io.Writer) (options, error) {
 
 func (p Program) usage(w io.Writer) {
 	fmt.Fprintf(w, "%s - %s\n\nUsage:\n", p.Name, p.Summary)
-	lines := [][2]string{{"[-config FILE]", "serve until SIGTERM or SIGINT; a second signal kills"}}
+	lines := [][2]string{{"[-config FILE]", "run until SIGTERM or SIGINT; a second signal kills"}}
 	for _, c := range p.Commands {
 		lines = append(lines, [2]string{"[-config FILE] " + c.Name, c.Summary})
 	}
 	lines = append(lines,
-		[2]string{"[-config FILE] -check-config", "check the configuration and exit: 0 fine, 2 faults, each with line and key"},
-		[2]string{"-print-config", "print the defaults, commented, as a file to start from"},
-		[2]string{"-version", "print version and build"})
+		[2]string{"[-config FILE] -check-config", "check the configuration and exit: 0 no fault, 2 faults, each with line and key"},
+		[2]string{"-print-config", "print the default configuration with comments"},
+		[2]string{"-version", "print the version and the build"})
 	for _, l := range lines {
 		fmt.Fprintf(w, "  %s %-28s %s\n", p.Name, l[0], l[1])
 	}
-	fmt.Fprintf(w, "\nWithout -config it is %s, or the defaults where there is none.\n", config.Packaged)
-	fmt.Fprintf(w, "Exit codes: 0 done, 1 failure, 2 wrong usage or configuration.\n")
+	fmt.Fprintf(w, "\nThe default of -config is %s; if it does not exist, the built-in defaults apply.\n", config.Packaged)
+	fmt.Fprintf(w, "Exit codes: 0 success, 1 failure, 2 wrong usage or configuration.\n")
 }

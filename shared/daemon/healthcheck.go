@@ -30,7 +30,7 @@ var (
 func Healthcheck(listen func(config.Config) string) Command {
 	return Command{
 		Name:    "-healthcheck",
-		Summary: "ask the running daemon whether its work advances; exit 0 or 1; in a container restart it if not",
+		Summary: "ask the running daemon for /health/live: exit 0 if it makes progress, else 1; in a container, abort it then",
 		Run: func(ctx context.Context, env Env) error {
 			text, err := probe.Get(ctx, listen(env.Config), "/health/live")
 			if err == nil {

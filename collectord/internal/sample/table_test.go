@@ -96,10 +96,10 @@ func metricsDoc(table []metrics.Metric) string {
 }
 
 const selfIntro = `
-## The agent itself
+## Self-metrics
 
-Both daemons tell about themselves: on their ports under ` + "`/metrics`" + `, and as rows once a minute, which collectord stores for both of
-them. Totals go on over restarts. A **histogram** ` + "`x`" + ` arrives as ` + "`x_bucket{le}`, `x_sum` and `x_count`" + `.
+Both daemons have self-metrics: at ` + "`/metrics`" + ` of their ports, and once a minute as samples, which
+collectord stores for both. Totals continue after a restart. A **histogram** ` + "`x`" + ` arrives as ` + "`x_bucket{le}`, `x_sum` and `x_count`" + `.
 `
 
 func orDash(text string) string { return cmp.Or(text, "–") }
@@ -118,17 +118,18 @@ const metricsIntro = `# Metrics
 This file is generated from the table that collectord uses:
 ` + "`go test ./collectord/internal/sample -run TestMetricsDoc -update`" + `.
 
-VictoriaMetrics sees underscores in place of the dots: ` + "`cpu.usage_percent`" + ` is stored there as
+At VictoriaMetrics the names have underscores instead of dots: ` + "`cpu.usage_percent`" + ` is stored as
 ` + "`cpu_usage_percent`" + `. Every series also has the label ` + "`device_id`" + ` and the labels of
-` + "`device.labels`" + `. A section is a key under ` + "`collection.collectors`" + `, which can be switched off or be given
-its own interval.
+` + "`device.labels`" + `. Each section is a key under ` + "`collection.collectors`" + `, where it can be disabled or
+given its own interval.
 
-- A **gauge** goes up and down. A **counter** only grows, except when its source starts anew. A **text** is a
-  string: it is stored when collectord starts, when it changes and once an hour, and it is not sent to VictoriaMetrics.
-- No sample is better than a wrong one. Where a number needs two readings, the first reading has no sample, nor
-  has one in which a counter went backwards. A sensor that fails has no sample, never a 0.
-- Rates and shares are of the time between two readings in which the machine was awake: during a suspend the
-  kernel's counters and the clock that rates divide by stand still together.
-- On other systems than Linux all values are made up, so that the programs can be tried there: slow waves and
-  straight lines that say nothing of the machine.
+- A **gauge** can go up and down. A **counter** only increases, except when its source restarts. A
+  **text** is a string: it is stored when collectord starts, when it changes and once an hour, and it
+  is not sent to VictoriaMetrics.
+- A missing sample is better than a wrong one. A value that needs two readings has no sample for the
+  first reading, or after a counter went backwards. A failing sensor has no sample, never a 0.
+- Rates and shares refer to the time between two readings without suspend: during a suspend the
+  counters of the kernel stop, and so does the clock that rates are divided by.
+- On systems other than Linux all values are generated, so that the programs can be tried there: slow
+  waves and straight lines that say nothing about the machine.
 `
