@@ -30,7 +30,8 @@ func newVitals() *vitals {
 	return &vitals{sources: map[string]health.Collector{}, interfaces: newInterfaces()}
 }
 
-// tick notes the results of a tick. A collector without a source on this machine is left out of the report.
+// tick notes the results of a tick. A collector without a source on this machine is left out of the
+// report.
 func (v *vitals) tick(t *schedule.Tick) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -95,8 +96,8 @@ func (v *vitals) notStored() []health.Active {
 	return []health.Active{health.TicksNotStored.Active(v.storeSince, ticks, v.storeError)}
 }
 
-// healthSource returns the state of collectord: its collectors, the file, and the self-metrics that shipperd left
-// there.
+// healthSource returns the state of collectord: its collectors, the file, and the self-metrics that
+// shipperd left there.
 func healthSource(c config.Config, v *vitals, inserter *store.Inserter) health.Source {
 	backlog := &health.Remembered[store.Backlog]{Ask: inserter.Backlog}
 	return func(ctx context.Context) health.Input {
@@ -114,7 +115,8 @@ func walLarge(c config.Config, bytes int64) []health.Active {
 	return []health.Active{health.WALLarge.Active(time.Time{}, bytes>>20, c.Storage.WALCheckpointSizeMB)}
 }
 
-// shipperAway tells by the lock whether shipperd runs, and by its self-metrics in the file since when it does not.
+// shipperAway tells by the lock whether shipperd runs, and by its self-metrics in the file since
+// when it does not.
 func shipperAway(c config.Config, stats []store.Stat) []health.Active {
 	if !c.Remote.Enabled {
 		return nil

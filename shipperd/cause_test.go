@@ -15,7 +15,8 @@ import (
 	"belabox-metrics/shipperd/internal/victoria"
 )
 
-// TestCauseOf: the cause of a failed upload follows from the type of its error, whatever its text says.
+// TestCauseOf: the cause of a failed upload follows from the type of its error, whatever its text
+// says.
 func TestCauseOf(t *testing.T) {
 	t.Parallel()
 	f := func(err error, want health.Cause, message string) {

@@ -13,7 +13,8 @@ import (
 	"belabox-metrics/shared/store"
 )
 
-// plainly wraps a command: its errors are a line of text, not of log, and one that was interrupted has failed.
+// plainly wraps a command: its errors are a line of text, not of log, and one that was interrupted
+// has failed.
 func plainly(name string, run func(ctx context.Context, env daemon.Env) error) func(ctx context.Context, env daemon.Env) error {
 	return func(ctx context.Context, env daemon.Env) error {
 		err := run(ctx, env)
@@ -36,8 +37,8 @@ func plainly(name string, run func(ctx context.Context, env daemon.Env) error) f
 // errHelp ends a command that has printed its help.
 var errHelp = errors.New("help")
 
-// parseFlags parses the flags of a command and returns its arguments, at most maxArgs. usage is its help, up to the
-// list of flags.
+// parseFlags parses the flags of a command and returns its arguments, at most maxArgs. usage is its
+// help, up to the list of flags.
 func parseFlags(env daemon.Env, fs *flag.FlagSet, args []string, maxArgs int, usage string) (rest []string, err error) {
 	fs.SetOutput(io.Discard) // errors are printed once, by the frame
 	err = fs.Parse(args)

@@ -18,8 +18,8 @@ func healthSource(c config.Config, m *selfMetrics, started time.Time) health.Sou
 	}
 }
 
-// unreadAfter is how long reading back may fail before it is a condition: a server that takes no uploads either has
-// one much sooner.
+// unreadAfter is how long reading back may fail before it is a condition: a server that takes no
+// uploads either has one much sooner.
 const unreadAfter = 10 * time.Minute
 
 func (m *selfMetrics) uploader(ctx context.Context, c config.Config, counts ship.Counts, started time.Time) *health.Uploader {
@@ -73,8 +73,8 @@ func (m *selfMetrics) newest(ctx context.Context) time.Time {
 	return time.UnixMilli(key.TimestampMS())
 }
 
-// grossSkew is from where on the clock counts as wrong by the server's answers alone: they include the time that an
-// upload took.
+// grossSkew is from where on the clock counts as wrong by the server's answers alone: they include
+// the time that an upload took.
 const grossSkew = 5 * time.Minute
 
 func (m *selfMetrics) clockState(c config.Config) *health.Clock {

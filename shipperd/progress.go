@@ -10,7 +10,8 @@ import (
 	"belabox-metrics/shipperd/internal/ship"
 )
 
-// progressLine shows the progress of a long command: one line that is overwritten on a terminal, nothing elsewhere.
+// progressLine shows the progress of a long command: one line that is overwritten on a terminal,
+// nothing elsewhere.
 type progressLine struct {
 	w     io.Writer
 	drawn bool

@@ -24,8 +24,8 @@ const (
 	saveFirst = 5 * time.Second // by then the clock has been compared, which collectord learns from here alone
 )
 
-// Label values that are there from the start, with 0, so that increase() sees the first event. The reasons of other
-// samples appear when there are any.
+// Label values that are there from the start, with 0, so that increase() sees the first event. The
+// reasons of other samples appear when there are any.
 var (
 	rejectedFor = []string{
 		"rejected", "not_stored", string(chunk.NoValue), string(chunk.NotFinite), string(chunk.NameTooLong),
@@ -104,7 +104,8 @@ func newSelfMetrics(outbox *store.Outbox, clock *skew.Checker) *selfMetrics {
 	return m
 }
 
-// age is that of the oldest pending row in seconds; never negative, for the clock may have been set back.
+// age is that of the oldest pending row in seconds; never negative, for the clock may have been set
+// back.
 func age(b store.Backlog, now time.Time) float64 {
 	if b.Rows == 0 {
 		return 0
@@ -140,7 +141,8 @@ func (m *selfMetrics) bytes() (sent, received int64) {
 	return m.wire()
 }
 
-// aheadOfServer returns how far the clock is ahead of the server's, as its answers to uploads showed at that time.
+// aheadOfServer returns how far the clock is ahead of the server's, as its answers to uploads
+// showed at that time.
 func (m *selfMetrics) aheadOfServer() (by time.Duration, at time.Time, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -168,7 +170,8 @@ func (m *selfMetrics) restore(ctx context.Context) error {
 	return err
 }
 
-// keep saves the self-metrics each saveEvery until ctx ends. A full disk costs their last minute and nothing else.
+// keep saves the self-metrics each saveEvery until ctx ends. A full disk costs their last minute
+// and nothing else.
 func (m *selfMetrics) keep(ctx context.Context, log *slog.Logger) error {
 	failures := logx.NewThrottle(saveEvery, nil)
 	tick := time.NewTicker(saveFirst)

@@ -204,7 +204,8 @@ func TestHealthSource_ClockByTheServer(t *testing.T) {
 	f(40*time.Second, true, "clock_unchecked")
 }
 
-// Every metric of the table is there, and nothing else is; those with labels before anything happens.
+// Every metric of the table is there, and nothing else is; those with labels before anything
+// happens.
 func TestSelfMetrics_Table(t *testing.T) {
 	t.Parallel()
 	m, _ := selfMetricsBench(t)
@@ -239,7 +240,8 @@ func TestHealthSource_DeadLetters(t *testing.T) {
 	}
 }
 
-// A server whose retention is shorter than the backlog answers well to all of it; the age of the oldest sample says why.
+// A server whose retention is shorter than the backlog answers well to all of it; the age of the
+// oldest sample says why.
 func TestHealthSource_NotKept(t *testing.T) {
 	t.Parallel()
 	m, c := selfMetricsBench(t)

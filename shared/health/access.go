@@ -17,17 +17,17 @@ import (
 	"belabox-metrics/shared/secret"
 )
 
-// livePath is for supervisors, which have no password and call by any name. It
-// tells nothing but whether the loop advances.
+// livePath is for supervisors, which have no password and use any host name. Its answer shows
+// nothing but whether the loop advances.
 const livePath = "/health/live"
 
-// Access says who is answered. The zero value has no password.
+// Access restricts who is answered. The zero value has no password.
 type Access struct {
 	Hosts []string // names in the Host header, besides those that are always allowed
-	Login *Login   // nil: whoever reaches the port is answered
+	Login *Login   // nil = no login is needed
 }
 
-// AccessOf returns what a configuration sets. It reads health.auth_file once.
+// AccessOf returns the restrictions of a configuration. It reads health.auth_file once.
 func AccessOf(c config.HealthConfig) (Access, error) {
 	a := Access{Hosts: c.AllowedHosts}
 	if c.AuthFile == "" {
@@ -53,16 +53,16 @@ func NewLogin(user, password string) *Login {
 	return &Login{sha256.Sum256([]byte(user + ":" + password))}
 }
 
-// admits compares in a time that tells nothing of the password.
+// admits compares in constant time.
 func (l *Login) admits(r *http.Request) bool {
 	user, password, ok := r.BasicAuth()
 	sum := sha256.Sum256([]byte(user + ":" + password))
 	return subtle.ConstantTimeCompare(sum[:], l.sum[:]) == 1 && ok
 }
 
-// hosts decides by the Host header whether a browser was led here by a name that
-// an attacker made point at this machine (DNS rebinding). An address cannot be
-// such a name, nor can what the public DNS does not answer for.
+// hosts are the names by which this machine may be addressed. With any other name in the Host
+// header a browser may have been led here by an attacker whose DNS name points at this machine (DNS
+// rebinding). An address is safe, and so is a name that public DNS does not resolve.
 type hosts struct{ names []string }
 
 // newHosts allows the names of this machine, the one it listens on, and those of
@@ -83,8 +83,7 @@ func newHosts(listen string, further []string) hosts {
 	return hosts{names}
 }
 
-// allow tells whether the Host header may come from here. Without one it is no
-// browser.
+// allow reports whether a Host header is acceptable. Browsers always send one.
 func (h hosts) allow(header string) bool {
 	if header == "" {
 		return true
@@ -100,23 +99,23 @@ func (h hosts) allow(header string) bool {
 	return slices.Contains(h.names, host) || strings.HasSuffix(host, ".localhost")
 }
 
-// refused answers a request that is not to be served, and says so.
+// refused answers a request that must not be served, and reports whether it did.
 func (s *Server) refused(w http.ResponseWriter, r *http.Request) bool {
 	switch {
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		w.Header().Set("Allow", "GET, HEAD")
-		writeJSON(w, http.StatusMethodNotAllowed, problem{"only GET and HEAD are answered here"})
+		writeJSON(w, http.StatusMethodNotAllowed, problem{"method not allowed; use GET or HEAD"})
 	case r.URL.Path == livePath:
 		return false
 	case !s.hosts.allow(r.Host):
 		writeJSON(w, http.StatusMisdirectedRequest, problem{fmt.Sprintf(
-			"%q is no name of this machine: ask by its address, or add the name to health.allowed_hosts", r.Host)})
+			"%q is not a name of this machine; use its address, or add the name to health.allowed_hosts", r.Host)})
 	case s.login != nil && !s.login.admits(r):
 		if r.Header.Get("Authorization") != "" {
 			s.logins.Fail(s.log, slog.LevelWarn, "login refused", errLogin, "remote", r.RemoteAddr)
 		}
 		w.Header().Set("WWW-Authenticate", `Basic realm="belabox-metrics", charset="UTF-8"`)
-		writeJSON(w, http.StatusUnauthorized, problem{"user and password are needed, see health.auth_file"})
+		writeJSON(w, http.StatusUnauthorized, problem{"login required; see health.auth_file"})
 	default:
 		return false
 	}

@@ -122,7 +122,7 @@ func TestServer_LoginsRefused(t *testing.T) {
 	now := time.Now()
 	s := &Server{log: testLog(t, &log), login: NewLogin("op", "secret"), hosts: newHosts("127.0.0.1:1", nil)}
 	clock := func() time.Time { return now }
-	s.faults, s.panics, s.logins = logx.NewThrottle(0, clock), logx.NewThrottle(0, clock), logx.NewThrottle(0, clock)
+	s.failures, s.panics, s.logins = logx.NewThrottle(0, clock), logx.NewThrottle(0, clock), logx.NewThrottle(0, clock)
 	try := func() {
 		t.Helper()
 		r := httptest.NewRequest("GET", "http://127.0.0.1:1/health", nil)
@@ -141,14 +141,14 @@ func TestServer_LoginsRefused(t *testing.T) {
 	for range 600 { // ten minutes
 		try()
 		now = now.Add(time.Second)
-		s.calm()
+		s.endQuiet()
 	}
 	f("login refused", 10)
 	f("no further", 0)
-	now = now.Add(calmAfter)
-	s.calm()
-	s.calm()
-	f(`no further login was refused","failures":600`, 1)
+	now = now.Add(quietAfter)
+	s.endQuiet()
+	s.endQuiet()
+	f(`logins refused no longer","failures":600`, 1)
 	now = now.Add(time.Hour)
 	try()
 	f("login refused", 11)

@@ -7,8 +7,9 @@ import (
 	"time"
 )
 
-// Condition is one row of the table: something about a daemon that an operator has to know. /health, the status page,
-// `shipperd status`, `shipperd doctor` and docs/health-monitoring.md are made from it.
+// Condition is one row of the table: something about a daemon that an operator has to know.
+// /health, the status page, `shipperd status`, `shipperd doctor` and docs/health-monitoring.md are
+// made from it.
 type Condition struct {
 	Component string
 	Code      string // for machines; never changes its meaning
@@ -18,12 +19,13 @@ type Condition struct {
 	Message   string // a format for Active
 	Remedy    string // what to do, in sentences; commands and configuration keys in backticks
 
-	// rule finds the condition in the facts. nil: the daemon finds it by itself and adds it to its Input.
+	// rule finds the condition in the facts. nil: the daemon finds it by itself and adds it to its
+	// Input.
 	rule rule
 }
 
-// rule returns the arguments of the message, nil where the condition does not hold, and when the cause began, zero
-// where the facts do not tell.
+// rule returns the arguments of the message, nil where the condition does not hold, and when the
+// cause began, zero where the facts do not tell.
 type rule func(f facts) (args []any, since time.Time)
 
 // Active is a condition that holds.
@@ -63,8 +65,8 @@ const (
 	catchUp    = "After an outage, do nothing: shipperd catches up. If the backlog keeps growing, the link is too slow: raise `collection.interval` or switch collectors off."
 )
 
-// The table. Of the conditions with a rule, the first of each component that holds is reported, so the worse come
-// first. Of the others any number can hold.
+// The table. Of the conditions with a rule, the first of each component that holds is reported, so
+// the worse come first. Of the others any number can hold.
 var (
 	_ = row(Condition{
 		"collectors", "all_collectors_failing", Error, "collectord",
@@ -235,8 +237,9 @@ var (
 	})
 )
 
-// Cause is a row of the second table: why uploads fail. It completes the message of the conditions upload_late,
-// upload_overdue and upload_stalled, and replaces their remedy where waiting does not help.
+// Cause is a row of the second table: why uploads fail. It completes the message of the conditions
+// upload_late, upload_overdue and upload_stalled, and replaces their remedy where waiting does not
+// help.
 type Cause struct {
 	Code    string
 	Message string // HOST stands for the server

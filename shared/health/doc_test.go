@@ -13,7 +13,8 @@ import (
 
 const docPath = "../../docs/health-monitoring.md"
 
-// TestHealthDoc compares the tables of docs/health-monitoring.md with the code; with -update it writes them.
+// TestHealthDoc compares the tables of docs/health-monitoring.md with the code; with -update it
+// writes them.
 func TestHealthDoc(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile(docPath)

@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// Evaluate applies the rules to what is known at the time now. It is a pure function: times that only a memory could
-// give (Since of what has no beginning in the facts) stay zero; a Monitor fills them in.
+// Evaluate applies the rules to what is known at the time now. It is a pure function: times that
+// only a memory could give (Since of what has no beginning in the facts) stay zero; a Monitor fills
+// them in.
 func Evaluate(in Input, limits Limits, now time.Time) Report {
 	report := Report{Time: stamp(now), Conditions: []Active{}, Components: map[string]Component{}}
 	f := facts{Input: in, Limits: limits, now: now}

@@ -21,8 +21,8 @@ type liveness struct {
 	Since        time.Time `json:"since,omitzero"` // when the limit was passed
 }
 
-// live answers 200 while the loop advances, else 503. It looks at nothing else: a supervisor restarts the daemon
-// because of it, and a restart helps neither a full disk nor a server that is away.
+// live answers 200 while the loop advances, otherwise 503. It depends on nothing else: a supervisor
+// restarts the daemon because of it, and a restart helps neither a full disk nor an absent server.
 func live(p *Progress) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		idle := p.Since()
@@ -38,7 +38,7 @@ func live(p *Progress) http.Handler {
 	})
 }
 
-// report answers with everything, and 200 whatever the status is: the question has been answered.
+// report answers with the whole report, and 200 whatever the status.
 func report(m *Monitor) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusOK, m.Report(r.Context()))

@@ -1,9 +1,10 @@
-// Package health reports the state of a daemon: a heartbeat of its working loop (Progress), the graded model of ok,
-// degraded and error (Evaluate, Monitor), and the HTTP server that answers with both (Server).
+// Package health reports the state of a daemon: a heartbeat of its working loop (Progress), the
+// graded model of ok, degraded and error (Evaluate, Monitor), and the HTTP server that answers with
+// both (Server).
 //
-// It promises that the answer of /health/live depends on the working loop alone, that a status is the worst of the
-// active conditions, all of them rows of the table in conditions.go, and that no request can cost the daemon much.
-// The daemon supplies what it knows as a Source.
+// It promises that the answer of /health/live depends on the working loop alone, that a status is
+// the worst of the active conditions, all of them rows of the table in conditions.go, and that no
+// request can cost the daemon much. The daemon supplies what it knows as a Source.
 package health
 
 import (
@@ -12,7 +13,8 @@ import (
 	"time"
 )
 
-// Status grades a condition, a component or the whole daemon. Statuses compare: the greater is the worse.
+// Status grades a condition, a component or the whole daemon. Statuses compare: the greater is the
+// worse.
 type Status uint8
 
 // The three grades.
@@ -49,8 +51,8 @@ func (s *Status) UnmarshalText(text []byte) error {
 	return fmt.Errorf("unknown status %q", text)
 }
 
-// Limits are the thresholds of the rules; all are required, since 0 is a threshold too. Thresholds without a
-// configuration key are constants in rules.go.
+// Limits are the thresholds of the rules; all are required, since 0 is a threshold too. Thresholds
+// without a configuration key are constants in rules.go.
 type Limits struct {
 	UploadInterval  time.Duration // remote.upload_interval, or collection.interval if that is longer
 	DegradedPending int64         // health.degraded_threshold, rows
@@ -59,9 +61,9 @@ type Limits struct {
 	NoUploads       bool          // remote.enabled is false: rows may pile up, and no upload is missed
 }
 
-// Input is what a daemon knows of itself at one moment. A component that is nil does not belong to this daemon, and
-// its rules do not apply. The report shows the fields under "facts". Found are the conditions that the daemon found by
-// itself.
+// Input is what a daemon knows of itself at one moment. A component that is nil does not belong to
+// this daemon, and its rules do not apply. The report shows the fields under "facts". Found are the
+// conditions that the daemon found by itself.
 type Input struct {
 	Collectors *Collectors
 	Uploader   *Uploader

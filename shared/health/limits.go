@@ -2,7 +2,8 @@ package health
 
 import "belabox-metrics/shared/config"
 
-// LimitsOf returns the thresholds that a configuration sets. Uploads cannot come more often than samples do.
+// LimitsOf returns the thresholds that a configuration sets. Uploads cannot come more often than
+// samples do.
 func LimitsOf(c config.Config) Limits {
 	return Limits{
 		UploadInterval:  max(c.Remote.UploadInterval, c.Collection.Interval),

@@ -10,12 +10,13 @@ import (
 // watchEvery is how often Watch looks.
 const watchEvery = 30 * time.Second
 
-// Source returns what the daemon knows. It must return soon and obey ctx: calls do not overlap, so one that hangs
-// delays every later one. What it cannot find out, it reports as a condition.
+// Source returns what the daemon knows. It must return soon and obey ctx: calls do not overlap, so
+// one that hangs delays every later one. What it cannot find out, it reports as a condition.
 type Source func(ctx context.Context) Input
 
-// Monitor makes reports and remembers between them since when things are as they are. What it has to see for itself
-// it dates to the first report in which it saw it, so run Watch beside it.
+// Monitor makes reports and remembers between them since when conditions and statuses hold. It
+// dates a condition without a known beginning to the first report that has it, so run Watch beside
+// it.
 type Monitor struct {
 	about  About
 	limits Limits
@@ -35,7 +36,7 @@ func NewMonitor(about About, limits Limits, source Source, now func() time.Time)
 	return &Monitor{about: about, limits: limits, source: source, now: now}
 }
 
-// Report asks the source and returns the report of this moment.
+// Report returns the report of this moment.
 func (m *Monitor) Report(ctx context.Context) Report {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -78,9 +79,9 @@ func (m *Monitor) Report(ctx context.Context) Report {
 	return report
 }
 
-// Watch makes reports until ctx ends, so that conditions are dated also while nobody asks. It logs each change of the
-// status and passes each new summary line to tell, where that is not nil. The first report that counts is made after
-// half a minute: the two daemons may be starting together.
+// Watch makes reports until ctx ends, so that conditions are dated also while nobody asks. It logs
+// each change of the status and passes each new summary line to tell, where that is not nil. The
+// first report that counts is made after half a minute: the two daemons may be starting together.
 func (m *Monitor) Watch(ctx context.Context, log *slog.Logger, tell func(line string) error) error {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
@@ -98,7 +99,7 @@ func (m *Monitor) Watch(ctx context.Context, log *slog.Logger, tell func(line st
 		}
 		if summary := report.Summary(); summary != line && tell != nil {
 			line = summary
-			_ = tell(line) // whoever does not hear it asks on the port
+			_ = tell(line) // /health has it, too
 		}
 		if report.Status == status {
 			continue
@@ -123,7 +124,7 @@ func (r Report) codes() []string {
 	return codes
 }
 
-// cause drops the date of a mere note: it says nothing of when all became well.
+// cause ignores the dates of notes: the status ok does not begin with one.
 func cause(s Status, t time.Time) time.Time {
 	if s == OK {
 		return time.Time{}

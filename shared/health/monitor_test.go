@@ -168,8 +168,8 @@ func TestMonitor_JSON(t *testing.T) {
 	}
 }
 
-// TestMonitor_Watch: nobody asks, and all the same the report knows since when, the log has each change once, and
-// systemd's line is kept.
+// TestMonitor_Watch: nobody asks, and all the same the report knows since when, the log has each
+// change once, and systemd's line is kept.
 func TestMonitor_Watch(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

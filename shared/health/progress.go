@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Progress is the heartbeat of a daemon's working loop. It goes by the monotonic clock: a jump of the wall clock
-// makes nothing look dead or alive. All methods may be called by any goroutine, and none allocates.
+// Progress is the heartbeat of a daemon's working loop. It uses the monotonic clock, so a clock
+// step does not affect it. Safe for use by several goroutines; no method allocates.
 type Progress struct {
 	limit time.Duration
 	now   func() time.Time
@@ -14,9 +14,9 @@ type Progress struct {
 	last  atomic.Int64 // nanoseconds from start to the last beat
 }
 
-// NewProgress returns a heartbeat that is dead once no beat has come for longer than limit; the making counts as the
-// first one. A nil now means time.Now. A now of one's own must return times with a monotonic reading, as those are
-// that time.Now gives and Add changes.
+// NewProgress returns a heartbeat that is alive as long as the last beat, or the call of
+// NewProgress, is at most limit ago. A nil now means time.Now; another now must return times with a
+// monotonic reading.
 func NewProgress(limit time.Duration, now func() time.Time) *Progress {
 	if now == nil {
 		now = time.Now
@@ -24,7 +24,7 @@ func NewProgress(limit time.Duration, now func() time.Time) *Progress {
 	return &Progress{limit: limit, now: now, start: now()}
 }
 
-// Beat says that the loop has advanced.
+// Beat records that the loop has advanced.
 func (p *Progress) Beat() { p.last.Store(int64(p.now().Sub(p.start))) }
 
 // Since returns the time since the last beat, 0 or more.

@@ -9,21 +9,22 @@ import (
 
 const (
 	rememberFor = 10 * time.Second
-	// costShare is the part of the time that reading may take: a count of a million rows is not made every few seconds
-	// on a small machine.
+	// costShare is the part of the time that reading may take: a count of a million rows is not
+	// made every few seconds on a small machine.
 	costShare = 1000
 	// A failure is forgotten sooner, but a read that takes too long must not be tried all the time.
 	failureAge    = 2 * time.Second
 	maxFailureAge = 5 * time.Minute
 )
 
-// Remembered is a value that costs time to read. It is read again when it is older than Age, and later the longer the
-// last reading took, so that reading takes at most 1/Share of a core. Safe for use by several goroutines.
+// Remembered is a value that costs time to read. It is read again when it is older than Age, and
+// later the longer the last reading took, so that reading takes at most 1/Share of a core. Safe for
+// use by several goroutines.
 type Remembered[T any] struct {
 	Age   time.Duration // 0 = 10 s
 	Share int           // 0 = 1000
-	// Ask reads the value. If the context of the one who asks has a deadline, reading goes on until then also when that
-	// one goes away: the value is for the next one, too.
+	// Ask reads the value. If the context of the one who asks has a deadline, reading goes on until
+	// then also when that one goes away: the value is for the next one, too.
 	Ask func(ctx context.Context) (T, error)
 
 	mu    sync.Mutex

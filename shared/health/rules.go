@@ -77,7 +77,7 @@ func (f facts) uploadOlderThan(factor time.Duration) ([]any, time.Time) {
 	return []any{human.Duration(age), human.Duration(limit), f.because()}, last
 }
 
-// because is the cause of the last failure, for those who see the conditions and not the facts.
+// because is the cause of the last failure as the end of a message.
 func (f facts) because() string {
 	if f.Uploader.Cause.Message == "" {
 		return ""
@@ -85,8 +85,8 @@ func (f facts) because() string {
 	return ": " + f.Uploader.Cause.Message
 }
 
-// sinceUpload returns the age and the time of the last upload. After the clock was set back the age is negative, and
-// so within every limit.
+// sinceUpload returns the age and the time of the last upload. After the clock was set back the age
+// is negative, and so within every limit.
 func (f facts) sinceUpload() (time.Duration, time.Time) {
 	last := f.Uploader.LastUpload
 	if last.IsZero() {
@@ -109,7 +109,7 @@ func backlog(f facts) ([]any, time.Time) {
 	return []any{human.Count(f.DegradedPending)}, time.Time{}
 }
 
-// pending is 0 for a daemon that cannot tell: rules of other components ask, too.
+// pending is 0 where the component storage is absent.
 func (f facts) pending() int64 {
 	if f.Storage == nil {
 		return 0

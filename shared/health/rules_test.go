@@ -20,7 +20,8 @@ var (
 	defaults = Limits{UploadInterval: 30 * time.Second, DegradedPending: 5000, ErrorPending: 10000, SkewWarnMS: 2000}
 )
 
-// collectors returns n of them; those with the numbers in failing fail, the first for a minute, the next for two.
+// collectors returns n of them; those with the numbers in failing fail, the first for a minute, the
+// next for two.
 func collectors(n int, failing ...int) Input {
 	c := &Collectors{}
 	for i := range n {
@@ -251,7 +252,8 @@ func TestEvaluate_Found(t *testing.T) {
 	}
 }
 
-// TestEvaluate_Design compares with the rules as they are written in prose, one by one, on random inputs.
+// TestEvaluate_Design compares with the rules as they are written in prose, one by one, on random
+// inputs.
 func TestEvaluate_Design(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {

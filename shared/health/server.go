@@ -17,15 +17,15 @@ import (
 	"belabox-metrics/shared/logx"
 )
 
-// What one client may cost, whoever it is: the port can be opened to a network.
+// Limits of what a client may cost. The port can be open to a network.
 const (
 	headerTimeout  = 5 * time.Second  // for the header of a request to arrive
 	requestTimeout = 10 * time.Second // for a whole request, and again for its answer
 	idleTimeout    = time.Minute      // of a kept connection
 	maxHeaderBytes = 8 << 10
 	maxConns       = 64
-	stopTimeout    = time.Second     // for answers that are under way when the daemon stops
-	calmAfter      = 2 * time.Minute // what the log tells once a minute is over after that
+	stopTimeout    = time.Second     // for requests in flight when the daemon stops
+	quietAfter     = 2 * time.Minute // after that a failure that repeated is over
 )
 
 // Config is what a Server serves.
@@ -33,18 +33,18 @@ type Config struct {
 	Key      string       // configuration key of the address, for errors; required
 	Progress *Progress    // answers /health/live; required
 	Monitor  *Monitor     // answers /health and /health/ready; nil: there are no such paths
-	Panicked func()       // told of each panic of a handler; nil = nobody
+	Panicked func()       // called for each panic of a handler; may be nil
 	Access   Access       // holds for every path but /health/live
 	Log      *slog.Logger // required
 }
 
-// Server is a daemon's own port. It answers GET and HEAD and nothing else.
+// Server is the HTTP server of a daemon. It answers GET and HEAD only.
 type Server struct {
 	listener net.Listener
 	http     *http.Server
 	mux      *http.ServeMux
 	log      *slog.Logger
-	faults   *logx.Throttle // of net/http
+	failures *logx.Throttle // of net/http
 	panics   *logx.Throttle
 	logins   *logx.Throttle
 	hosts    hosts
@@ -53,8 +53,8 @@ type Server struct {
 	conns    atomic.Int32
 }
 
-// Listen binds addr (host:port) at once, so that a port that is taken is an error of the start. Answers begin with
-// Run; whoever does not come to Run calls Close.
+// Listen binds addr (host:port), so that a used port is an error of the start. Run answers
+// requests; callers that do not get to Run must call Close.
 func Listen(addr string, cfg Config) (*Server, error) {
 	if cfg.Key == "" || cfg.Progress == nil || cfg.Log == nil {
 		return nil, errors.New("health server: Key, Progress and Log are required")
@@ -64,15 +64,15 @@ func Listen(addr string, cfg Config) (*Server, error) {
 	}
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s", err, advice(err, cfg.Key))
+		return nil, fmt.Errorf("%w: %s", err, bindRemedy(err, cfg.Key))
 	}
 	s := &Server{
 		listener: listener, mux: http.NewServeMux(), log: cfg.Log,
-		faults: logx.NewThrottle(0, nil), panics: logx.NewThrottle(0, nil), logins: logx.NewThrottle(0, nil),
+		failures: logx.NewThrottle(0, nil), panics: logx.NewThrottle(0, nil), logins: logx.NewThrottle(0, nil),
 		hosts: newHosts(addr, cfg.Access.Hosts), login: cfg.Access.Login, panicked: cfg.Panicked,
 	}
 	if ip, ok := listener.Addr().(*net.TCPAddr); ok && !ip.IP.IsLoopback() && s.login == nil {
-		s.log.Warn("whoever is in the network can look at this port, without a password: set health.auth_file, or listen on 127.0.0.1",
+		s.log.Warn("health port open to the network without a password; set health.auth_file, or listen on 127.0.0.1",
 			"key", cfg.Key, "address", s.Addr())
 	}
 	s.http = &http.Server{
@@ -83,7 +83,7 @@ func Listen(addr string, cfg Config) (*Server, error) {
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ConnState:         s.limitConns,
-		ErrorLog:          log.New(complaints{s}, "", 0),
+		ErrorLog:          log.New(errorLog{s}, "", 0),
 	}
 	s.Handle(livePath, live(cfg.Progress))
 	if cfg.Monitor != nil {
@@ -93,21 +93,21 @@ func Listen(addr string, cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// advice says what to do about an address that cannot be bound.
-func advice(err error, key string) string {
+// bindRemedy returns what to do about an address that cannot be bound.
+func bindRemedy(err error, key string) string {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return "another program has this port; stop it or change " + key
+		return "another program uses this port; stop it or change " + key
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return "this machine has no such address; change " + key
+		return "this machine does not have this address; change " + key
 	case errors.Is(err, syscall.EACCES):
-		return "ports below 1024 are for privileged programs; change " + key
+		return "ports below 1024 need privileges; change " + key
 	default:
 		return "change " + key
 	}
 }
 
-// Handle serves one more path, and only exactly that one, "/" too. Call it before Run.
+// Handle adds a handler for exactly this path. Call it before Run.
 func (s *Server) Handle(path string, h http.Handler) {
 	if strings.HasSuffix(path, "/") {
 		path += "{$}"
@@ -115,21 +115,21 @@ func (s *Server) Handle(path string, h http.Handler) {
 	s.mux.Handle(path, h)
 }
 
-// Addr returns the address that is bound, with the port that the system chose for port 0.
+// Addr returns the bound address; for port 0 with the port that the system chose.
 func (s *Server) Addr() string { return s.listener.Addr().String() }
 
-// Run answers until ctx ends, then gives the answers under way a second.
+// Run answers requests until ctx ends, and gives those in flight a second then.
 func (s *Server) Run(ctx context.Context) error {
 	served := make(chan error, 1)
 	go func() { served <- s.http.Serve(s.listener) }()
-	look := time.NewTicker(calmAfter / 2)
-	defer look.Stop()
+	tick := time.NewTicker(quietAfter / 2)
+	defer tick.Stop()
 	for ctx.Err() == nil {
 		select {
 		case err := <-served:
 			return fmt.Errorf("serve %s: %w", s.Addr(), err)
-		case <-look.C:
-			s.calm()
+		case <-tick.C:
+			s.endQuiet()
 		case <-ctx.Done():
 		}
 	}
@@ -142,17 +142,17 @@ func (s *Server) Run(ctx context.Context) error {
 	return nil
 }
 
-// calm ends in the log what has not happened for a while.
-func (s *Server) calm() {
-	s.faults.Quiet(s.log, calmAfter, "health server complains no more")
-	s.panics.Quiet(s.log, calmAfter, "no further request panicked")
-	s.logins.Quiet(s.log, calmAfter, "no further login was refused")
+// endQuiet logs the end of failures that have not happened for a while.
+func (s *Server) endQuiet() {
+	s.failures.Quiet(s.log, quietAfter, "HTTP server recovered")
+	s.panics.Quiet(s.log, quietAfter, "requests panic no longer")
+	s.logins.Quiet(s.log, quietAfter, "logins refused no longer")
 }
 
 // Close frees the port of a server that never came to Run.
 func (s *Server) Close() error { return s.listener.Close() }
 
-// serve stands around every handler.
+// serve wraps every handler.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	out := &response{ResponseWriter: w}
 	defer s.rescue(out, r)
@@ -167,7 +167,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	s.mux.ServeHTTP(out, r)
 }
 
-// rescue makes the panic of a handler an answer and a line in the log; the daemon lives on.
+// rescue turns the panic of a handler into an answer and a log line; the daemon keeps running.
 func (s *Server) rescue(out *response, r *http.Request) {
 	v := recover()
 	if v == nil {
@@ -181,7 +181,7 @@ func (s *Server) rescue(out *response, r *http.Request) {
 	}
 	s.panics.Fail(s.log, slog.LevelError, "request panicked", panicError{v}, "path", r.URL.Path, logx.KeyStack, string(debug.Stack()))
 	if out.started {
-		panic(http.ErrAbortHandler) // cut the answer off, so that nobody takes the part for the whole
+		panic(http.ErrAbortHandler) // closes the connection: the client must not take a part for the whole
 	}
 	clear(out.Header())
 	protect(out.Header())
@@ -209,11 +209,11 @@ func (r *response) Write(p []byte) (int, error) {
 	return r.ResponseWriter.Write(p)
 }
 
-// Unwrap gives http.ResponseController its way.
+// Unwrap is for http.ResponseController.
 func (r *response) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
-// limitConns closes a connection that is one too many. It is refused rather than kept waiting: a probe should hear
-// at once that something is wrong here.
+// limitConns closes a connection that exceeds the limit, so that a probe fails at once instead of
+// waiting.
 func (s *Server) limitConns(c net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateNew:
@@ -225,10 +225,10 @@ func (s *Server) limitConns(c net.Conn, state http.ConnState) {
 	}
 }
 
-// complaints takes what net/http would print: accept errors, above all "too many open files".
-type complaints struct{ s *Server }
+// errorLog takes the log lines of net/http: accept errors, above all "too many open files".
+type errorLog struct{ s *Server }
 
-func (c complaints) Write(p []byte) (int, error) {
-	c.s.faults.Fail(c.s.log, slog.LevelWarn, "health server complains", errors.New(strings.TrimSpace(string(p))))
+func (e errorLog) Write(p []byte) (int, error) {
+	e.s.failures.Fail(e.s.log, slog.LevelWarn, "HTTP server failed", errors.New(strings.TrimSpace(string(p))))
 	return len(p), nil
 }

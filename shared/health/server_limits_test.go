@@ -47,7 +47,8 @@ func TestServer_PortIsFree(t *testing.T) {
 	third.Close()
 }
 
-// TestServer_StopsInTime has a client that never ends its request and a handler that never ends its answer.
+// TestServer_StopsInTime has a client that never ends its request and a handler that never ends its
+// answer.
 func TestServer_StopsInTime(t *testing.T) {
 	t.Parallel()
 	entered, release := make(chan struct{}), make(chan struct{})
@@ -91,8 +92,8 @@ func dial(t *testing.T, addr string) net.Conn {
 	return conn
 }
 
-// TestServer_ConnectionLimit fills the server with silent clients. The next ones are refused, and served again when
-// one of the others has gone.
+// TestServer_ConnectionLimit fills the server with silent clients. The next ones are refused, and
+// served again when one of the others has gone.
 func TestServer_ConnectionLimit(t *testing.T) {
 	t.Parallel()
 	addr, _ := serve(t, Config{}, nil)

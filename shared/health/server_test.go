@@ -51,7 +51,8 @@ func serve(t *testing.T, cfg Config, add func(*Server)) (address string, log *te
 	return s.Addr(), log
 }
 
-// request returns the status, the header and the body; with the client's own limit a broken test ends.
+// request returns the status, the header and the body; with the client's own limit a broken test
+// ends.
 func request(t *testing.T, method, url string) (*http.Response, string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -173,7 +174,7 @@ func TestServer_PathsAndMethods(t *testing.T) {
 	}
 	const (
 		noPath   = "{\n  \"error\": \"no such path\"\n}\n"
-		noMethod = "{\n  \"error\": \"only GET and HEAD are answered here\"\n}\n"
+		noMethod = "{\n  \"error\": \"method not allowed; use GET or HEAD\"\n}\n"
 	)
 	f("GET", "/", 200, "page /")
 	f("HEAD", "/", 200, "")
@@ -272,12 +273,12 @@ func TestListen_Faults(t *testing.T) {
 			t.Errorf("%q: got %v, want %v … %s", addr, err, want, wantText)
 		}
 	}
-	f(taken.Addr().String(), syscall.EADDRINUSE, "another program has this port; stop it or change health.collectord_listen")
-	f("192.0.2.1:9100", syscall.EADDRNOTAVAIL, "this machine has no such address; change health.collectord_listen")
+	f(taken.Addr().String(), syscall.EADDRINUSE, "another program uses this port; stop it or change health.collectord_listen")
+	f("192.0.2.1:9100", syscall.EADDRNOTAVAIL, "this machine does not have this address; change health.collectord_listen")
 	f("127.0.0.1", nil, "missing port in address: change health.collectord_listen")
 	f("127.0.0.1:70000", nil, "invalid port: change health.collectord_listen")
 	f("", nil, "set health.collectord_listen to host:port")
-	if got := advice(syscall.EACCES, "k"); got != "ports below 1024 are for privileged programs; change k" {
+	if got := bindRemedy(syscall.EACCES, "k"); got != "ports below 1024 need privileges; change k" {
 		t.Errorf("got %q", got)
 	}
 	if _, err := Listen("127.0.0.1:0", Config{}); err == nil {

@@ -30,7 +30,8 @@ func StorageOf(ctx context.Context, c config.StorageConfig, backlog *Remembered[
 	return s
 }
 
-// Away returns condition away, unless the daemon holds its lock. since returns its last sign of life.
+// Away returns condition away, unless the daemon holds its lock. since returns its last sign of
+// life.
 func Away(away *Condition, storagePath, daemon string, since func() time.Time) []Active {
 	_, running, err := lock.Holder(storagePath + "." + daemon + ".lock")
 	switch {

@@ -1,4 +1,5 @@
-// Package human formats quantities for people: one or two units, rounded. Programs read the numbers as JSON.
+// Package human formats quantities for people: one or two units, rounded. Programs read the numbers
+// as JSON.
 package human
 
 import (
@@ -8,8 +9,9 @@ import (
 	"time"
 )
 
-// Duration formats d with one unit or two: 7.2 s, 59 s, 3 min, 5 h 12 min, 26 h, 12 days. From a minute on it is
-// rounded down, so that a text that is shown again and again changes once a minute. The sign is kept.
+// Duration formats d with one unit or two: 7.2 s, 59 s, 3 min, 5 h 12 min, 26 h, 12 days. From a
+// minute on it is rounded down, so that a text that is shown again and again changes once a minute.
+// The sign is kept.
 func Duration(d time.Duration) string {
 	if d < 0 {
 		return "-" + Duration(-d)
@@ -39,8 +41,8 @@ func Count(n int64) string {
 	return text
 }
 
-// Bytes formats a number of bytes with one decimal in the largest binary unit of which there is at least one: 512 B,
-// 1.5 KiB, 20.0 MiB.
+// Bytes formats a number of bytes with one decimal in the largest binary unit of which there is at
+// least one: 512 B, 1.5 KiB, 20.0 MiB.
 func Bytes(n int64) string {
 	if n < 1024 {
 		return fmt.Sprintf("%d B", n)
@@ -60,7 +62,8 @@ func Time(t time.Time) string {
 	return t.UTC().Format("2006-01-02 15:04:05")
 }
 
-// Host returns the host name of a URL and leaves out all parts that could hold a secret; "" where there is none.
+// Host returns the host name of a URL and leaves out all parts that could hold a secret; "" where
+// there is none.
 func Host(address string) string {
 	u, err := url.Parse(address)
 	if err != nil {

@@ -1,8 +1,8 @@
-// Package metrics holds the self-metrics of a daemon: table.go describes them, a Set holds their values, and makes the
-// Prometheus text of /metrics and the rows that reach the server.
+// Package metrics holds the self-metrics of a daemon: table.go describes them, a Set holds their
+// values, and makes the Prometheus text of /metrics and the rows that reach the server.
 //
-// It promises that a total continues where the last run of the daemon left it (Restore), that both outputs show the
-// same, and that counting never blocks.
+// It promises that a total continues where the last run of the daemon left it (Restore), that both
+// outputs show the same, and that counting never blocks.
 package metrics
 
 import (
@@ -87,8 +87,9 @@ func (s *Set) Counter(m *Metric, values ...string) *Total {
 	return c
 }
 
-// Func adds a gauge or counter whose values are kept elsewhere. read is called whenever the Set is read and calls emit
-// for each combination of label values; it leaves out what it does not know at the moment.
+// Func adds a gauge or counter whose values are kept elsewhere. read is called whenever the Set is
+// read and calls emit for each combination of label values; it leaves out what it does not know at
+// the moment.
 func (s *Set) Func(m *Metric, read func(emit func(value float64, labels ...string))) {
 	s.add(m, func(emit func(string, Kind, []store.Tag, float64)) {
 		read(func(value float64, labels ...string) { emit(m.Name, m.Kind, m.tags(m.Kind, labels), value) })
@@ -165,7 +166,8 @@ func (s *Set) Points() []Point {
 	return points
 }
 
-// Restore makes the totals continue from those of an earlier run. It ignores gauges and unknown names.
+// Restore makes the totals continue from those of an earlier run. It ignores gauges and unknown
+// names.
 func (s *Set) Restore(points []Point) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

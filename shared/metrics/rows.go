@@ -11,8 +11,7 @@ func Stats(points []Point) []store.Stat {
 	return stats
 }
 
-// FromStats is the inverse of Stats. A row whose tags are no JSON object is left
-// out: it is nobody's number any more.
+// FromStats is the inverse of Stats. A row whose tags are not a JSON object is left out.
 func FromStats(stats []store.Stat) []Point {
 	points := make([]Point, 0, len(stats))
 	for _, s := range stats {

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// problem is the answer to a question that cannot be answered.
+// problem is the body of an error.
 type problem struct {
 	Error string `json:"error"`
 }
@@ -29,8 +29,7 @@ func answer(w http.ResponseWriter, r *http.Request, body []byte) {
 	send(w, r, tagOf(body), body)
 }
 
-// send sends a body with an entity tag. The client may keep it but must ask each
-// time whether it is still good.
+// send sends a body with an entity tag. The client may keep it but must revalidate it each time.
 func send(w http.ResponseWriter, r *http.Request, tag string, body []byte) {
 	w.Header().Set("Cache-Control", "no-cache")
 	w.Header().Set("ETag", tag)
@@ -43,7 +42,7 @@ func send(w http.ResponseWriter, r *http.Request, tag string, body []byte) {
 	_, _ = w.Write(body) // the client may be gone
 }
 
-// tagOf makes the entity tag. Nobody gains by a collision but staleness.
+// tagOf makes the entity tag. A collision only makes an answer stale.
 func tagOf(body []byte) string {
 	h := fnv.New64a()
 	_, _ = h.Write(body) // a hash takes everything

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// files has folder assets. Nothing of it is in memory before somebody asks.
+// files has the directory assets. It is not in memory before it is read.
 //
 //go:embed assets
 var files embed.FS
@@ -38,15 +38,15 @@ var kinds = map[string]string{
 	".txt":  "text/plain; charset=utf-8",
 }
 
-// asset is a file of the page, by its name in folder assets.
+// asset is a file of the page, by its name in the directory assets.
 type asset string
 
-// ServeHTTP implements http.Handler. To compress all files takes some milliseconds,
-// and a browser takes each of them once: to keep the result would cost more.
+// ServeHTTP implements http.Handler. It compresses anew each time: a browser loads each file once,
+// and keeping the result costs more memory than the time is worth.
 func (a asset) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := files.ReadFile("assets/" + string(a))
 	if err != nil {
-		panic(err) // a test asks for each
+		panic(err) // a test reads each
 	}
 	tag := tagOf(body)
 	w.Header().Set("Content-Type", kinds[path.Ext(string(a))])

@@ -21,8 +21,8 @@ func cpuTime(b *testing.B) time.Duration {
 }
 
 // dayOfHundred asks for about 100 series over 24 hours.
-func dayOfHundred() question {
-	q := question{rangeKey: "24h", span: spans["24h"], stat: statistics[0]}
+func dayOfHundred() seriesQuery {
+	q := seriesQuery{rangeKey: "24h", span: spans["24h"], stat: statistics[0]}
 	for i := range 25 {
 		q.names = append(q.names, fmt.Sprintf("filler.%d", i))
 	}

@@ -12,7 +12,7 @@ import (
 	"belabox-metrics/shared/store"
 )
 
-// delivery is what became of the samples.
+// delivery is the state of the uploads and their totals.
 type delivery struct {
 	Enabled      bool             `json:"enabled"`
 	Verify       bool             `json:"verify"`
@@ -47,7 +47,7 @@ type storage struct {
 	RowsPerDay       *perDay  `json:"rows_per_day,omitempty"`
 }
 
-// slowFacts are what the file knows and what costs some milliseconds to read.
+// slowFacts take some milliseconds to read from the file.
 type slowFacts struct {
 	at                         time.Time // when they were read
 	stats                      []store.Stat
@@ -98,8 +98,8 @@ func (p *Page) readSlow(ctx context.Context, r *store.Reader) (f slowFacts, err 
 	return f, nil
 }
 
-// waiting are the pending rows at a time. The daemon counts them too, but only now
-// and then: who watches a backlog go down wants to see it go.
+// waiting are the pending rows at a time. The page counts them more often than the daemon, so that
+// a shrinking backlog can be watched.
 type waiting struct {
 	store.Backlog
 	at time.Time
@@ -111,7 +111,7 @@ func (p *Page) countWaiting(ctx context.Context, r *store.Reader) (waiting, erro
 	return waiting{b, at}, err
 }
 
-// fill adds what the file knows.
+// fill adds the facts of the file.
 func (p *Page) fill(s *status, w waiting, f slowFacts, t totals) {
 	d := &s.Delivery
 	d.Pending, d.Oldest = w.Rows, time.Time{}
@@ -158,9 +158,8 @@ func tagOfPoint(p metrics.Point) string {
 	return p.Tags[len(p.Tags)-1].Value
 }
 
-// fullIn is how long samples can wait without a server. Proven rows make room for
-// new ones, so what counts is the room that the pending ones leave, or the disk
-// where that is smaller.
+// fullIn is how long samples can wait without a server, in seconds. Verified rows make room for new
+// ones, so the limit is the room that the pending rows leave, or the disk where that is smaller.
 func (p *Page) fullIn(s *status) *float64 {
 	st := &s.Storage
 	if st.RowsPerDay == nil || st.RowsPerDay.Value <= 0 || st.Rows == 0 {
@@ -177,8 +176,7 @@ func (p *Page) fullIn(s *status) *float64 {
 	return &seconds
 }
 
-// ledger is the answer of /api/ledger: all samples ever inserted, and where they
-// are.
+// ledger is the answer of /api/ledger: all samples ever inserted, by account.
 type ledger struct {
 	Time       time.Time        `json:"time"`
 	Inserted   int64            `json:"inserted"`
@@ -191,7 +189,7 @@ type ledger struct {
 	Difference int64            `json:"difference"` // 0, always
 }
 
-// readLedger adds the accounts up, which reads the whole file.
+// readLedger reads the whole file.
 func (p *Page) readLedger(ctx context.Context, r *store.Reader) (ledger, error) {
 	l, err := r.Ledger(ctx)
 	return ledger{

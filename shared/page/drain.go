@@ -2,7 +2,7 @@ package page
 
 import "time"
 
-// drain watches the number of pending rows from question to question.
+// drain measures how fast the backlog shrinks.
 type drain struct{ seen []seen }
 
 type seen struct {
@@ -16,7 +16,7 @@ const (
 	maxSeen     = 64
 )
 
-// draining is how a backlog goes down.
+// draining is the progress of a backlog that shrinks.
 type draining struct {
 	Rows          int64   `json:"rows"`
 	PeakRows      int64   `json:"peak_rows"`       // of this backlog, as far as it is known
@@ -25,12 +25,11 @@ type draining struct {
 	Done          float64 `json:"done"`            // 0 to 1, of the peak
 }
 
-// watch takes the pending rows as they were counted at a time, and returns how they go
-// down; nil when there is no backlog of more than one batch, or it does not get
-// smaller.
+// watch adds a count of the pending rows and returns the progress; nil when there is no backlog of
+// more than one batch, or it does not shrink.
 func (d *drain) watch(at time.Time, rows, batch int64, stored *peak) *draining {
 	if n := len(d.seen); n > 0 && (at.Before(d.seen[n-1].at) || at.Sub(d.seen[n-1].at) > drainGap) {
-		d.seen = nil // nobody asked for a while, or the clock went back
+		d.seen = nil // the page was closed meanwhile, or the clock was set back
 	}
 	if n := len(d.seen); n == 0 || at.After(d.seen[n-1].at) {
 		d.seen = append(d.seen, seen{at, rows})

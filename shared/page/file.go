@@ -8,8 +8,8 @@ import (
 	"belabox-metrics/shared/store"
 )
 
-// file is the page's own connection to the database. It is opened for the first request and closed a while after the
-// last: an idle connection holds a megabyte.
+// file is the page's own connection to the database. It is opened for the first request and closed
+// a while after the last: an idle connection holds a megabyte.
 type file struct {
 	path string
 	turn chan struct{} // one place; holding it guards the rest

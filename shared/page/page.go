@@ -1,9 +1,10 @@
-// Package page serves the status page of a daemon: one page with the state, charts, the delivery, the storage and the
-// runs, and the JSON behind it (docs/page.md).
+// Package page serves the status page of a daemon: one page with the state, charts, the delivery,
+// the storage and the runs, and the JSON behind it (docs/page.md).
 //
-// It promises that looking costs little and disturbs nothing: everything comes from the binary and, through a reading
-// connection of its own, from the file; one request at a time, each with a limit, and all together with a budget; the
-// connection is closed when nobody looks. Where the file has no answer, the page shows none. Secrets never come near it.
+// It promises that looking costs little and disturbs nothing: everything comes from the binary and,
+// through a reading connection of its own, from the file; one request at a time, each with a limit,
+// and all together with a budget; the connection is closed when nobody looks. Where the file has no
+// answer, the page shows none. Secrets never come near it.
 package page
 
 import (
@@ -27,7 +28,7 @@ const (
 // Config is what a Page shows.
 type Config struct {
 	Config  config.Config
-	Device  string          // whose series are charted; "" = nobody's
+	Device  string          // whose series are charted; "" = device.id of Config
 	Monitor *health.Monitor // required
 	Now     func() time.Time
 }
@@ -95,7 +96,7 @@ func (p *Page) asked(ask func(ctx context.Context, r *http.Request) ([]byte, err
 			return
 		}
 		code := http.StatusServiceUnavailable
-		if _, bad := errors.AsType[badQuestion](err); bad {
+		if _, bad := errors.AsType[badQuery](err); bad {
 			code = http.StatusBadRequest
 		} else if errors.Is(err, errBusy) {
 			w.Header().Set("Retry-After", "2")
@@ -104,8 +105,8 @@ func (p *Page) asked(ask func(ctx context.Context, r *http.Request) ([]byte, err
 	})
 }
 
-// inTurn asks while nobody else does, and as long as the budget lasts. The answer is written after the turn, so a slow
-// client delays nobody.
+// inTurn calls ask when the turn has come and the budget allows. The answer is written after the
+// turn, so a slow client delays no other.
 func (p *Page) inTurn(r *http.Request, ask func(ctx context.Context, r *http.Request) ([]byte, error)) ([]byte, error) {
 	wait, cancel := context.WithTimeout(r.Context(), turnLimit)
 	defer cancel()

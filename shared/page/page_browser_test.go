@@ -95,7 +95,7 @@ func TestPage_Healthy(t *testing.T) {
 	b.says("storage", "Without a server", "days", "Written per day", "31 ms ahead")
 	b.says("daemons", "killed, or the power was cut", "1 of the last 2", "1.2.0", "25 h")
 	b.says("storage", "Database", "of 512 MiB", "WAL", "Disk free")
-	b.says("ledger", "Ever taken", "1,481,004", "Unaccounted for\n0")
+	b.says("ledger", "Ever stored", "1,481,004", "Unaccounted for\n0")
 	titles := eval[[]string](b, "[...document.querySelectorAll('.chart h3')].map((e) => e.textContent)")
 	want := []string{
 		"CPU", "Memory", "Temperatures", "Load", "Network eth0", "Network wwan0", "Disk mmcblk0", "Disk nvme0n1", "Disks busy", "Disk space used",
@@ -168,7 +168,7 @@ func TestPage_Empty(t *testing.T) {
 	t.Parallel()
 	at := sceneNamed(t, "empty").serve(t)
 	b := look(t, "empty", at.url, always, desktop, phone)
-	b.says("state-line", "just begun")
+	b.says("state-line", "no samples are stored yet")
 	b.says("device-charts", "Nothing is stored for this time yet.")
 	if n := eval[int](b, "document.querySelectorAll('.chart').length"); n != 0 {
 		t.Errorf("got %d charts of nothing", n)

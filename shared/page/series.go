@@ -13,7 +13,7 @@ import (
 	"belabox-metrics/shared/store"
 )
 
-// span is a range that a chart can have.
+// span is a time range of a chart.
 type span struct {
 	length, step time.Duration // step: from point to point
 }
@@ -29,19 +29,18 @@ const (
 	maxNames  = 64
 	maxSeries = 200 // of one answer
 
-	// probeCost is what finding a tick costs, in samples; maxCost is what an answer
-	// may cost: 20,000 samples are 16 ms on a PC.
+	// The cost of an answer is counted in samples read: finding a tick costs probeCost, and an
+	// answer at most maxCost, which is 16 ms of CPU on a PC.
 	probeCost = 4
 	maxCost   = 20_000
 )
 
-// probeEvery are the distances of the probes, the closest first. All divide a
-// minute or are minutes, so that a collector with an interval of its own is met.
+// probeEvery are the distances of the samples that are read, the closest first. All divide a
+// minute, so that collectors with intervals of their own are read, too.
 var probeEvery = []time.Duration{time.Second, 5 * time.Second, 10 * time.Second, 20 * time.Second, time.Minute}
 
-// every returns the closest distance of probes that n series over a length of time
-// can have. Where the steps are long and the series many, a point is one sample of
-// its step.
+// every returns the closest distance of samples that keeps the cost of n series over a length of
+// time within maxCost. Where even the longest does not, a point is one sample of its step.
 func (s span) every(n int, length time.Duration) time.Duration {
 	for _, every := range probeEvery {
 		if every < s.step && s.step%every == 0 && int(length/every)*(n+probeCost) <= maxCost {
@@ -51,7 +50,7 @@ func (s span) every(n int, length time.Duration) time.Duration {
 	return s.step
 }
 
-// statistic makes one value of the samples of a step.
+// statistic makes one value from the samples of a step.
 type statistic struct {
 	name string
 	add  func(sum, value float64, n int) float64 // n: how many were before
@@ -77,8 +76,8 @@ var statistics = []statistic{
 	{"last", func(_, v float64, _ int) float64 { return v }, asIs},
 }
 
-// question is what /api/series is asked.
-type question struct {
+// seriesQuery are the parameters of /api/series.
+type seriesQuery struct {
 	names    []string
 	rangeKey string
 	span     span
@@ -86,16 +85,16 @@ type question struct {
 	since    int64 // ms; 0 = the whole range
 }
 
-// badQuestion is one that makes no sense.
-type badQuestion string
+// badQuery is an error in the parameters.
+type badQuery string
 
-func (b badQuestion) Error() string { return string(b) }
+func (b badQuery) Error() string { return string(b) }
 
-func parseQuestion(r *http.Request) (q question, err error) {
+func parseSeriesQuery(r *http.Request) (q seriesQuery, err error) {
 	values := r.URL.Query()
 	q.names = values["name"]
 	if len(q.names) == 0 || len(q.names) > maxNames {
-		return q, badQuestion(fmt.Sprintf("want 1 to %d times name=, such as name=cpu.usage_percent", maxNames))
+		return q, badQuery(fmt.Sprintf("give name= 1 to %d times, such as name=cpu.usage_percent", maxNames))
 	}
 	q.rangeKey = "1h"
 	if values.Has("range") {
@@ -103,7 +102,7 @@ func parseQuestion(r *http.Request) (q question, err error) {
 	}
 	var known bool
 	if q.span, known = spans[q.rangeKey]; !known {
-		return q, badQuestion("want range=15m, 1h, 6h or 24h")
+		return q, badQuery("range must be 15m, 1h, 6h or 24h")
 	}
 	stat := "mean"
 	if values.Has("stat") {
@@ -111,12 +110,12 @@ func parseQuestion(r *http.Request) (q question, err error) {
 	}
 	i := slices.IndexFunc(statistics, func(s statistic) bool { return s.name == stat })
 	if i < 0 {
-		return q, badQuestion("want stat=mean, max, min or last")
+		return q, badQuery("stat must be mean, max, min or last")
 	}
 	q.stat = statistics[i]
 	if text := values.Get("since"); text != "" {
 		if q.since, err = strconv.ParseInt(text, 10, 64); err != nil || q.since < 0 || q.since > store.MaxTimestampMS {
-			return q, badQuestion("want since= in milliseconds since 1970")
+			return q, badQuery("since must be milliseconds since 1970")
 		}
 	}
 	return q, nil
@@ -144,12 +143,10 @@ type chartLine struct {
 	counts []int32
 }
 
-// numbers are values in JSON, null where there is none (NaN). Ten digits are more
-// than a chart can show.
+// numbers are values in JSON with ten digits, null where there is none (NaN).
 type numbers []float64
 
-// MarshalJSON implements json.Marshaler. Encoding each value by reflection would
-// cost as much as reading it.
+// MarshalJSON implements json.Marshaler. Encoding by reflection would cost as much as reading.
 func (n numbers) MarshalJSON() ([]byte, error) {
 	body := append(make([]byte, 0, 8*len(n)), '[')
 	for i, v := range n {
@@ -166,7 +163,7 @@ func (n numbers) MarshalJSON() ([]byte, error) {
 }
 
 func (p *Page) answerSeries(ctx context.Context, r *http.Request) ([]byte, error) {
-	q, err := parseQuestion(r)
+	q, err := parseSeriesQuery(r)
 	if err != nil {
 		return nil, err
 	}
@@ -181,8 +178,8 @@ func (p *Page) answerSeries(ctx context.Context, r *http.Request) ([]byte, error
 	return json.Marshal(c)
 }
 
-// chart reads what was asked for.
-func (p *Page) chart(ctx context.Context, reader *store.Reader, q question) (*chart, error) {
+// chart reads the series of a query.
+func (p *Page) chart(ctx context.Context, reader *store.Reader, q seriesQuery) (*chart, error) {
 	series, more, err := reader.SeriesNamed(ctx, p.device(), q.names, maxSeries)
 	if err != nil {
 		return nil, err
@@ -221,14 +218,14 @@ func (p *Page) chart(ctx context.Context, reader *store.Reader, q question) (*ch
 	return c, nil
 }
 
-// line returns the line of a series, which has one as soon as it has a sample.
+// line returns the line of a series, which is added with its first sample.
 func (c *chart) line(s store.NumberSeries) *chartLine {
 	i, known := c.lines[s.ID]
 	if !known {
 		i = len(c.Series)
 		c.lines[s.ID] = i
 		tags := map[string]string{}
-		if parsed, err := store.ParseTags(s.Tags); err == nil { // what is no object has no label
+		if parsed, err := store.ParseTags(s.Tags); err == nil { // tags that do not parse: no labels
 			for _, t := range parsed {
 				tags[t.Name] = t.Value
 			}

@@ -233,9 +233,9 @@ func FuzzParseQuestion(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, query string) {
-		q, err := parseQuestion(&http.Request{URL: &url.URL{RawQuery: query}})
+		q, err := parseSeriesQuery(&http.Request{URL: &url.URL{RawQuery: query}})
 		if err != nil {
-			if _, bad := errors.AsType[badQuestion](err); !bad {
+			if _, bad := errors.AsType[badQuery](err); !bad {
 				t.Errorf("%q: got %v, which is not the asker's fault", query, err)
 			}
 			return

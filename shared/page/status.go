@@ -55,7 +55,8 @@ func (p *Page) answerStatus(ctx context.Context, _ *http.Request) ([]byte, error
 	return json.Marshal(s)
 }
 
-// gather asks the daemon and the file. It answers also where the file cannot be read: that is when people look.
+// gather makes the answer from the daemon's report and the file, also where the file cannot be
+// read.
 func (p *Page) gather(ctx context.Context) (status, error) {
 	report := p.cfg.Monitor.Report(ctx)
 	c := p.cfg.Config
@@ -115,7 +116,7 @@ func (s *state) show(active []health.Active) {
 // recordsLast is the retention from which on the last upload stays on record.
 const recordsLast = time.Hour
 
-// look adds what the file knows, and changes the active conditions by it.
+// look adds the facts of the file, and updates the active conditions.
 func (p *Page) look(ctx context.Context, s *status, active *[]health.Active) error {
 	waiting, err := p.wait.Get(ctx)
 	if err != nil {
@@ -140,8 +141,8 @@ func (p *Page) look(ctx context.Context, s *status, active *[]health.Active) err
 	return nil
 }
 
-// uploadConditions are those of the uploads for the page of collectord, by the same rules, from what shipperd has left
-// in the file, as of when that was read.
+// uploadConditions are those of the uploads for the page of collectord, by the same rules, from
+// what shipperd has left in the file, as of when that was read.
 func uploadConditions(f slowFacts, pending int64, limits health.Limits) []health.Active {
 	u := &health.Uploader{Started: f.shipperStarted, LastUpload: f.lastAccepted}
 	if u.Started.IsZero() && u.LastUpload.IsZero() {

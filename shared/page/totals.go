@@ -8,8 +8,8 @@ import (
 	"belabox-metrics/shared/store"
 )
 
-// totals are what the agent's own numbers, stored once a minute, say of the last
-// day. What they do not say stays nil.
+// totals are derived from the self-metrics of the last day, which are stored once a minute; nil
+// where they are missing.
 type totals struct {
 	Traffic       *traffic `json:"traffic,omitempty"`
 	WrittenPerDay *perDay  `json:"written_per_day,omitempty"` // to the disk, by both daemons
@@ -17,13 +17,12 @@ type totals struct {
 	BacklogPeak   *peak    `json:"backlog_peak,omitempty"`    // of the backlog there is now
 }
 
-// traffic is on the wire between shipperd and the server, with headers and
-// questions.
+// traffic is on the wire between shipperd and the server, with headers and queries.
 type traffic struct {
-	TodayFrom     time.Time `json:"today_from"` // midnight by the device's clock, or the first number after it
+	TodayFrom     time.Time `json:"today_from"` // midnight by the device's clock, or the first sample after it
 	TodaySent     int64     `json:"today_sent_bytes"`
 	TodayReceived int64     `json:"today_received_bytes"`
-	PerMonth      *perDay   `json:"per_month,omitempty"` // both directions; 30 days like those the number is from
+	PerMonth      *perDay   `json:"per_month,omitempty"` // both directions; a forecast for 30 days
 }
 
 // perDay is a forecast.
@@ -40,15 +39,15 @@ type peak struct {
 // minBasis is the least time that a forecast is made from.
 const minBasis = 15 * time.Minute
 
-// growth follows a counter, which may fall back a little when a daemon was killed.
-type growth struct {
+// increase sums the increases of a counter, which falls back a little when a daemon was killed.
+type increase struct {
 	first, last           int64 // ms
 	value                 float64
 	total, today          float64
-	todayFrom, beganToday int64 // ms: midnight, and the first number after it
+	todayFrom, beganToday int64 // ms: midnight, and the first sample after it
 }
 
-func (g *growth) add(ms int64, value float64) {
+func (g *increase) add(ms int64, value float64) {
 	switch {
 	case g.first == 0:
 		g.first = ms
@@ -67,7 +66,7 @@ func (g *growth) add(ms int64, value float64) {
 	g.last, g.value = ms, value
 }
 
-// readTotals looks at a day of the agent's numbers, one a minute.
+// readTotals reads a day of self-metrics, one sample a minute.
 func (p *Page) readTotals(ctx context.Context, r *store.Reader) (t totals, err error) {
 	now := p.cfg.Now()
 	names := []string{
@@ -79,11 +78,11 @@ func (p *Page) readTotals(ctx context.Context, r *store.Reader) (t totals, err e
 	}
 	year, month, day := now.Date()
 	midnight := time.Date(year, month, day, 0, 0, 0, 0, now.Location()).UnixMilli()
-	nameOf, grown := map[int64]string{}, map[int64]*growth{}
+	nameOf, grown := map[int64]string{}, map[int64]*increase{}
 	ids := make([]int64, len(series))
 	for i, s := range series {
 		ids[i], nameOf[s.ID] = s.ID, s.Name
-		grown[s.ID] = &growth{todayFrom: midnight}
+		grown[s.ID] = &increase{todayFrom: midnight}
 	}
 	backlog := &rise{}
 	from := now.Add(-24 * time.Hour).UnixMilli()
@@ -97,7 +96,7 @@ func (p *Page) readTotals(ctx context.Context, r *store.Reader) (t totals, err e
 	if err != nil {
 		return t, err
 	}
-	sum := func(name string) (all growth) {
+	sum := func(name string) (all increase) {
 		for id, g := range grown {
 			if nameOf[id] != name || g.first == 0 {
 				continue
@@ -120,7 +119,7 @@ func (p *Page) readTotals(ctx context.Context, r *store.Reader) (t totals, err e
 	return t, nil
 }
 
-func trafficOf(sent, received growth) *traffic {
+func trafficOf(sent, received increase) *traffic {
 	if sent.beganToday == 0 {
 		return nil
 	}
@@ -130,8 +129,8 @@ func trafficOf(sent, received growth) *traffic {
 	return t
 }
 
-// over makes a forecast for so many days; nil while it would be a guess.
-func (g growth) over(days float64) *perDay {
+// over makes a forecast for so many days; nil with less than minBasis of samples.
+func (g increase) over(days float64) *perDay {
 	basis := time.Duration(g.last-g.first) * time.Millisecond
 	if basis < minBasis {
 		return nil
@@ -139,8 +138,8 @@ func (g growth) over(days float64) *perDay {
 	return &perDay{Value: g.total / basis.Hours() * 24 * days, BasisSeconds: basis.Seconds()}
 }
 
-// rise finds the peak of the backlog that there is now: the greatest number since
-// there was last none, which is one batch or less.
+// rise finds the peak of the present backlog: the maximum since the pending rows were last one
+// batch or less.
 type rise struct {
 	peak float64
 	at   int64 // ms

@@ -42,9 +42,9 @@ func TestDrain(t *testing.T) {
 	}
 }
 
-func TestGrowth(t *testing.T) {
+func TestIncrease(t *testing.T) {
 	t.Parallel()
-	g := growth{todayFrom: 3_600_000}
+	g := increase{todayFrom: 3_600_000}
 	for i, v := range []float64{100, 200, 190, 250, 300} { // killed once: it went on from 190
 		g.add(int64(i+1)*1_800_000, v)
 	}
@@ -54,7 +54,7 @@ func TestGrowth(t *testing.T) {
 	if f := g.over(1); f == nil || f.Value != 2520 || f.BasisSeconds != 7200 {
 		t.Errorf("got %+v, want 2520 a day from two hours", f)
 	}
-	short := growth{}
+	short := increase{}
 	short.add(1, 1)
 	short.add(60_000, 2)
 	if f := short.over(1); f != nil {

@@ -1,4 +1,4 @@
-// The page: asks the daemon, and hands what it says to the panels and charts.
+// The page: requests the JSON and passes it to the panels and charts.
 import { Board, Data, groups, newest, ranges } from './charts.js';
 import * as panels from './panels.js';
 import { byId, el, time } from './text.js';
@@ -9,11 +9,11 @@ const accountEvery = 60000;
 async function ask(url) {
   const answer = await fetch(url, { signal: AbortSignal.timeout(15000), cache: 'no-cache' });
   const body = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Error(body.error ?? `it answers ${answer.status}`);
+  if (!answer.ok) throw new Error(body.error ?? `HTTP ${answer.status}`);
   return { body, at: new Date(answer.headers.get('Date') ?? Date.now()) };
 }
 
-// What the tiles want of the data.
+// Values for the tiles.
 Data.prototype.total = function total(id, name) {
   const values = this.lines(id).filter((l) => l.name === name).map((l) => newest(l.values, this.groups.get(id).step)).filter((v) => v !== null);
   return values.length ? values.reduce((a, b) => a + b, 0) : null;
@@ -41,7 +41,7 @@ function panelsOf(s) {
   panels.daemons(s, now);
 }
 
-// account asks for the ledger, which the daemon adds up only now and then.
+// account loads the ledger, which the daemon computes only now and then.
 async function account() {
   try {
     panels.ledger((await ask('/api/ledger')).body, now);
@@ -66,8 +66,7 @@ async function refresh() {
   }
 }
 
-// load reads the whole range, group by group, so that one dear question does not
-// hold up the others, and draws what has come.
+// load reads the whole range, group by group, so that one slow request does not delay the others.
 async function load(range) {
   const mine = (data = new Data(range));
   mine.loading = true;
@@ -84,7 +83,7 @@ async function load(range) {
   }
 }
 
-// follow reads what has come since, or the whole where that did not arrive.
+// follow reads the points since the last request, or all where some are missing.
 async function follow() {
   const mine = data;
   if (mine.loading) return;
@@ -103,10 +102,10 @@ function show(mine) {
   if (status) panels.glance(status, mine, now);
 }
 
-// loop runs f again and again while somebody looks.
+// loop repeats f while the page is visible.
 async function loop(f, pause) {
   for (;;) {
-    if (!document.hidden) await f().catch(() => {}); // refresh says what is wrong
+    if (!document.hidden) await f().catch(() => {}); // refresh shows the error
     await new Promise((done) => {
       const end = () => {
         clearTimeout(timer);

@@ -1,10 +1,9 @@
-// Panels: everything on the page that is no chart.
+// Panels: all parts of the page except the charts.
 import * as t from './text.js';
 
 const { el, byId } = t;
 
-// keep changes the text only where it is another one, so that screen readers and
-// selections are left alone.
+// keep changes a text only where it differs, which leaves screen readers and selections alone.
 function keep(e, text) {
   if (e.textContent !== text) e.textContent = text;
 }
@@ -46,19 +45,19 @@ export function banner(s, now) {
   const reasons = s.state.reasons.filter((r) => !draining || !r.code.startsWith('backlog')); // whose progress is shown
   if (draining && status !== 'error') {
     title = 'Catching up';
-    line = 'The server is back, and what was kept meanwhile is being sent. There is nothing to do.';
+    line = 'The backlog is being sent. Nothing to do.';
     tone = 'busy';
   } else if (status === 'ok' && !s.delivery.enabled) {
-    line = 'Samples are taken and stored. Delivery is switched off.';
+    line = 'Samples are collected and stored. Delivery is disabled.';
   } else if (status === 'ok' && !s.storage.rows) {
-    line = 'It has just begun: nothing is stored yet.';
+    line = 'Just started: no samples are stored yet.';
   }
   byId('banner').className = `banner ${tone}`;
   keep(byId('state'), title);
   keep(byId('state-line'), line + (since ? ` Since ${t.time(new Date(since), now)} (${t.duration((now - new Date(since)) / 1000)}).` : ''));
   document.title = `${status === 'ok' ? '' : '● '}${s.device || s.host || 'belabox-metrics'} – ${title}`;
   const key = JSON.stringify([reasons, s.delivery.last_error]);
-  if (byId('reasons').dataset.key === key) return; // screen readers would say it again
+  if (byId('reasons').dataset.key === key) return; // screen readers would repeat it
   byId('reasons').dataset.key = key;
   byId('reasons').replaceChildren(...reasons.map((r) => {
     const li = el('li');
@@ -80,7 +79,7 @@ export function banner(s, now) {
 export function silence(error, since) {
   byId('banner').className = 'banner lost';
   keep(byId('state'), 'No answer from the daemon');
-  keep(byId('state-line'), `Since ${t.time(since)}: ${error}. It is asked again every few seconds; the rest of the page is as it was.`);
+  keep(byId('state-line'), `Since ${t.time(since)}: ${error}. The page retries every few seconds; the rest of it is out of date.`);
   byId('reasons').replaceChildren();
   byId('reasons').dataset.key = '';
   document.title = '● no answer – belabox-metrics';
@@ -128,7 +127,7 @@ export function glance(s, data, now) {
 
 export function delivery(s, now) {
   const d = s.delivery;
-  keep(byId('server'), d.enabled ? `to ${d.server}${d.verify ? ', read back' : ', not read back'}` : 'switched off');
+  keep(byId('server'), d.enabled ? `to ${d.server}${d.verify ? ', read back' : ', not read back'}` : 'disabled');
   const tiles = [tile('Pending', t.count(d.pending_rows), d.oldest_pending ? `oldest ${t.ago(d.oldest_pending, now)}` : 'rows')];
   tiles.push(tile('Last upload', t.ago(d.last_accepted, now), d.last_verified ? `read back ${t.ago(d.last_verified, now)}` : ''));
   if (d.traffic) {
@@ -138,14 +137,14 @@ export function delivery(s, now) {
     if (m) tiles.push(tile('Forecast for a month', t.traffic(m.value), `both ways, from the last ${t.duration(m.basis_seconds)}`));
   }
   const letters = Object.values(d.dead_letters ?? {}).reduce((a, b) => a + b, 0);
-  tiles.push(tile('Dead letters', t.count(letters), letters ? 'could not be delivered' : 'all could be delivered', letters ? 'warn' : ''));
+  tiles.push(tile('Dead letters', t.count(letters), letters ? 'could not be delivered' : '', letters ? 'warn' : ''));
   byId('delivery').replaceChildren(...tiles);
 
   const g = d.draining;
   byId('drain').hidden = !g;
   if (g) {
     keep(byId('drain-words'), `${t.count(g.rows)} of ${t.count(g.peak_rows)} rows to go`);
-    keep(byId('drain-time'), `${t.count(g.rows_per_second)} rows a second, about ${t.duration(g.seconds_left)} left`);
+    keep(byId('drain-time'), `${t.count(g.rows_per_second)} rows per second, about ${t.duration(g.seconds_left)} left`);
     byId('drain-meter').style.width = `${(g.done * 100).toFixed(1)}%`;
   }
   const rows = [['Uploaded', t.count(d.uploaded_total)], ['Verified at the server', t.count(d.verified_total)], ['Sent again', t.count(d.resent_total)]];
@@ -156,30 +155,30 @@ export function delivery(s, now) {
   };
   named('Dead letters', d.dead_letters, 'none');
   named('Dropped undelivered', d.dropped_total, 'none');
-  rows.push(['Failed attempts, tried again', t.count(d.failures_total)]);
+  rows.push(['Failed attempts, retried', t.count(d.failures_total)]);
   pairs(byId('outcome'), rows);
 }
 
 export function storage(s, now) {
   const g = s.storage;
   const used = g.database_bytes + g.wal_bytes;
-  keep(byId('storage-line'), g.rows ? `${t.count(g.rows)} rows, kept ${t.duration(g.retention_seconds)} after they are verified` : '');
+  keep(byId('storage-line'), g.rows ? `${t.count(g.rows)} rows; verified rows are kept for ${t.duration(g.retention_seconds)}` : '');
   const tiles = [
     tile('Database', t.bytes(g.database_bytes), `of ${t.bytes(g.budget_bytes)} with the WAL`, '', used / g.budget_bytes),
     tile('WAL', t.bytes(g.wal_bytes), ''),
   ];
-  if (g.full_in_seconds !== undefined) tiles.push(tile('Without a server', t.duration(g.full_in_seconds), 'until the oldest would be dropped', g.full_in_seconds < 6 * 3600 ? 'warn' : ''));
+  if (g.full_in_seconds !== undefined) tiles.push(tile('Without a server', t.duration(g.full_in_seconds), 'until the oldest sample is dropped', g.full_in_seconds < 6 * 3600 ? 'warn' : ''));
   if (g.written_per_day) tiles.push(tile('Written per day', t.bytes(g.written_per_day.value), `from the last ${t.duration(g.written_per_day.basis_seconds)}`));
   if (g.disk_free_bytes !== undefined) tiles.push(tile('Disk free', t.bytes(g.disk_free_bytes), ''));
   const clock = s.components.time?.facts;
   if (clock) {
     const known = Boolean(clock.checked);
-    tiles.push(tile('Clock', known ? skew(clock.skew_ms) : 'not compared', known ? `${source(clock.source)}${t.ago(clock.checked, now)}` : '', known && Math.abs(clock.skew_ms) > 2000 ? 'warn' : ''));
+    tiles.push(tile('Clock', known ? skew(clock.skew_ms) : 'not checked', known ? `${source(clock.source)}${t.ago(clock.checked, now)}` : '', known && Math.abs(clock.skew_ms) > 2000 ? 'warn' : ''));
   }
   byId('storage').replaceChildren(...tiles);
 }
 
-// source names the clock that was compared with; collectord knows it from shipperd.
+// source names the reference clock; collectord has the value from shipperd.
 function source(address) {
   try {
     return `with ${new URL(address).host}, `;
@@ -200,7 +199,7 @@ export function daemons(s, now) {
     card.append(el('h3', '', d.name));
     const list = el('dl');
     pairs(list, [
-      ['State', d.running ? 'runs' : 'does not run', d.running ? '' : 'bad'],
+      ['State', d.running ? 'running' : 'not running', d.running ? '' : 'bad'],
       ['Version', d.version || '–'],
       ['Up', d.since ? t.duration((now - new Date(d.since)) / 1000) : '–'],
       ['Unclean stops', d.unclean ? `${d.unclean} of the last ${d.last.length - (d.since ? 1 : 0)}` : 'none', d.unclean ? 'bad' : ''],
@@ -210,9 +209,9 @@ export function daemons(s, now) {
       const li = el('li');
       const current = d.since && r.started === d.last[0].started && !r.ended;
       li.append(el('span', '', `from ${t.time(new Date(r.started), now)}`));
-      if (current) li.append(el('span', 'now', 'runs'));
+      if (current) li.append(el('span', 'now', 'running'));
       else if (r.clean && r.ended) li.append(el('span', '', `stopped ${t.time(new Date(r.ended), now)}`));
-      else li.append(el('span', 'bad', 'killed, or the power was cut'));
+      else li.append(el('span', 'bad', 'killed, or power cut'));
       runs.append(li);
     }
     card.append(list, runs);
@@ -228,16 +227,16 @@ export function daemons(s, now) {
   }));
 }
 
-// ledger shows where every sample is that was ever taken.
+// ledger shows the accounts of all samples ever stored.
 export function ledger(l, now) {
   const list = el('dl');
   const dropped = Object.values(l.dropped ?? {}).reduce((a, b) => a + b, 0);
   pairs(list, [
-    ['Ever taken', t.count(l.inserted)],
+    ['Ever stored', t.count(l.inserted)],
     ['Verified at the server', t.count(l.verified), 'under'],
     ['Accepted, not read back yet', t.count(l.accepted), 'under'],
     ['Pending', t.count(l.pending), 'under'],
-    ['Texts, never sent', t.count(l.unsendable), 'under'],
+    ['Strings, never sent', t.count(l.unsendable), 'under'],
     ['Dead letters', t.count(l.rejected), 'under'],
     ['Dropped', t.count(dropped), 'under'],
     ['Unaccounted for', t.count(l.difference), l.difference ? 'total bad' : 'total'],
@@ -246,5 +245,5 @@ export function ledger(l, now) {
 }
 
 export function noLedger(why) {
-  byId('ledger').replaceChildren(el('p', 'hint', `It could not be added up: ${why}. “belabox-shipperd audit” takes the time it needs.`));
+  byId('ledger').replaceChildren(el('p', 'hint', `The ledger is not available: ${why}. “belabox-shipperd audit” prints it.`));
 }

@@ -1,5 +1,5 @@
-// Words and numbers for people. Nothing here makes markup: what comes from the
-// store reaches the page by textContent alone.
+// Formats numbers and times. Nothing here makes markup: text from the store reaches the page by
+// textContent alone.
 
 export function el(tag, className, text) {
   const e = document.createElement(tag);
@@ -20,7 +20,7 @@ export function count(n) {
 function scaled(n, base, units) {
   let i = 0;
   let v = Math.abs(n);
-  while (v >= base - 0.5 && i < units.length - 1) { // what would be rounded to a whole of the next unit is one
+  while (v >= base - 0.5 && i < units.length - 1) { // rounds up to the next unit
     v /= base;
     i++;
   }
@@ -56,11 +56,11 @@ export function time(date, now = new Date()) {
   return `${date.toLocaleDateString('en-GB', { day: 'numeric', month: 'short' })} ${clock}`;
 }
 
-// tick is a time on an axis: midnight is the new day.
+// tick is a time on an axis; midnight shows the date.
 export function tick(date) {
   if (date.getHours() || date.getMinutes() || date.getSeconds()) return date.toLocaleTimeString('en-GB', { hour: '2-digit', minute: '2-digit' });
   return date.toLocaleDateString('en-GB', { day: 'numeric', month: 'short' });
 }
 
-// ago counts by the device's clock: the page's may be another.
+// ago uses the device's clock: the browser's may differ.
 export const ago = (text, now) => (text ? `${duration((now - new Date(text)) / 1000)} ago` : 'never');

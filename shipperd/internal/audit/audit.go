@@ -1,19 +1,15 @@
-// Package audit compares the file with the server, sample by sample, while both
-// daemons run. It is the independent check of what the delivery loop claims: it
-// shares the naming and the bytes of a chunk with it, but none of its reading
-// back.
+// Package audit compares the file with the server, sample by sample, while both daemons run. It
+// checks the delivery loop independently: it shares the names and the bytes of a chunk with it, but
+// not the read-back.
 //
-// It promises that every row of the span is accounted for in the Report: there
-// exactly once, not sent yet, under way, too old to be asked for, or a
-// difference; and that a difference was looked at twice, so that one that the
-// running daemons have caused meanwhile is none. It compares series and
-// timestamps, not values: the server keeps 12 to 15 digits of them. Its memory
-// does not grow with the span, only by some 40 bytes for each row whose timestamp
-// was moved.
+// It promises that every row of the span is in the Report: at the server exactly once, pending, in
+// flight, too old, or a difference; and that each difference was checked twice, so that changes
+// which the daemons made meanwhile are not reported. It compares series and timestamps, not values,
+// of which the server keeps 12 to 15 digits. Its memory does not grow with the span, only by some
+// 40 bytes for each row whose timestamp was clamped.
 //
-// What it cannot judge: samples older than the oldest row, whose rows have been
-// pruned; and stretches longer than Config.Gap without a single row, in which rows
-// may have been pruned before the clock went back.
+// It cannot judge samples older than the oldest row, whose rows have been pruned, and spans longer
+// than Config.Gap without a row, in which rows may have been pruned before the clock was set back.
 package audit
 
 import (
@@ -29,27 +25,27 @@ import (
 type Config struct {
 	Since time.Duration // only rows that are at most this old; 0 = all
 
-	// MaxPast and MaxFuture are as the chunks were clamped. What is missing at the
-	// server and older than MaxPast may have been dropped there by its age.
+	// MaxPast and MaxFuture are the limits to which chunks were clamped. The server may have
+	// dropped samples that are older than MaxPast.
 	MaxPast, MaxFuture time.Duration
 
-	Gap        time.Duration    // longest stretch without a row that is asked about, 0 = 10 min
+	Gap        time.Duration    // longest span without a row that is queried, 0 = 10 min
 	WindowRows int              // rows compared at once, 0 = 25,000
 	Now        func() time.Time // nil = time.Now
 }
 
 const (
 	defaultGap = 10 * time.Minute
-	// An answer about so many rows takes some 200 kB: a slow link has it well within
+	// The response for so many rows has some 200 kB, which a slow link transfers within
 	// remote.timeout.
 	defaultWindowRows = 25_000
 )
 
-// Export asks the server for samples; victoria.Client.Export is the one.
+// Export reads samples from the server, as victoria.Client.Export does.
 type Export func(ctx context.Context, sel victoria.Selector, startMS, endMS int64, each func(labels []store.Tag, timestamps []int64) error) error
 
-// Run compares. progress, if not nil, is told how many of all rows are done. An
-// error means that the comparison could not be finished and says nothing.
+// Run compares. It calls progress, if not nil, with the number of rows that are done. An error
+// means that the comparison was not finished; then there is no result.
 func Run(ctx context.Context, file *store.Reader, export Export, cfg Config, progress func(done, total int64)) (*Report, error) {
 	if cfg.Gap == 0 {
 		cfg.Gap = defaultGap
@@ -104,7 +100,7 @@ func (a *auditor) run(ctx context.Context) error {
 	if a.cfg.Since > 0 {
 		a.from = max(a.from, store.PackKey(max(0, a.now.Add(-a.cfg.Since).UnixMilli()), 0))
 	}
-	// What comes in from now on is the next audit's.
+	// Rows that are inserted from now on are left to the next audit.
 	to := store.PackKey(min(max(a.now.UnixMilli(), newest.TimestampMS()), store.MaxTimestampMS), store.MaxSeries)
 	if err := a.loadMoved(ctx); err != nil {
 		return err
@@ -119,7 +115,7 @@ func (a *auditor) run(ctx context.Context) error {
 	return a.walkMoved(ctx)
 }
 
-// walk compares the rows up to key to where they stand, window by window.
+// walk compares the rows up to key to, window by window.
 func (a *auditor) walk(ctx context.Context, to store.Key, total int64) error {
 	var done int64
 	w := &window{next: a.from}
@@ -145,14 +141,14 @@ func (a *auditor) walk(ctx context.Context, to store.Key, total int64) error {
 	return nil
 }
 
-// compare asks the server for a span of time and holds the answer against
-// a.rows. judgeStrays says that samples without a row count.
+// compare compares the server's samples of a span of time with a.rows. judgeStrays: samples without
+// a row count.
 func (a *auditor) compare(ctx context.Context, startMS, endMS int64, judgeStrays bool) error {
 	a.report.Windows++
 	a.names.sortRows(a.rows)
 	for _, sel := range a.names.selectors() {
 		err := a.export(ctx, sel, startMS, endMS, func(labels []store.Tag, timestamps []int64) error {
-			// The series of other senders without a device_id are none of ours.
+			// Series without a device_id may belong to other senders.
 			return a.match(ctx, labels, timestamps, judgeStrays && sel.DeviceID != "")
 		})
 		if err != nil {
@@ -165,8 +161,8 @@ func (a *auditor) compare(ctx context.Context, startMS, endMS int64, judgeStrays
 	return a.judgeStrays(ctx)
 }
 
-// oldestStored is the timestamp below which the server may have dropped a sample
-// by its age.
+// oldestStored is the timestamp below which the server may have dropped a sample because of its
+// age.
 func (a *auditor) oldestStored() int64 {
 	if a.cfg.MaxPast <= 0 {
 		return math.MinInt64

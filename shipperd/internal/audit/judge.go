@@ -7,11 +7,10 @@ import (
 	"belabox-metrics/shared/store"
 )
 
-// maxStrays bounds the samples without a row that wait to be judged.
+// maxStrays bounds the samples without a row that are kept until they are judged.
 const maxStrays = 10_000
 
-// match counts the samples of an exported line. judge says that those without a
-// row are to be judged.
+// match counts the samples of an exported line. judge: those without a row are strays.
 func (a *auditor) match(ctx context.Context, labels []store.Tag, timestamps []int64, judge bool) error {
 	id, ok := a.names.find(labels)
 	if !ok && judge { // it may be new
@@ -40,19 +39,19 @@ func (a *auditor) match(ctx context.Context, labels []store.Tag, timestamps []in
 	return nil
 }
 
-// doubt is a row that is not as it should be, at first sight.
+// doubt is a row that seems to be a difference.
 type doubt struct {
 	row, sent store.Key
 	there     bool
 }
 
-// judgeRows takes the rows of the window into the report. walking tells a window
-// of rows at their own time from one of moved rows.
+// judgeRows adds the rows of the window to the report. walking: the rows have their own timestamps,
+// otherwise the window has moved rows.
 func (a *auditor) judgeRows(ctx context.Context, walking bool) error {
 	var doubts []doubt
 	for i := 0; i < len(a.rows); {
 		sent, copies := a.rows[i].sent, int(a.rows[i].found)
-		if walking { // what was moved to this place is none of this row's
+		if walking { // rows that were moved to this timestamp are counted by walkMoved
 			copies = max(0, copies-a.moved.count(sent))
 		}
 		for ; i < len(a.rows) && a.rows[i].sent == sent; i++ {
@@ -71,9 +70,9 @@ func (a *auditor) judgeRows(ctx context.Context, walking bool) error {
 	return a.judgeDoubts(ctx, doubts)
 }
 
-// judgeCopies reports more copies of a sample than rows in the window. Those at
-// the place of a moved row may be of a row that stands there by its own time: then
-// the walk has judged them, or the row is older than what is asked for.
+// judgeCopies reports more copies of a sample than rows in the window. Copies at the timestamp of a
+// moved row can belong to a row with that timestamp: then walk has judged them, or the row is older
+// than the span.
 func (a *auditor) judgeCopies(ctx context.Context, sent store.Key, copies int, walking bool) error {
 	if !walking {
 		rows, err := a.file.StatesOf(ctx, a.names.rowsOf(sent))
@@ -88,8 +87,7 @@ func (a *auditor) judgeCopies(ctx context.Context, sent store.Key, copies int, w
 	return a.differ(ctx, StoredTwice, sent, int64(copies))
 }
 
-// judgeDoubts looks at the file again: the daemons may have gone on since the
-// rows were read.
+// judgeDoubts reads the rows again: the daemons may have changed them meanwhile.
 func (a *auditor) judgeDoubts(ctx context.Context, doubts []doubt) error {
 	if len(doubts) == 0 {
 		return nil
@@ -133,7 +131,7 @@ func (a *auditor) judgeDoubts(ctx context.Context, doubts []doubt) error {
 	return nil
 }
 
-// conclude is the last word on a doubt, now that the row's state is s.
+// conclude decides a doubt by the state s that the row has now.
 func (a *auditor) conclude(ctx context.Context, d doubt, s state) error {
 	switch {
 	case a.report.count(s, d.there):
@@ -156,7 +154,7 @@ func (a *auditor) differ(ctx context.Context, kind Kind, sent store.Key, samples
 	return nil
 }
 
-// stray is a sample at the server that no row of its window explains.
+// stray is a sample at the server without a row in its window.
 type stray struct {
 	key    store.Key // 0 for a series that is not in the file
 	ms     int64
@@ -165,12 +163,12 @@ type stray struct {
 
 func (a *auditor) stray(s stray) { a.strays = append(a.strays, s) }
 
-// judgeStrays reports the samples that the file does not know.
+// judgeStrays reports the strays that the file does not explain.
 func (a *auditor) judgeStrays(ctx context.Context) error {
 	if len(a.strays) == 0 {
 		return nil
 	}
-	for _, explain := range []func(context.Context) error{a.dropPruned, a.dropNew, a.dropMovedMeanwhile, a.takeLetters} {
+	for _, explain := range []func(context.Context) error{a.dropPruned, a.dropNew, a.dropMovedMeanwhile, a.takeDeadLetters} {
 		if err := explain(ctx); err != nil {
 			return err
 		}
@@ -189,10 +187,10 @@ func (a *auditor) judgeStrays(ctx context.Context) error {
 	return nil
 }
 
-// dropStrays forgets those for which known returns true.
+// dropStrays drops those for which known returns true.
 func (a *auditor) dropStrays(known func(stray) bool) { a.strays = slices.DeleteFunc(a.strays, known) }
 
-// dropPruned drops what is not younger than the oldest row: its row may have been
+// dropPruned drops strays that are not younger than the oldest row: their rows may have been
 // pruned, also while the audit runs.
 func (a *auditor) dropPruned(ctx context.Context) error {
 	oldest, _, ok, err := a.file.Span(ctx)
@@ -203,7 +201,7 @@ func (a *auditor) dropPruned(ctx context.Context) error {
 	return nil
 }
 
-// dropNew drops what has got a row since the window was read.
+// dropNew drops strays whose rows were inserted since the window was read.
 func (a *auditor) dropNew(ctx context.Context) error {
 	var keys store.KeySet
 	for _, s := range a.strays {
@@ -223,8 +221,7 @@ func (a *auditor) dropNew(ctx context.Context) error {
 	return nil
 }
 
-// dropMovedMeanwhile drops rows that were sent under another timestamp since the
-// audit began.
+// dropMovedMeanwhile drops rows that were sent with another timestamp since the audit began.
 func (a *auditor) dropMovedMeanwhile(ctx context.Context) error {
 	if err := a.loadMoved(ctx); err != nil {
 		return err
@@ -233,8 +230,8 @@ func (a *auditor) dropMovedMeanwhile(ctx context.Context) error {
 	return nil
 }
 
-// takeLetters reports those that are dead letters.
-func (a *auditor) takeLetters(ctx context.Context) error {
+// takeDeadLetters reports those that are dead letters.
+func (a *auditor) takeDeadLetters(ctx context.Context) error {
 	from, to := a.strays[0].ms, a.strays[0].ms
 	for _, s := range a.strays {
 		from, to = min(from, s.ms), max(to, s.ms)
@@ -245,7 +242,7 @@ func (a *auditor) takeLetters(ctx context.Context) error {
 	}
 	dead := make(map[store.Key]bool, len(letters))
 	for _, l := range letters {
-		if key, ok := a.names.ofLetter(l); ok {
+		if key, ok := a.names.ofDeadLetter(l); ok {
 			dead[key] = true
 		}
 	}

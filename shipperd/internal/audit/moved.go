@@ -8,19 +8,16 @@ import (
 	"belabox-metrics/shipperd/internal/chunk"
 )
 
-// movedRows are the rows that were sent under another timestamp than their own,
-// because the server would have thrown them away: see package chunk. Mostly there
-// are none.
+// movedRows are the rows that were sent with another timestamp than their own, because the server
+// would have discarded them (see package chunk). Usually there are none.
 type movedRows []movedRow // by sent
 
 type movedRow struct{ row, sent store.Key }
 
-// chunksAtOnce bounds the chunks that are in memory together: one of a backlog
-// has a hundred thousand keys.
+// chunksAtOnce bounds the chunks in memory: one of a backlog has a hundred thousand keys.
 const chunksAtOnce = 1
 
-// loadMoved finds the rows that were moved. A chunk's record says when it was
-// made, and from that its bytes follow.
+// loadMoved finds the moved rows. The bytes of a chunk follow from the time in its record.
 func (a *auditor) loadMoved(ctx context.Context) error {
 	var moved movedRows
 	var rows []store.Row
@@ -70,7 +67,7 @@ func (a *auditor) loadMoved(ctx context.Context) error {
 	return nil
 }
 
-// count returns how many rows were moved to a place.
+// count returns how many rows were moved to a key.
 func (m movedRows) count(sent store.Key) (n int) {
 	i, _ := slices.BinarySearchFunc(m, sent, func(m movedRow, k store.Key) int { return byKey(m.sent, k) })
 	for ; i < len(m) && m[i].sent == sent; i++ {

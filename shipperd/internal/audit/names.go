@@ -11,7 +11,7 @@ import (
 	"belabox-metrics/shipperd/internal/victoria"
 )
 
-// names translates between the series of the file and those of the server.
+// names maps the series of the file to those of the server, and back.
 type names struct {
 	file   *store.Reader
 	last   int64            // id of the newest series that is known
@@ -71,8 +71,7 @@ func valueOf(labels []store.Tag, name string) string {
 // devices returns the devices whose samples are in the file.
 func (n *names) devices() []string { return slices.Sorted(maps.Keys(n.device)) }
 
-// selectors pick all that the server may have of the file's series, and what
-// else it has of the devices.
+// selectors select the file's series at the server, and all other series of the devices.
 func (n *names) selectors() []victoria.Selector {
 	var selectors []victoria.Selector
 	for _, device := range n.devices() {
@@ -85,8 +84,8 @@ func (n *names) selectors() []victoria.Selector {
 	return selectors
 }
 
-// canonical returns the key under which a row is compared: of series that the
-// server cannot tell apart all have that of the first.
+// canonical returns the key under which a row is compared. Series with the same name and labels at
+// the server share that of the first.
 func (n *names) canonical(row store.Key) store.Key {
 	if first, ok := n.alias[row.SeriesID()]; ok {
 		return store.PackKey(row.TimestampMS(), first)
@@ -94,9 +93,8 @@ func (n *names) canonical(row store.Key) store.Key {
 	return row
 }
 
-// find returns the series that the server knows by these labels. Labels that we
-// send nowhere were added on the way (extra_label) and do not count, if the
-// device says that the series is ours.
+// find returns the series with these labels. Labels that no chunk has were added on the way
+// (extra_label) and are ignored where the device_id shows that the series is ours.
 func (n *names) find(labels []store.Tag) (id int64, ok bool) {
 	if id, ok = n.byText[chunk.Text(labels)]; ok || valueOf(labels, "device_id") == "" {
 		return id, ok
@@ -129,8 +127,8 @@ func (n *names) metricName(ctx context.Context, id int64) (string, error) {
 	return chunk.MetricName(s.Name), nil
 }
 
-// ofLetter returns the key under which a dead letter would be at the server.
-func (n *names) ofLetter(l store.DeadLetter) (store.Key, bool) {
+// ofDeadLetter returns the key that a dead letter would have at the server.
+func (n *names) ofDeadLetter(l store.DeadLetter) (store.Key, bool) {
 	tags, err := store.ParseTags(l.Tags)
 	if err != nil || l.Type == store.Text || l.TimestampMS < 0 || l.TimestampMS > store.MaxTimestampMS {
 		return 0, false
@@ -145,7 +143,7 @@ func (n *names) sortRows(rows []expected) {
 	}
 }
 
-// describe names the metric of labels that are not in the file.
+// describe returns the metric name of labels that are not in the file.
 func describe(labels []store.Tag) string {
 	name := valueOf(labels, "__name__")
 	if strings.TrimSpace(name) == "" {

@@ -6,36 +6,36 @@ import (
 	"belabox-metrics/shared/store"
 )
 
-// Kind is a way in which file and server differ.
+// Kind is a kind of difference between file and server.
 type Kind string
 
 const (
-	Missing          Kind = "missing"            // proven delivered, and not there
-	StoredTwice      Kind = "stored_twice"       // further copies of a sample
-	Unknown          Kind = "unknown"            // there, and not in the file
-	PendingStored    Kind = "pending_stored"     // there, and the file says it was never sent
-	DeadLetterStored Kind = "dead_letter_stored" // there, and a dead letter
+	Missing          Kind = "missing"            // delivered, and not at the server
+	StoredTwice      Kind = "stored_twice"       // duplicates
+	Unknown          Kind = "unknown"            // at the server, and not in the file
+	PendingStored    Kind = "pending_stored"     // at the server, and pending in the file
+	DeadLetterStored Kind = "dead_letter_stored" // at the server, and a dead letter
 )
 
 // Kinds lists the kinds in the order in which they are shown.
 func Kinds() []Kind { return []Kind{Missing, StoredTwice, Unknown, PendingStored, DeadLetterStored} }
 
-// Report is what came of a comparison. Each row of the span is in one of the
-// counts or in one of the differences Missing and PendingStored.
+// Report is the result of a comparison. Each row of the span is in one of the counts or in one of
+// the differences Missing and PendingStored.
 type Report struct {
 	From    time.Time `json:"from"` // of what was compared, zero without rows
 	To      time.Time `json:"to"`
 	Devices []string  `json:"devices"`
 	Windows int       `json:"windows"` // parts in which it was done
 
-	Proven         int64 `json:"proven"`          // delivered, and there once
-	Moved          int64 `json:"moved"`           // of them, under another timestamp
-	Unsettled      int64 `json:"unsettled"`       // in a chunk whose fate is open
-	UnsettledThere int64 `json:"unsettled_there"` // of them, there already
-	Pending        int64 `json:"pending"`         // not sent, and not there
-	Unsendable     int64 `json:"unsendable"`      // texts, which are never sent
-	TooOld         int64 `json:"too_old"`         // delivered and not there, but older than the server need keep
-	Gone           int64 `json:"gone"`            // left the file while it was compared
+	Proven         int64 `json:"proven"`          // delivered, and at the server exactly once
+	Moved          int64 `json:"moved"`           // of them, with another timestamp
+	Unsettled      int64 `json:"unsettled"`       // in a chunk in flight
+	UnsettledThere int64 `json:"unsettled_there"` // of them, at the server already
+	Pending        int64 `json:"pending"`         // not sent, and not at the server
+	Unsendable     int64 `json:"unsendable"`      // strings, which are never sent
+	TooOld         int64 `json:"too_old"`         // delivered and not at the server, but older than MaxPast
+	Gone           int64 `json:"gone"`            // deleted from the file meanwhile
 
 	Differences []*Difference `json:"differences"` // none = file and server agree
 
@@ -46,7 +46,7 @@ type Report struct {
 type Difference struct {
 	Kind    Kind      `json:"kind"`
 	Samples int64     `json:"samples"`
-	Metrics []*Metric `json:"metrics"` // the first that were met
+	Metrics []*Metric `json:"metrics"` // the first that were found
 	// Others are samples of further metrics.
 	Others int64 `json:"others"`
 }
@@ -63,7 +63,7 @@ const (
 	maxExamples = 3
 )
 
-// Different returns the number of samples that are not as they should be.
+// Different returns the number of samples that differ.
 func (r *Report) Different() (n int64) {
 	for _, d := range r.Differences {
 		n += d.Samples
@@ -71,7 +71,7 @@ func (r *Report) Different() (n int64) {
 	return n
 }
 
-// span widens what was compared.
+// span extends From and To.
 func (r *Report) span(fromMS, toMS int64) {
 	if from := time.UnixMilli(fromMS).UTC(); r.From.IsZero() || from.Before(r.From) {
 		r.From = from
@@ -81,8 +81,7 @@ func (r *Report) span(fromMS, toMS int64) {
 	}
 }
 
-// count takes a row whose state fits what the server has; it returns false for
-// one that does not fit.
+// count counts a row whose state fits the server; it returns false for one that does not.
 func (r *Report) count(s state, there bool) bool {
 	switch {
 	case s == open:
@@ -100,7 +99,7 @@ func (r *Report) count(s state, there bool) bool {
 	return true
 }
 
-// add takes samples of one metric and time into the differences.
+// add adds samples of one metric and timestamp to the differences.
 func (r *Report) add(kind Kind, metric string, ms, samples int64) {
 	var d *Difference
 	for _, have := range r.Differences {

@@ -10,9 +10,9 @@ import (
 // pageRows is how many rows one read transaction takes.
 const pageRows = 10_000
 
-// expected is a row and what the server has of it.
+// expected is a row with the copies that the server has.
 type expected struct {
-	sent  store.Key // its series, as the server tells series apart, and its timestamp as sent
+	sent  store.Key // its canonical series and its timestamp as sent
 	row   store.Key
 	found int32 // copies at the server; those of rows with equal sent are counted at the first
 	state state
@@ -21,12 +21,12 @@ type expected struct {
 type state uint8
 
 const (
-	pending  state = iota // not sent: must not be there
-	uploaded              // proven: must be there once
-	open                  // in a chunk whose fate is open: may be there
+	pending  state = iota // not sent: must not be at the server
+	uploaded              // delivered: must be there exactly once
+	open                  // in a chunk in flight: can be there
 )
 
-// window is a stretch of time and where the next one begins.
+// window is a span of time, and where the next one begins.
 type window struct {
 	startMS, endMS int64 // both included
 	next           store.Key
@@ -34,9 +34,8 @@ type window struct {
 	last           bool
 }
 
-// fill reads the rows of the next window into a.rows and returns how many there
-// were, with those that are not compared. It ends with a whole tick: at
-// WindowRows, before a gap, or at key to.
+// fill reads the rows of the next window into a.rows and returns their number, including those that
+// are not compared. A window ends with a whole tick: at WindowRows, before a gap, or at key to.
 func (a *auditor) fill(ctx context.Context, w *window, to store.Key) (n int, err error) {
 	a.rows = a.rows[:0]
 	first, lastMS := w.next, int64(0)
@@ -69,8 +68,7 @@ func (a *auditor) fill(ctx context.Context, w *window, to store.Key) (n int, err
 	return n, nil
 }
 
-// bound sets the span: from the end of the window before, where no gap lies
-// between, to endMS.
+// bound sets the span, from the end of the previous window where no gap lies between, to endMS.
 func (w *window) bound(first store.Key, endMS int64, follows bool) {
 	w.startMS = first.TimestampMS()
 	if w.follows {
@@ -79,8 +77,8 @@ func (w *window) bound(first store.Key, endMS int64, follows bool) {
 	w.endMS, w.follows = endMS, follows
 }
 
-// endOfTime is where the last window ends: at the beginning of the audit, so that
-// samples show that a lost file had, unless the device has been off for long.
+// endOfTime is the end of the last window: the beginning of the audit, so that samples of a lost
+// file are found, unless the device has been off for long.
 func (a *auditor) endOfTime(lastMS int64) int64 {
 	if now := a.now.UnixMilli(); lastMS >= now-a.cfg.Gap.Milliseconds() {
 		return max(lastMS, now)
@@ -94,7 +92,7 @@ func (a *auditor) add(row store.RowState) {
 	case row.Null && row.Uploaded:
 		a.report.Unsendable++
 	case row.Null:
-		a.report.Pending++ // waits to be set aside
+		a.report.Pending++ // becomes a dead letter
 	default:
 		e := expected{sent: a.names.canonical(row.Key), row: row.Key}
 		if row.Uploaded {
@@ -104,8 +102,8 @@ func (a *auditor) add(row store.RowState) {
 	}
 }
 
-// dropMoved takes the rows that were sent under another timestamp out of the
-// window, which spans the keys from first up to end.
+// dropMoved removes the rows that were sent with another timestamp from the window, which spans the
+// keys from first up to end.
 func (a *auditor) dropMoved(first, end store.Key) {
 	moved := a.moved.between(first, end)
 	if len(moved) == 0 {
@@ -114,8 +112,8 @@ func (a *auditor) dropMoved(first, end store.Key) {
 	a.rows = slices.DeleteFunc(a.rows, func(e expected) bool { return moved.Contains(e.row) })
 }
 
-// markOpen marks the rows that belong to open chunks. It asks after the rows were
-// read: what was settled in between was read as settled or is looked at again.
+// markOpen marks the rows of open chunks. It reads the chunks after the rows: rows that were
+// settled in between were read as settled, or are judged again.
 func (a *auditor) markOpen(ctx context.Context) error {
 	chunks, err := a.file.OpenChunks(ctx)
 	if err != nil {

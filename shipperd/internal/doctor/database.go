@@ -66,7 +66,8 @@ func (d *doctor) shipperd(ctx context.Context) (c Check) {
 	return c
 }
 
-// daemon checks whether a daemon holds its lock. started is zero where the file does not know its run.
+// daemon checks whether a daemon holds its lock. started is zero where the file does not know its
+// run.
 func (d *doctor) daemon(ctx context.Context, name string, away *health.Condition) (c Check, running bool, started time.Time) {
 	pid, running, err := lock.Holder(d.Config.Storage.Path + "." + name + ".lock")
 	switch {

@@ -1,9 +1,10 @@
-// Package doctor looks for what keeps samples from being delivered: a list of checks, each with the fix for what it
-// finds.
+// Package doctor looks for what keeps samples from being delivered: a list of checks, each with the
+// fix for what it finds.
 //
-// It promises to change nothing, neither in the file nor at the server, to run beside the daemons, and to go on after
-// a failed check: one that depends on it says so. It does not compare samples; package audit does. What is a condition
-// of package health has the message and the remedy from there.
+// It promises to change nothing, neither in the file nor at the server, to run beside the daemons,
+// and to go on after a failed check: one that depends on it says so. It does not compare samples;
+// package audit does. What is a condition of package health has the message and the remedy from
+// there.
 package doctor
 
 import (

@@ -110,7 +110,8 @@ func (d *doctor) shortestInterval() time.Duration {
 	return shortest
 }
 
-// verification compares the delay of reading back with how long the server may lose accepted samples.
+// verification compares the delay of reading back with how long the server may lose accepted
+// samples.
 func (d *doctor) verification(context.Context) Check {
 	v := d.Config.Remote.Verify
 	if !v.Enabled {

@@ -87,8 +87,8 @@ func refused(status int) bool {
 	return status == http.StatusUnauthorized || status == http.StatusForbidden || status == http.StatusProxyAuthRequired
 }
 
-// unreadable reports whether a secret belongs to another user than the database, whose owner is uid. Only root can
-// read such a file, and the daemons cannot.
+// unreadable reports whether a secret belongs to another user than the database, whose owner is
+// uid. Only root can read such a file, and the daemons cannot.
 func (d *doctor) unreadable(path string) (uid uint32, foreign bool) {
 	file, err := os.Stat(path)
 	database, err2 := os.Stat(d.Config.Storage.Path)

@@ -8,7 +8,8 @@ import (
 	"syscall"
 )
 
-// Reason is why a request got no answer, for those who look after the connection. The delivery goes by Class.
+// Reason is why a request got no answer, for those who look after the connection. The delivery goes
+// by Class.
 type Reason string
 
 // The reasons; "" = another one, or there was an answer.
