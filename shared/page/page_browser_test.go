@@ -93,7 +93,7 @@ func TestPage_Healthy(t *testing.T) {
 	b.says("delivery", "Sent today", "Forecast for a month", "both ways")
 	b.says("outcome", "1,482,113", "1,481,004", "312", "none")
 	b.says("storage", "Without a server", "days", "Written per day", "31 ms ahead")
-	b.says("daemons", "killed, or the power was cut", "1 of the last 2", "1.2.0", "25 h")
+	b.says("daemons", "killed, or power cut", "1 of the last 2", "1.2.0", "25 h")
 	b.says("storage", "Database", "of 512 MiB", "WAL", "Disk free")
 	b.says("ledger", "Ever stored", "1,481,004", "Unaccounted for\n0")
 	titles := eval[[]string](b, "[...document.querySelectorAll('.chart h3')].map((e) => e.textContent)")
@@ -160,8 +160,8 @@ func TestPage_CatchingUp(t *testing.T) {
 	defer func() { close(stop); <-done }()
 	b := look(t, "catching-up", at.url, "!document.getElementById('drain').hidden", desktop, phone)
 	b.says("state", "Catching up")
-	b.says("state-line", "nothing to do", "Since")
-	b.says("drain", "rows to go", "rows a second", "left")
+	b.says("state-line", "Nothing to do", "Since")
+	b.says("drain", "rows to go", "rows per second", "left")
 }
 
 func TestPage_Empty(t *testing.T) {

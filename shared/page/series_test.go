@@ -158,13 +158,13 @@ func TestSeries_Refuses(t *testing.T) {
 	for query, want := range map[string]string{
 		"":                      "name=",
 		"?range=1h":             "name=",
-		"?name=ramp&range=2h":   "range=15m, 1h, 6h or 24h",
-		"?name=ramp&range=":     "range=15m",
-		"?name=ramp&stat=sum":   "stat=mean",
-		"?name=ramp&since=x":    "since=",
-		"?name=ramp&since=-1":   "since=",
-		"?name=ramp&since=1e99": "since=",
-		"?" + strings.Repeat("name=a&", maxNames+1): "1 to 64 times name=",
+		"?name=ramp&range=2h":   "range must be 15m, 1h, 6h or 24h",
+		"?name=ramp&range=":     "range must be 15m",
+		"?name=ramp&stat=sum":   "stat must be mean",
+		"?name=ramp&since=x":    "since must be",
+		"?name=ramp&since=-1":   "since must be",
+		"?name=ramp&since=1e99": "since must be",
+		"?" + strings.Repeat("name=a&", maxNames+1): "name= 1 to 64 times",
 	} {
 		resp, body := ask(t, p, "/api/series"+query)
 		if resp.StatusCode != 400 || !strings.Contains(body, want) || !json.Valid([]byte(body)) {
