@@ -14,7 +14,7 @@ import (
 const (
 	agentName = "agent"
 	// agentInterval keeps the self-metrics from outweighing the device's metrics: they
-	// are as many again, and nobody looks at them by the second.
+	// are as many again, and are rarely looked at by the second.
 	agentInterval = time.Minute
 	// statsFor is how long shipperd's gauges are valid after it saved them, which it
 	// does as often as they are sampled here.
@@ -56,7 +56,7 @@ func (a *agent) Collect(at time.Time, out *sample.Batch) error {
 	return nil
 }
 
-// recent tells whether shipperd saved a metric lately. One from the future was
+// recent reports whether shipperd saved a metric lately. One from the future was
 // saved before the clock was set back.
 func recent(s store.Stat, at time.Time) bool { return at.Sub(s.Updated).Abs() <= statsFor }
 

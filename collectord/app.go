@@ -34,18 +34,18 @@ func serve(ctx context.Context, env daemon.Env) (err error) {
 		return err
 	}
 	self := newSelfMetrics(env.Config.Storage.Path)
-	keeper := wal.New(wal.Config{
+	checkpointer := wal.New(wal.Config{
 		Path:     env.Config.Storage.Path,
 		Interval: env.Config.Storage.WALCheckpointInterval,
 		Size:     env.Config.Storage.WALCheckpointSizeMB << 20,
 		Owner:    true,
 	}, inserter.Checkpoint, env.Log)
-	keeper.Done = self.checkpointed
+	checkpointer.Done = self.checkpointed
 	defer func() {
 		final, cancel := run.Final(ctx)
 		defer cancel()
 		err = errors.Join(err, store.RequestSalvage(env.Config.Storage.Path, err), inserter.EndSession(final))
-		keeper.Final(final)
+		checkpointer.Final(final)
 		err = errors.Join(err, inserter.Close(final))
 	}()
 
@@ -77,15 +77,15 @@ func serve(ctx context.Context, env daemon.Env) (err error) {
 		return err
 	}
 	server.Handle("/metrics", self.set.Handler())
-	people := page.New(page.Config{Config: env.Config, Device: device, Monitor: monitor})
-	people.Register(server)
-	defer func() { err = errors.Join(err, people.Close()) }()
+	status := page.New(page.Config{Config: env.Config, Device: device, Monitor: monitor})
+	status.Register(server)
+	defer func() { err = errors.Join(err, status.Close()) }()
 	rec := newRecorder(inserter, self, state, env.Log, progress.Beat)
-	rec.keeper = keeper
+	rec.wal = checkpointer
 
 	var g run.Group
 	g.Add("health", server.Run)
-	g.Add("wal", keeper.Run)
+	g.Add("wal", checkpointer.Run)
 	g.Add("files", inserter.Watch)
 	g.Add("budget", newBudget(env.Config.Storage, inserter, self.dropped.Add, env.Log).run)
 	g.Add("status", func(ctx context.Context) error { return monitor.Watch(ctx, env.Log, sdnotify.Status) })

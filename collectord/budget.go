@@ -22,7 +22,7 @@ const (
 	budgetQuiet = 10 * time.Minute
 )
 
-// budget keeps the data within storage.max_size_mb while nobody ships: a device
+// budget keeps the data within storage.max_size_mb while shipperd is not running: a device
 // whose shipperd is stopped, or switched off, must not fill its card. While
 // shipperd ships it holds the budget lock and does it itself.
 type budget struct {

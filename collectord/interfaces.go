@@ -23,7 +23,7 @@ func newInterfaces() interfaces {
 // rememberInterfaces is how long one is reported that does not come back.
 const rememberInterfaces = 24 * time.Hour
 
-// tick notes what a collector says of them.
+// tick notes what a collector reports.
 func (i interfaces) tick(at time.Time, r *schedule.Result) {
 	for _, name := range r.Gone {
 		delete(i.came, name)

@@ -32,7 +32,7 @@ func printOnce(ctx context.Context, env daemon.Env) error {
 	}
 	for i := range tick.Results {
 		if tick.Results[i].Err != nil {
-			return daemon.ErrSilent // Write has said which, and why
+			return daemon.ErrSilent // Write has printed which, and why
 		}
 	}
 	return nil

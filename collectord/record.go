@@ -21,7 +21,7 @@ type recorder struct {
 	state    *vitals
 	log      *slog.Logger
 	beat     func()
-	keeper   *wal.Keeper               // ensures headroom in the WAL; nil = nobody does
+	wal      *wal.Keeper               // ensures headroom; nil = the WAL has no limit
 	storing  *logx.Throttle            // ticks
 	saving   *logx.Throttle            // self-metrics
 	refused  *logx.Throttle            // samples, by the file
@@ -48,8 +48,8 @@ func newRecorder(inserter *store.Inserter, self *selfMetrics, state *vitals, log
 func (r *recorder) record(ctx context.Context, tick *schedule.Tick) error {
 	r.beat()
 	r.report(tick)
-	if r.keeper != nil {
-		r.keeper.Room(ctx)
+	if r.wal != nil {
+		r.wal.Room(ctx)
 	}
 	result, err := r.inserter.Insert(ctx, tick.Time, tick.Samples)
 	if ctx.Err() != nil {
@@ -57,8 +57,8 @@ func (r *recorder) record(ctx context.Context, tick *schedule.Tick) error {
 	}
 	r.ticks++
 	r.state.stored(tick.Time, err)
-	if errors.Is(err, store.ErrFull) && r.keeper != nil {
-		r.keeper.DiskFull()
+	if errors.Is(err, store.ErrFull) && r.wal != nil {
+		r.wal.DiskFull()
 	}
 	if errors.Is(err, store.ErrDamaged) {
 		return err // waiting does not help: the next start salvages
@@ -100,7 +100,7 @@ func (r *recorder) save(ctx context.Context, tick *schedule.Tick) {
 // interfacesSettle is how long no interface has come or gone when that is over.
 const interfacesSettle = 2 * time.Minute
 
-// report counts and logs what the tick says of itself and its collectors.
+// report counts and logs how the tick and its collectors did.
 func (r *recorder) report(tick *schedule.Tick) {
 	r.self.observe(tick)
 	r.state.tick(tick)

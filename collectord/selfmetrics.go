@@ -83,7 +83,7 @@ func (m *selfMetrics) checkpointed(r store.CheckpointResult) {
 	m.reclaimed.Add(float64(max(0, r.WALBefore-r.WALAfter)))
 }
 
-// observe counts what a tick says of itself.
+// observe counts the failures, the duration and the missed ticks of a tick.
 func (m *selfMetrics) observe(tick *schedule.Tick) {
 	var took time.Duration
 	for i := range tick.Results {

@@ -135,6 +135,16 @@ func TestDefaultYAML_ExplainsEveryKey(t *testing.T) {
 	}
 }
 
+func TestDefaultYAML_NamesEveryCollector(t *testing.T) {
+	t.Parallel()
+	comment := defaultKeys(t)["collection.collectors"].node.HeadComment
+	for _, name := range config.CollectorNames() {
+		if !strings.Contains(comment, name+",") && !strings.Contains(comment, name+".") {
+			t.Errorf("the comment of collection.collectors lacks %s", name)
+		}
+	}
+}
+
 // Examples stand in the comment above their key, five spaces behind the "#".
 func examples(comment string) []string {
 	var out []string

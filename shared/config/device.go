@@ -19,7 +19,7 @@ var (
 // ResolveDeviceID returns the device_id of the samples: device.id where it is
 // set, else "dev-" and 16 hexadecimal digits made of the machine id, else the host
 // name with "-" for what an id cannot hold. The machine id itself is confidential
-// and is never returned; the hash is our own, so that nobody can tell from it what
+// and is never returned; the hash is our own, so that it does not reveal what
 // other programs call this machine.
 //
 // An empty result means that the machine has neither: it must not send then, for

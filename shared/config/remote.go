@@ -67,7 +67,7 @@ func (v *validator) endpoints() {
 	case strings.Trim(imports.Path, "/") == "":
 		v.fault("remote.url", "has no path: for VictoriaMetrics add %s", importPath)
 	case !strings.HasSuffix(imports.Path, importPath) && c.Verify.Enabled && c.Verify.URL == "":
-		v.fault("remote.url", "does not end in %s: mend it, or set remote.verify.url too, which cannot be derived from it", importPath)
+		v.fault("remote.url", "does not end in %s: correct it, or set remote.verify.url too, which cannot be derived from it", importPath)
 	}
 }
 

@@ -77,7 +77,7 @@ func setInt(n *yaml.Node, v reflect.Value) (message string) {
 func isNumber(n *yaml.Node) bool { return n.Tag == "!!int" || n.Tag == "!!float" }
 
 // parseDuration reads a time as Go writes it. A bare number is refused, for
-// nobody can tell seconds from milliseconds; 0 is the same in all of them.
+// seconds and milliseconds look the same; 0 is the same in all of them.
 func parseDuration(text string) (d time.Duration, message string) {
 	if text != "0" && decimal.MatchString(text) {
 		return 0, fmt.Sprintf("%s has no unit: write %ss, %sm or %sh", clip(text), clip(text), clip(text), clip(text))

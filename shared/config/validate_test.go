@@ -212,7 +212,7 @@ func TestParse_Clashes(t *testing.T) {
 		},
 		"nothing to derive the read-back from": {
 			"remote:\n  url: http://h/ingest\n",
-			"2: remote.url: does not end in /api/v1/import: mend it, or set remote.verify.url too, which cannot be derived from it",
+			"2: remote.url: does not end in /api/v1/import: correct it, or set remote.verify.url too, which cannot be derived from it",
 		},
 		"clock from the import address": {
 			"monitoring:\n  clock_skew_url: http://h/api/v1/import\nremote:\n  url: http://h/api/v1/import?a=b\n",

@@ -13,7 +13,7 @@ import (
 
 // validator collects the faults of values that were read. One fault a key is
 // enough, so keys that already have one are left alone, also by the rules between
-// several keys: those would judge a default that nobody asked for.
+// several keys: those would judge a default that is not in the file.
 type validator struct {
 	cfg    *Config
 	lines  map[string]int // where the keys stand; empty without a file

@@ -97,7 +97,7 @@ func (r *lineReader) Read(p []byte) (int, error) {
 
 var yamlPrefix = regexp.MustCompile(`^yaml: (line \d+: )?`)
 
-// syntaxHints say what usually stands behind a message of the parser.
+// syntaxHints are the usual causes of the messages of the parser.
 var syntaxHints = []struct{ message, hint string }{
 	{"mapping values are not allowed", `check the indentation and the ":" on the line above; a value that contains ": " needs quotes`},
 	{"did not find expected key", "check the indentation and the quotes"},

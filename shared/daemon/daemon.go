@@ -1,11 +1,11 @@
 // Package daemon is the frame that both daemons share: the same flags, the same
-// exit codes, one process per database, and an orderly end. Learn one, know both.
+// exit codes, one process per database, and an orderly end.
 //
 // It promises that a wrong command line or configuration changes nothing and
 // ends with code 2, that the work starts only with the lock held, and that the
 // first SIGTERM or SIGINT drains while the second kills. It keeps what a daemon
 // takes of the machine small: one core, a small heap, no pages that only the start
-// needed; a user who has set GOMAXPROCS or GOGC knows better.
+// needed; GOMAXPROCS and GOGC in the environment win.
 package daemon
 
 import (
@@ -33,7 +33,7 @@ import (
 // Exit codes of the daemons.
 const (
 	ExitOK      = 0
-	ExitFailure = 1 // it could not work, or what was asked is not so
+	ExitFailure = 1 // a failure, or a check that did not pass
 	ExitUsage   = 2 // wrong command line or configuration; nothing was touched
 )
 
@@ -71,7 +71,7 @@ type UsageError struct{ Text string }
 
 func (e *UsageError) Error() string { return e.Text }
 
-// ErrSilent ends the program with ExitFailure when everything has been said.
+// ErrSilent ends the program with ExitFailure; the error has been printed already.
 var ErrSilent = errors.New("failed")
 
 // Main runs the program and returns its exit code.
@@ -113,12 +113,12 @@ func (p Program) Main(args []string, stdout, stderr io.Writer) int {
 	}
 	secrets.StandardLog(log)
 	env := Env{Config: cfg, File: file, Log: log, Secrets: secrets, Args: opt.args, Stdout: stdout, Stderr: stderr}
-	spareMemory()
+	limitHeap()
 	return p.exitCode(env, p.work(env, opt.command))
 }
 
 // fileToRead is the configuration to read: the given one, else the packaged one where there
-// is one. Who asks what a device does means the device's own configuration.
+// is one. Commands without -config concern the configuration of this device.
 func fileToRead(given, packaged string) string {
 	if given != "" {
 		return given
@@ -126,7 +126,7 @@ func fileToRead(given, packaged string) string {
 	if _, err := os.Lstat(packaged); errors.Is(err, fs.ErrNotExist) {
 		return ""
 	}
-	return packaged // what else there is to say about it, reading it tells
+	return packaged // any other fault is reported when it is read
 }
 
 // work serves or runs one command, with the lock where it is needed.
@@ -134,7 +134,7 @@ func (p Program) work(env Env, command *Command) (err error) {
 	ctx, stop := run.Signals(context.Background())
 	defer stop()
 	defer context.AfterFunc(ctx, func() {
-		env.Log.Info("stopping: what is under way is finished, a second signal kills", "cause", context.Cause(ctx))
+		env.Log.Info("stopping", "cause", context.Cause(ctx), "hint", "a second signal kills")
 	})()
 	if command == nil || command.Locked {
 		if err := store.MakeFolder(env.Config.Storage.Path); err != nil {
@@ -151,17 +151,16 @@ func (p Program) work(env Env, command *Command) (err error) {
 		if command != nil {
 			return command.Run(ctx, env)
 		}
-		oneCore()
-		go spareProgramPages(ctx)
+		useOneCore()
+		go releaseProgramPages(ctx)
 		return p.stopped(ctx, env, p.Serve(ctx, env))
 	})
 }
 
-// stopped makes nothing of the error of a daemon that was told to stop while it
-// was still starting: that is a stop like any other.
+// stopped ignores the error of a daemon that was stopped while it was starting.
 func (p Program) stopped(ctx context.Context, env Env, err error) error {
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		env.Log.Info(p.Name+" stopped while it was starting", logx.Err(err))
+		env.Log.Info(p.Name+" stopped during its start", logx.Err(err))
 		return nil
 	}
 	return err

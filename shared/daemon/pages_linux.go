@@ -18,12 +18,12 @@ import (
 // What is needed less often than that is not kept.
 const pagesEvery = time.Minute
 
-// spareProgramPages takes those parts of the program out of memory that only its
-// start needed: of the 11 MB of each program that are resident after it, half is
+// releaseProgramPages gives back the memory of those parts of the program that only
+// its start needed: of the 11 MB of each program that are resident after it, half is
 // never touched again. The kernel would do so when memory runs short, but until then
-// they stand in the way of others on a small device. A page that is needed after
+// other programs on a small device do not have that memory. A page that is needed after
 // all comes back from the page cache. It returns when ctx ends.
-func spareProgramPages(ctx context.Context) {
+func releaseProgramPages(ctx context.Context) {
 	parts, err := mappedProgram()
 	if err != nil {
 		return // nothing depends on it

@@ -4,5 +4,5 @@ package daemon
 
 import "context"
 
-// spareProgramPages does nothing here: it is Linux that tells what is mapped.
-func spareProgramPages(context.Context) {}
+// releaseProgramPages does nothing: only Linux lists what is mapped.
+func releaseProgramPages(context.Context) {}

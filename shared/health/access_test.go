@@ -230,7 +230,7 @@ func TestAccessOf(t *testing.T) {
 	f(":s3cret", 0o600, "must hold one line, user:password")
 	f("s3cret:", 0o600, "must hold one line, user:password")
 	f("a:s3cret\nb:s3cret\n", 0o600, "second line")
-	if _, err := AccessOf(config.HealthConfig{AuthFile: dir}); err == nil || !strings.Contains(err.Error(), "is not a file") {
+	if _, err := AccessOf(config.HealthConfig{AuthFile: dir}); err == nil || !strings.Contains(err.Error(), "is not a regular file") {
 		t.Errorf("a folder: got %v", err)
 	}
 	if _, err := AccessOf(config.HealthConfig{AuthFile: filepath.Join(dir, "none")}); err == nil {

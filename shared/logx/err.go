@@ -21,7 +21,7 @@ func Err(err error) slog.Attr {
 }
 
 // ErrorType returns a short class of err for counting and searching; it holds no value of the moment. The first of
-// these that fits: what an error in the chain says of itself with the method ErrorType() string; "canceled"; the name of
+// these that fits: what an error in the chain returns from a method ErrorType() string; "canceled"; the name of
 // the system error, such as "ENOSPC"; "timeout"; the innermost type that is more than a text, such as
 // "json.SyntaxError"; else "error". A nil error gives "".
 func ErrorType(err error) string {
@@ -43,7 +43,7 @@ func ErrorType(err error) string {
 			return name
 		}
 	}
-	// net, os and context all tell a timeout by this method.
+	// net, os and context all report a timeout by this method.
 	if e, ok := errors.AsType[interface {
 		error
 		Timeout() bool

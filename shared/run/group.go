@@ -81,7 +81,7 @@ func Protect(ctx context.Context, name string, run func(ctx context.Context) err
 	return task{name, run}.call(ctx)
 }
 
-// fault returns what err adds to the result of Run. Being cancelled is a fault only while nobody asked for it.
+// fault returns what err adds to the result of Run. Being cancelled is a fault only before the stop has begun.
 func (t task) fault(ctx context.Context, err error) error {
 	if err == nil || (ctx.Err() != nil && errors.Is(err, context.Canceled)) {
 		return nil

@@ -1,6 +1,6 @@
 // Package secret reads files that hold secrets.
 //
-// It promises that a file which somebody else may read or change is refused, and
+// It promises that a file which others may read or change is refused, and
 // that no error holds a part of the content. It does not promise that the memory is
 // wiped.
 package secret
@@ -37,7 +37,7 @@ func Read(path string, limit int64, most fs.FileMode) (string, error) {
 	}
 	switch mode := info.Mode(); {
 	case !mode.IsRegular():
-		return "", fmt.Errorf("%q is not a file", path)
+		return "", fmt.Errorf("%q is not a regular file", path)
 	case mode.Perm()&^most != 0:
 		return "", fmt.Errorf("%q has mode %04o: others may read or change it; run: chmod 600 %s", path, mode.Perm(), path)
 	}
@@ -56,7 +56,7 @@ func Read(path string, limit int64, most fs.FileMode) (string, error) {
 // service can enter.
 // https://systemd.io/CREDENTIALS/
 func IsCredential(path string) bool {
-	// Outside of the service nobody says which folder it is: then it is below systemd's.
+	// Outside of the service the folder is not known: then any below systemd's counts.
 	dir := os.Getenv("CREDENTIALS_DIRECTORY")
 	if !filepath.IsAbs(dir) {
 		dir = "/run/credentials"

@@ -79,7 +79,7 @@ func TestRead_NoFile(t *testing.T) {
 	if _, err := Read(path, 10, Owner); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), path) {
 		t.Errorf("got %v", err)
 	}
-	if _, err := Read(t.TempDir(), 10, Owner); err == nil || !strings.Contains(err.Error(), "is not a file") {
+	if _, err := Read(t.TempDir(), 10, Owner); err == nil || !strings.Contains(err.Error(), "is not a regular file") {
 		t.Errorf("a folder: got %v", err)
 	}
 }

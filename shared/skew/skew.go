@@ -2,8 +2,8 @@
 // server. It promises a number with its uncertainty, or nothing: no number is
 // older than three intervals, and an answer that a cache gives with its Age is
 // known for one. A header that was made long ago by a cache that does not say so
-// cannot be told from a clock that is off, which is why the address is its own
-// and never the ingest URL.
+// looks like a clock that is off, which is why the address is separate and never
+// the import URL.
 package skew
 
 import (
@@ -21,7 +21,7 @@ import (
 	"belabox-metrics/shared/logx"
 )
 
-// Config says whom to ask and when.
+// Config is which server is asked and when.
 type Config struct {
 	URL       string        // monitoring.clock_skew_url
 	IngestURL string        // for the log: a person compares the two
@@ -32,7 +32,7 @@ type Config struct {
 const (
 	// goodFor is for how many intervals a measurement stands while no other comes.
 	goodFor = 3
-	// warnEvery is how often a clock that stays off is worth a line.
+	// warnEvery is the interval of log lines while the skew lasts.
 	warnEvery = time.Hour
 )
 
@@ -56,8 +56,8 @@ type Checker struct {
 	cfg     Config
 	deps    Deps
 	client  *http.Client
-	trouble *logx.Throttle // nobody to compare with
-	off     *logx.Throttle // compared, and off
+	trouble *logx.Throttle // the server does not answer
+	off     *logx.Throttle // skew above the threshold
 
 	mu    sync.Mutex
 	last  Measurement
@@ -98,9 +98,9 @@ func (c *Checker) Run(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return nil
 		case err != nil:
-			c.trouble.Fail(c.deps.Log, slog.LevelWarn, "clock cannot be compared", err, c.addresses()...)
+			c.trouble.Fail(c.deps.Log, slog.LevelWarn, "clock check failed", err, c.addresses()...)
 		default:
-			c.trouble.Recover(c.deps.Log, "clock can be compared again", c.addresses()...)
+			c.trouble.Recover(c.deps.Log, "clock check works again", c.addresses()...)
 			c.note(m)
 		}
 		select {
@@ -111,7 +111,7 @@ func (c *Checker) Run(ctx context.Context) error {
 	}
 }
 
-// addresses are in every line: a person compares the two.
+// addresses are in every line, because a person compares the two.
 func (c *Checker) addresses() []any {
 	return []any{"clock_skew_url", c.cfg.URL, "ingest_url", c.cfg.IngestURL}
 }
@@ -124,15 +124,15 @@ func (c *Checker) note(m Measurement) {
 	args := append(c.addresses(),
 		"skew_ms", m.Skew.Milliseconds(), "uncertainty_ms", m.Uncertainty.Milliseconds(), "cached", m.Cached)
 	if m.Skew.Abs() > c.cfg.Warn {
-		c.off.Fail(c.deps.Log, slog.LevelWarn, "clock is off: samples get wrong times; set it, or let NTP set it", nil, args...)
+		c.off.Fail(c.deps.Log, slog.LevelWarn, "clock skew above the threshold", nil, args...)
 		return
 	}
-	c.off.Recover(c.deps.Log, "clock is right again", args...)
+	c.off.Recover(c.deps.Log, "clock skew below the threshold again", args...)
 	level := slog.LevelDebug
 	if first {
 		level = slog.LevelInfo
 	}
-	c.deps.Log.Log(context.Background(), level, "clock compared", args...)
+	c.deps.Log.Log(context.Background(), level, "clock checked", args...)
 }
 
 // Measure asks once, and once more where a cache has answered: it is asked with
@@ -219,7 +219,7 @@ func remoteTime(h http.Header) (date time.Time, age time.Duration, err error) {
 	}
 	seconds, err := strconv.ParseUint(text, 10, 31)
 	if err != nil {
-		return date, 0, fmt.Errorf("the answer comes from a cache whose Age %q says nothing", text)
+		return date, 0, fmt.Errorf("the answer comes from a cache with an invalid Age %q", text)
 	}
 	return date, time.Duration(seconds) * time.Second, nil
 }

@@ -248,8 +248,8 @@ func TestRun_Outage(t *testing.T) {
 				t.Errorf("got %d lines with %q, want %d:\n%s", n, text, want, log.String())
 			}
 		}
-		f("cannot be compared", 2)
-		f(`can be compared again","failures":14`, 1)
+		f("clock check failed", 2)
+		f(`clock check works again","failures":14`, 1)
 		f(`"clock_skew_url":"http://time.example/","ingest_url":"http://metrics.example/api/v1/import"`, 5)
 		f("\n", 5)
 	})
@@ -270,7 +270,7 @@ func TestRun_OffForLong(t *testing.T) {
 		time.Sleep(time.Hour)
 		cancel()
 		<-done
-		for text, want := range map[string]int{`"level":"WARN"`: 3, `"repeated":12`: 2, "clock is right again": 1, `"failures":25`: 1} {
+		for text, want := range map[string]int{`"level":"WARN"`: 3, `"repeated":12`: 2, "clock skew below the threshold again": 1, `"failures":25`: 1} {
 			if n := strings.Count(log.String(), text); n != want {
 				t.Errorf("got %d lines with %q, want %d:\n%s", n, text, want, log.String())
 			}

@@ -25,7 +25,7 @@ type row struct {
 
 // writeTable writes a table of the samples in the order of sample.Table, with
 // an empty line between collectors. Labels that all samples have from the
-// configuration stand once, above it.
+// configuration are shown once, above it.
 func writeTable(w io.Writer, tick *schedule.Tick) error {
 	order := make(map[string]int, len(sample.Table))
 	for i := range sample.Table {

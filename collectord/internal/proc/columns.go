@@ -5,7 +5,7 @@ import (
 	"path/filepath"
 )
 
-// errColumns says that a line ends before its last needed column.
+// errColumns: a line ends before its last needed column.
 var errColumns = errors.New("too few columns")
 
 // parseUints reads the next len(into) fields of line as numbers and returns
@@ -42,6 +42,6 @@ func parseLines[T any](text []byte, first int, list []T, parse func(line []byte)
 	return list, firstErr
 }
 
-// isOwn tells whether fs.Proc is the procfs of the reading process. In any
-// other one "self" means nothing, and process 1 stands for the machine.
+// isOwn reports whether fs.Proc is the procfs of the reading process. In any
+// other one "self" means nothing, and process 1 represents the machine.
 func (fs FS) isOwn() bool { return filepath.Clean(fs.Proc) == "/proc" }

@@ -19,7 +19,7 @@ func CPUFreqPath(fs FS, core int) (string, error) {
 }
 
 // NewCPUFreq returns the reader of one path of CPUFreqPath. The number is in
-// kHz: what the hardware says where it can tell, else what the kernel last asked
+// kHz: what the hardware measures where it can, else what the kernel last requested
 // for.
 func NewCPUFreq(path string) *Reader[uint64] {
 	return &Reader[uint64]{file: NewSingle(path), parse: parseUintFile}

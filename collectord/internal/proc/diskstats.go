@@ -4,7 +4,7 @@ package proc
 // sector size the device itself has.
 const SectorBytes = 512
 
-// DiskStat is what /proc/diskstats says of one block device. All counters
+// DiskStat is one block device in /proc/diskstats. All counters
 // start at 0 when the device appears. Those of a 32-bit kernel and IOMillis
 // everywhere wrap at 2^32.
 type DiskStat struct {

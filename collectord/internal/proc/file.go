@@ -12,7 +12,7 @@ import (
 	"syscall"
 )
 
-// FS says where the kernel's trees are mounted. A containerised collector or a
+// FS is where the kernel's trees are mounted. A containerised collector or a
 // test points it at other folders.
 type FS struct {
 	Proc string // usually /proc
@@ -53,8 +53,8 @@ func NewFile(path string) *File { return &File{path: path} }
 
 // NewSingle names a file that the kernel prints as one record: every sysfs
 // attribute, and those of /proc made with single_open (stat, meminfo, loadavg,
-// uptime, pressure). A read that leaves room in the buffer then has it all,
-// which saves the second read that only says "end of file". Files with a record
+// uptime, pressure). A read that does not fill the buffer then has it all,
+// which saves the second read that only finds the end of the file. Files with a record
 // per line (net/dev, diskstats, mounts) come in pieces and need NewFile.
 func NewSingle(path string) *File { return &File{path: path, single: true} }
 

@@ -1,6 +1,6 @@
 package proc
 
-// Loadavg is what /proc/loadavg says: the mean number of tasks that ran, wanted
+// Loadavg is /proc/loadavg: the mean number of tasks that ran, wanted
 // to run or waited for a disk, over three spans of time.
 // Source: proc_loadavg(5).
 type Loadavg struct {

@@ -1,6 +1,6 @@
 package proc
 
-// Meminfo is what /proc/meminfo says of memory, in bytes.
+// Meminfo is the memory in /proc/meminfo, in bytes.
 // Source: Documentation/filesystems/proc.rst, section "meminfo".
 type Meminfo struct {
 	Total     uint64
@@ -8,7 +8,7 @@ type Meminfo struct {
 	SwapTotal uint64
 	SwapFree  uint64
 
-	// Estimated tells that the kernel has no MemAvailable (before 3.14).
+	// Estimated: the kernel has no MemAvailable (before 3.14).
 	// Available is then MemFree + Active(file) + Inactive(file) + SReclaimable:
 	// what the kernel's own estimate is made of, without the reserve that it
 	// takes off, so a little too high.

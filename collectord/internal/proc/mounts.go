@@ -52,8 +52,8 @@ func (fs FS) mountsPath() (table, root string) {
 }
 
 // Read returns the mounts in the order in which they were made, and whether
-// they are others than last time. It reads the table only when the kernel says
-// that it changed, because printing it costs more than everything else about a
+// they are others than last time. It reads the table only when the kernel reports
+// a change, because printing it costs more than everything else about a
 // file system. A bad line costs only itself: the good ones come with the error
 // of the first bad one, once.
 func (m *Mounts) Read() (list []Mount, changed bool, err error) {

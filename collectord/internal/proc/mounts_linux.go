@@ -6,18 +6,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mountWatch asks the kernel whether the mount table changed, without having it
-// printed: poll tells POLLPRI once for each change since the last question.
+// mountWatch asks the kernel whether the mount table changed, without reading
+// it: poll returns POLLPRI once for each change since the last call.
 // Source: proc_pid_mounts(5).
 type mountWatch struct {
 	path  string
-	file  *os.File // own, since every open file has its own memory of what it told
+	file  *os.File // not shared: each open file has its own state of what poll has returned
 	plain bool     // a file of another kind, of which poll knows nothing
 }
 
 func newMountWatch(path string) *mountWatch { return &mountWatch{path: path} }
 
-// changed is true at the first call and where nothing can be told.
+// changed is true at the first call and where poll does not work.
 func (w *mountWatch) changed() bool {
 	if w.plain {
 		return true
@@ -34,7 +34,7 @@ func (w *mountWatch) changed() bool {
 func (w *mountWatch) open() {
 	f, err := open(w.path)
 	if err != nil {
-		return // so will the reader, which tells; the next question tries again
+		return // the reader fails too and reports it; the next call tries again
 	}
 	var st unix.Statfs_t
 	if err := unix.Fstatfs(int(f.Fd()), &st); err != nil || int64(st.Type) != unix.PROC_SUPER_MAGIC {

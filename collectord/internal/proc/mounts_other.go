@@ -2,7 +2,7 @@
 
 package proc
 
-// mountWatch stands in for the question that only Linux answers.
+// mountWatch: only Linux reports changes of the mount table.
 type mountWatch struct{}
 
 func newMountWatch(string) *mountWatch { return &mountWatch{} }

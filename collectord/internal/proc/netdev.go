@@ -7,14 +7,14 @@ import (
 	"strings"
 )
 
-// NetDevStat is what /proc/net/dev says of one network interface. The counters
+// NetDevStat is one network interface in /proc/net/dev. The counters
 // start at 0 with the interface. A 32-bit kernel and some drivers keep them in
 // 32 bits, where a fast link wraps them in less than a minute.
 type NetDevStat struct {
 	Name []byte // valid until the next Read
 
 	ReceiveBytes, ReceivePackets, ReceiveErrors uint64
-	ReceiveDrops                                uint64 // with those that the hardware had no room for
+	ReceiveDrops                                uint64 // including those for which the hardware had no buffer
 
 	TransmitBytes, TransmitPackets, TransmitErrors, TransmitDrops uint64
 }
@@ -44,7 +44,7 @@ func (d *NetDev) Read() ([]NetDevStat, error) {
 
 // netPath returns the path of a file below net. Another procfs than the own one
 // answers for the namespace of process 1. Only in a plain tree of files, as a
-// test makes, net itself can stand for it: in a procfs it is a link to the
+// test makes, net itself can be used: in a procfs it is a link to the
 // reader's own namespace, and its numbers would be those of the wrong machine.
 func (fs FS) netPath(name string) string {
 	plain := fs.ProcPath("net", name)
@@ -64,7 +64,7 @@ func isFolder(path string) bool {
 	return err == nil && info.IsDir()
 }
 
-// IsPhysical tells whether an interface has hardware behind it: a card, a
+// IsPhysical reports whether an interface has hardware behind it: a card, a
 // modem, a USB adapter; not a bridge, tunnel, VLAN or one end of a pair. Where
 // sysfs cannot be seen no interface has.
 // Source: the "device" link of Documentation/ABI/testing/sysfs-class-net.
@@ -106,7 +106,7 @@ func parseNetDev(text []byte, list []NetDevStat) ([]NetDevStat, error) {
 const netHeaderLines = 2
 
 // skipNetHeader cuts the two header lines off net/dev and net/wireless. They
-// are told by their place, since an interface may have a "|" in its name too;
+// are recognised by their position, since an interface may have a "|" in its name too;
 // a text without them is another file and gives nothing.
 func skipNetHeader(text []byte) (rest []byte, err error) {
 	for n := 1; n <= netHeaderLines; n++ {

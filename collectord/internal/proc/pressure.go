@@ -2,7 +2,7 @@ package proc
 
 import "bytes"
 
-// Pressure is what one file of /proc/pressure says: for how many microseconds
+// Pressure is one file of /proc/pressure: for how many microseconds
 // since boot tasks stood still for want of a resource. The averages in the file
 // are left out, because the totals give the exact share of any span.
 // Source: Documentation/accounting/psi.rst.

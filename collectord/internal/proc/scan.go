@@ -13,8 +13,7 @@ var (
 	ErrRange  = errors.New("number out of range")
 )
 
-// ParseError says which kernel file holds text that its parser does not
-// understand.
+// ParseError is text of a kernel file that its parser does not understand.
 type ParseError struct {
 	File string // path; a parser leaves it empty and the reader fills it in
 	Line int    // from 1; 0 where lines mean nothing

@@ -5,7 +5,7 @@ import (
 	"errors"
 )
 
-// Stat is what /proc/stat says of the processors and the scheduler.
+// Stat is the processors and the scheduler in /proc/stat.
 // Source: Documentation/filesystems/proc.rst, section 1.7.
 type Stat struct {
 	All   CPUTimes // of all processors, also those that went offline

@@ -1,6 +1,6 @@
 package proc
 
-// FilesystemUsage is what a file system says of its room.
+// FilesystemUsage is the size and the free space of a file system.
 type FilesystemUsage struct {
 	// Bytes. A pseudo file system has size 0. Available is what others than root
 	// can use, less than Free where a part is kept for root.

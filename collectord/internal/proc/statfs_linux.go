@@ -6,9 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Statfs asks the file system at a mount point. Nothing stays open, so that it
-// never keeps one from being unmounted. On a network file system whose server is
-// away it may hang for as long as the mount was told to wait, which can be for ever.
+// Statfs returns the usage of the file system at a mount point. Nothing stays open,
+// so that it never prevents an unmount. On a network file system whose server is
+// away it may hang for as long as the mount options allow, which can be for ever.
 // Source: statfs(2).
 func Statfs(path string) (FilesystemUsage, error) {
 	var st unix.Statfs_t

@@ -19,7 +19,7 @@ func ReadText(path string) (string, error) {
 }
 
 // BoardModel returns the name of the board: /proc/device-tree/model where there
-// is a device tree, else the product name that a PC's firmware tells. Virtual
+// is a device tree, else the product name from a PC's firmware. Virtual
 // machines may have neither: ErrNotSupported.
 func BoardModel(fs FS) (string, error) {
 	model, err := ReadText(fs.ProcPath("device-tree/model"))

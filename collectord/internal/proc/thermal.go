@@ -52,11 +52,11 @@ func readOptional(path string) (string, error) {
 func (z *ThermalZone) Path() string { return z.temp.Path() }
 
 // Read reads the temperature. A zone whose sensor is off or broken is an
-// error (the kernel says EAGAIN, EINVAL, ENODATA, ENXIO and others), and so is
+// error (the kernel returns EAGAIN, EINVAL, ENODATA, ENXIO and others), and so is
 // a temperature that cannot be. It may hang as long as the driver does.
 func (z *ThermalZone) Read() (float64, error) { return readMilliCelsius(z.temp) }
 
-// Bounds of a temperature that a working sensor of a computer can tell. Drivers
+// Bounds of a temperature that a working sensor of a computer can report. Drivers
 // were seen to report −32768 °C, −650788 °C and absolute zero for "no reading".
 const (
 	minCelsius = -100

@@ -1,6 +1,6 @@
 package proc
 
-// WirelessStat is what /proc/net/wireless says of one interface, as printed.
+// WirelessStat is one interface in /proc/net/wireless, as printed.
 type WirelessStat struct {
 	Name    []byte // valid until the next Read
 	Quality float64
@@ -65,9 +65,9 @@ func parseWirelessStat(line []byte) (stat WirelessStat, err error) {
 }
 
 // SignalDBm turns a printed level or noise into dBm, which is negative for every
-// real radio. ok is false where the number tells no power.
+// real radio. ok is false where the number is no power.
 //
-// A driver that says its numbers are dBm keeps them in one byte as dBm + 256,
+// A driver that declares its numbers as dBm keeps them in one byte as dBm + 256,
 // and the kernel prints byte − 256; an empty byte then comes out as −256, which
 // is "unknown". Drivers of old do not say so, and the kernel prints the byte:
 // the upper half are negative dBm in two's complement, the lower half a bare

@@ -9,27 +9,27 @@ import (
 // answer in microseconds, a network file system near by in milliseconds.
 const callTimeout = 250 * time.Millisecond
 
-// call is a question to the kernel that may hang: a dead sensor, a network
-// file system whose server is away. It is asked in a goroutine, which a hanging
-// one keeps for as long as it hangs; nothing else can end it, so nothing waits
-// for it either. At most one question of a call is under way.
+// call is a system call that may hang: on a dead sensor, or on a network file
+// system whose server is away. It runs in a goroutine, which a hanging one keeps
+// for as long as it hangs; nothing can end it, so nothing waits for it either. It
+// is never made a second time while the first is under way.
 //
-// While a FUSE server or a driver hangs, the kernel does not let the asking
-// thread go, not even when the process is killed: it stays as a zombie with its
+// While a FUSE server or a driver hangs, the kernel does not release the
+// thread, not even when the process is killed: it stays as a zombie with its
 // files open. Locks that another process needs must be given up before.
 type call struct {
 	body     func()
-	done     chan struct{} // has room for one, so that a late answer never waits
-	asked    time.Time     // the tick that asked what is under way; zero if nothing is
-	answered bool          // of the last ask: what the question left behind may be read
+	done     chan struct{} // holds one value, so that a late call never blocks
+	started  time.Time     // the tick that made the call under way; zero if none is
+	answered bool          // in the present tick: what the call has left may be read
 }
 
-// newCall makes a call of a question, which leaves its answer where the owner
-// of the call finds it.
-func newCall(question func()) *call {
+// newCall makes a call of a function, which leaves its result where the owner of
+// the call reads it.
+func newCall(f func()) *call {
 	c := &call{done: make(chan struct{}, 1)}
-	c.body = func() { // made once, so that asking allocates nothing
-		question()
+	c.body = func() { // made once, so that a call allocates nothing
+		f()
 		c.done <- struct{}{}
 	}
 	return c
@@ -56,15 +56,15 @@ func (w *waiter) call(at time.Time, calls []*call) {
 	}
 	for _, c := range calls {
 		c.answered = false
-		if c.asked.IsZero() {
-			c.asked = at
+		if c.started.IsZero() {
+			c.started = at
 			go c.body()
 		}
 	}
 	w.timer.Reset(w.limit)
 	waiting := true
 	for _, c := range calls {
-		if waiting && c.asked.Equal(at) {
+		if waiting && c.started.Equal(at) {
 			select {
 			case <-c.done:
 				c.end()
@@ -82,9 +82,9 @@ func (w *waiter) call(at time.Time, calls []*call) {
 	w.timer.Stop()
 }
 
-func (c *call) end() { c.answered, c.asked = true, time.Time{} }
+func (c *call) end() { c.answered, c.started = true, time.Time{} }
 
 // timeout is the error of a call that has not answered.
 func (c *call) timeout(path string, at time.Time) error {
-	return fmt.Errorf("read %s: no answer for %s", path, max(at.Sub(c.asked), callTimeout).Round(time.Millisecond))
+	return fmt.Errorf("read %s: no answer for %s", path, max(at.Sub(c.started), callTimeout).Round(time.Millisecond))
 }

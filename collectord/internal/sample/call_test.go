@@ -100,7 +100,7 @@ func TestWaiter_TimeoutTellsHowLong(t *testing.T) {
 		a := newAnswer(time.Minute, nil)
 		defer time.Sleep(time.Minute)
 		callAll(w, a)
-		if got, want := a.call.timeout("/x", a.call.asked).Error(), "read /x: no answer for 250ms"; got != want {
+		if got, want := a.call.timeout("/x", a.call.started).Error(), "read /x: no answer for 250ms"; got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
 		time.Sleep(10*time.Second - callTimeout)

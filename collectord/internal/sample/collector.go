@@ -61,7 +61,7 @@ func (b *Batch) Reset() {
 	clear(b.Samples)
 	clear(b.Errors)
 	b.Samples, b.Errors = b.Samples[:0], b.Errors[:0]
-	b.Came, b.Gone = nil, nil // whoever got them keeps them
+	b.Came, b.Gone = nil, nil // the caller may keep them
 }
 
 // Registry makes the series of one device. Every series carries the device's

@@ -8,7 +8,7 @@ import (
 	"belabox-metrics/shared/store"
 )
 
-// cpu reads /proc/stat, with all that stands in it because the kernel takes
+// cpu reads all of /proc/stat, because the kernel takes
 // long to print that file, and the frequency of each online core.
 type cpu struct {
 	registry *Registry

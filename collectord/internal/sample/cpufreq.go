@@ -21,7 +21,7 @@ type frequencies struct {
 type coreFrequency struct {
 	series *store.Series
 	policy *policy   // nil = it has none
-	asked  time.Time // when policy was looked up
+	looked time.Time // when policy was looked up
 }
 
 // policy is the frequency that the cores of a cluster share.
@@ -48,10 +48,10 @@ func (f *frequencies) collect(id int, at time.Time, out *Batch) {
 	}
 	c := &f.cores[id]
 	if c.policy == nil {
-		if !c.asked.IsZero() && at.Sub(c.asked) < policyRetry {
+		if !c.looked.IsZero() && at.Sub(c.looked) < policyRetry {
 			return
 		}
-		c.asked = at
+		c.looked = at
 		path, err := proc.CPUFreqPath(f.fs, id)
 		if err != nil {
 			return // the driver is not there, or not yet
@@ -72,7 +72,7 @@ func (f *frequencies) collect(id int, at time.Time, out *Batch) {
 	if first {
 		out.Fail(c.policy.err)
 	}
-	c.policy, c.asked = nil, time.Time{} // in the next tick it may be gone, or another one
+	c.policy, c.looked = nil, time.Time{} // in the next tick it may be gone, or another one
 }
 
 func (f *frequencies) policy(path string) *policy {
@@ -84,7 +84,7 @@ func (f *frequencies) policy(path string) *policy {
 	return p
 }
 
-// read reads the frequency. A driver that does not know it says 0, which is no
+// read reads the frequency. A driver that does not know it prints 0, which is no
 // frequency of a core that runs this code.
 func (p *policy) read(at time.Time) {
 	p.at = at

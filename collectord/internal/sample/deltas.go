@@ -12,7 +12,7 @@ type deltas struct {
 }
 
 // update takes the next reading and returns the seconds since the one before
-// it. It is not ok where no rate can be told: at the first reading, if no time
+// it. It is not ok where there is no rate: at the first reading, if no time
 // has passed, and if any counter went backwards. That is a wrap of 32 or 64 bits
 // or a device that was reset or replaced, and then what the others grew by means
 // nothing either.

@@ -14,7 +14,7 @@ import (
 
 // relistInterval is how often a collector looks anew at what hardly ever
 // changes: which sensors there are, what sector size a disk has. A device that
-// goes away or comes is noticed at once where the kernel says so by itself.
+// goes away or comes is noticed at once where the kernel lists them in each reading.
 const relistInterval = time.Minute
 
 // devices keeps a T for each device that a kernel file names, and forgets it as

@@ -15,7 +15,7 @@ import (
 const maxFilesystems = 32
 
 // localTypes are file systems whose statfs only reads numbers in memory. They
-// are asked directly. All others go through a call: network file systems
+// are read directly. All others go through a call: network file systems
 // because they hang when their server does, and vfat, exfat and their
 // like because the first question may make them read their whole table from a
 // card that is slow or dying.
@@ -23,7 +23,7 @@ var localTypes = map[string]bool{
 	"ext2": true, "ext3": true, "ext4": true, "xfs": true, "btrfs": true, "f2fs": true,
 }
 
-// filesystem reads the mount table and asks each file system for its room.
+// filesystem reads the mount table and the usage of each file system.
 type filesystem struct {
 	registry *Registry
 	mounts   *proc.Mounts
@@ -37,10 +37,10 @@ type filesystem struct {
 type volume struct {
 	mount                            proc.Mount
 	size, free, available, filesFree *store.Series
-	ask                              func()
+	read                             func()
 	call                             *call // nil for a local type
 
-	usage proc.FilesystemUsage // answer of ask
+	usage proc.FilesystemUsage // result of read
 	err   error
 }
 
@@ -68,7 +68,7 @@ func (c *filesystem) Collect(at time.Time, out *Batch) error {
 	}
 	for _, v := range c.volumes {
 		if v.call == nil {
-			v.ask()
+			v.read()
 		}
 	}
 	c.waiter.call(at, c.calls)
@@ -81,7 +81,7 @@ func (c *filesystem) Collect(at time.Time, out *Batch) error {
 		v.add(out)
 		hidden = hidden || v.hidden()
 	}
-	if hidden { // said above, once; asking again changes nothing
+	if hidden { // reported above, once; reading again changes nothing
 		c.keep(slices.DeleteFunc(c.volumes, (*volume).hidden))
 	}
 	return nil
@@ -127,14 +127,14 @@ func (c *filesystem) newVolume(mount proc.Mount) *volume {
 		available: c.registry.Series("filesystem.available_bytes", point, typ),
 		filesFree: c.registry.Series("filesystem.files_free", point, typ),
 	}
-	v.ask = func() { v.usage, v.err = c.statfs(mount.Path) }
+	v.read = func() { v.usage, v.err = c.statfs(mount.Path) }
 	if !localTypes[mount.Type] {
-		v.call = newCall(v.ask)
+		v.call = newCall(v.read)
 	}
 	return v
 }
 
-// hidden tells whether this process may not look at the volume.
+// hidden reports whether this process has no access to the volume.
 func (v *volume) hidden() bool { return errors.Is(v.err, os.ErrPermission) }
 
 // add adds the answer of a volume.

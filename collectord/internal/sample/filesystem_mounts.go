@@ -20,11 +20,11 @@ var pseudoTypes = map[string]bool{
 	"cramfs": true, "erofs": true, "iso9660": true, "romfs": true, "squashfs": true, "udf": true,
 }
 
-// leftOut tells whether a mount is not to be sampled. An overlay shows the room
+// leftOut reports whether a mount is not sampled. An overlay shows the space
 // of the disk below it once more, for each container; only one that is the root
-// of the system stands for something of its own. FUSE file systems (sshfs,
-// rclone, a desktop's portals; not fuseblk, which is a disk) are never asked: a
-// question to one whose server hangs makes this process unkillable, and its lock
+// of the system shows something else. FUSE file systems (sshfs,
+// rclone, a desktop's portals; not fuseblk, which is a disk) are never read: a
+// call to one whose server hangs makes this process unkillable, and its lock
 // with it, until that server is gone.
 func leftOut(m proc.Mount) bool {
 	return pseudoTypes[m.Type] || m.Type == "fuse" || strings.HasPrefix(m.Type, "fuse.") || m.Type == "overlay" && m.Point != "/"
@@ -63,7 +63,7 @@ func visible(mounts []proc.Mount) []proc.Mount {
 // onePerSource leaves of the mounts of one device, or of one export of a server,
 // only that with the shortest mount point, of equally short ones the first:
 // bind mounts, subvolumes and the file mounts of containers all have the same
-// room. A source that is only a word, as "tmpfs" or "sshfs", says nothing.
+// space. A source that is only a word, as "tmpfs" or "sshfs", identifies nothing.
 func onePerSource(mounts []proc.Mount) []proc.Mount {
 	best := make(map[string]int, len(mounts))
 	for i, m := range mounts {
@@ -80,7 +80,7 @@ func onePerSource(mounts []proc.Mount) []proc.Mount {
 	return list
 }
 
-// isPlace tells whether a source names one place: "/dev/sda1", "//server/share",
+// isPlace reports whether a source names one place: "/dev/sda1", "//server/share",
 // "server:/export".
 func isPlace(source string) bool {
 	return strings.HasPrefix(source, "/") || strings.Contains(source, ":/")

@@ -12,10 +12,10 @@ import (
 	"belabox-metrics/shared/store"
 )
 
-// generated stands in for a collector on systems that are not Linux: it makes
-// up samples for the metrics of that collector, so that everything behind it
+// generated replaces a collector on systems that are not Linux: it generates
+// samples for the metrics of that collector, so that everything behind it
 // can be developed and tried there. The numbers depend on nothing but the
-// series and the time; they say nothing of the machine.
+// series and the time; they are not about the machine.
 type generated struct {
 	name   string
 	series []generatedSeries

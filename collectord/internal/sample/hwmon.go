@@ -44,10 +44,10 @@ func labelSensors(sensors []*proc.HwmonSensor) [][]string {
 		}
 		names[s.Dir][s.Name] = cmp.Or(s.Label, s.Name)
 	}
-	tellApart(chips, "-", func(dir string) string { return devices[dir] })
-	tellApart(chips, "-", func(dir string) string { return dir })
+	distinguish(chips, "-", func(dir string) string { return devices[dir] })
+	distinguish(chips, "-", func(dir string) string { return dir })
 	for _, ofChip := range names {
-		tellApart(ofChip, " ", func(sensor string) string { return sensor })
+		distinguish(ofChip, " ", func(sensor string) string { return sensor })
 	}
 	labels := make([][]string, len(sensors))
 	for i, s := range sensors {
@@ -56,9 +56,9 @@ func labelSensors(sensors []*proc.HwmonSensor) [][]string {
 	return labels
 }
 
-// tellApart appends a suffix to each name that stands behind several keys, to
+// distinguish appends a suffix to each name of several keys, to
 // all of them, so that none depends on the order.
-func tellApart(names map[string]string, separator string, suffix func(key string) string) {
+func distinguish(names map[string]string, separator string, suffix func(key string) string) {
 	count := make(map[string]int)
 	for _, name := range names {
 		count[name]++

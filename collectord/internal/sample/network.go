@@ -50,7 +50,7 @@ type netInterface struct {
 	deltas        deltas
 }
 
-// place tells whether an interface has one of the max_interfaces places.
+// place is whether an interface has one of the max_interfaces places.
 type place int
 
 const (
@@ -60,7 +60,7 @@ const (
 )
 
 // NewNetwork returns the collector "network". Include is asked first: an interface
-// that matches it is taken whatever Exclude says, and any other unless it matches
+// that matches it is sampled even if Exclude matches, and any other unless it matches
 // Exclude. Wrong expressions are an error that names all of them.
 func NewNetwork(fs proc.FS, reg *Registry, cfg config.NetworkConfig) (Collector, error) {
 	include, err1 := compileNames("network.include", cfg.Include)

@@ -16,7 +16,7 @@ import (
 // sensorSet reads the sensors of one kind, which come and go. Each may fail or hang
 // without effect on the others.
 type sensorSet struct {
-	folders  func() ([]string, error) // cheap: tells whether list would say something new
+	folders  func() ([]string, error) // cheap: shows whether list would find something new
 	list     func() ([]foundSensor, error)
 	registry *Registry
 	metric   string // its name in the Table
@@ -101,7 +101,7 @@ func (t *sensorSet) collect(at time.Time, out *Batch) error {
 	return nil
 }
 
-// isGone tells whether a sensor failed because its device was unplugged, which
+// isGone reports whether a sensor failed because its device was unplugged, which
 // is no fault. Another one may have taken its place, so that the next tick looks
 // what there is.
 func (t *sensorSet) isGone(s *sensor) bool {
@@ -113,7 +113,7 @@ func (t *sensorSet) isGone(s *sensor) bool {
 	return errors.Is(err, os.ErrNotExist)
 }
 
-// isStale tells whether it is time to list the sensors. Each minute a look at
+// isStale reports whether it is time to list the sensors. Each minute a look at
 // the folders suffices: a new sensor has a new one, and one that took the folder
 // of another made the reading of that fail.
 func (t *sensorSet) isStale(at time.Time) bool {
@@ -139,7 +139,7 @@ func (t *sensorSet) relist(at time.Time) error {
 		t.absent, err = err, nil
 	}
 	if err != nil && len(found) == 0 {
-		return err // says nothing about the sensors that are known
+		return err // the known sensors stay
 	}
 	known := make(map[string]*sensor, len(t.sensors))
 	for _, s := range t.sensors {
@@ -170,5 +170,5 @@ func (t *sensorSet) newSensor(f foundSensor) *sensor {
 	return s
 }
 
-// key tells sensors apart: another one behind the same path has other labels.
+// key identifies a sensor: another one behind the same path has other labels.
 func (f foundSensor) key() string { return f.Path() + "\x00" + strings.Join(f.labels, "\x00") }

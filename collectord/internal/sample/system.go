@@ -17,7 +17,7 @@ type system struct {
 	texts          []*text
 }
 
-// NewSystem returns the collector "system". The os-release file stands apart
+// NewSystem returns the collector "system". The os-release file is separate
 // from fs, because it belongs to neither tree.
 func NewSystem(fs proc.FS, osRelease string, reg *Registry) Collector {
 	return &system{
@@ -85,8 +85,8 @@ type text struct {
 	series *store.Series
 	read   func() (string, error)
 	last   string
-	said   time.Time
-	asked  time.Time
+	stored time.Time // when it was last added
+	looked time.Time
 }
 
 const (
@@ -95,19 +95,19 @@ const (
 )
 
 func (t *text) collect(at time.Time, out *Batch) {
-	if !t.asked.IsZero() && at.Sub(t.asked) < textInterval {
+	if !t.looked.IsZero() && at.Sub(t.looked) < textInterval {
 		return
 	}
-	t.asked = at
+	t.looked = at
 	now, err := t.read()
 	switch {
 	case errors.Is(err, proc.ErrNotSupported):
 		return
 	case err != nil:
 		out.Fail(err)
-		t.asked = time.Time{} // so that it fails in every tick until it is well
-	case now != t.last || at.Sub(t.said) >= textRepeat:
+		t.looked = time.Time{} // so that it fails in every tick until it works again
+	case now != t.last || at.Sub(t.stored) >= textRepeat:
 		out.AddText(t.series, now)
-		t.last, t.said = now, at
+		t.last, t.stored = now, at
 	}
 }

@@ -26,7 +26,7 @@ func (g grid) after(ms int64) int64 {
 	return first
 }
 
-// clock says when the next tick is. It compares the wall clock with the
+// clock decides when the next tick is. It compares the wall clock with the
 // monotonic one: where they disagree the wall clock was set or the machine
 // slept, and where they agree on being late the process was held up.
 type clock struct {
@@ -89,7 +89,7 @@ func (c *clock) wait(ctx context.Context) (due int64, ok bool) {
 		default:
 			due, c.last = c.next, c.next
 			c.anchor(now)
-			// From the tick, not from now: those that pass until we are asked again
+			// From the tick, not from now: those that pass until the next call
 			// count as missed.
 			c.next = c.grid.after(due)
 			return due, true

@@ -23,7 +23,7 @@ import (
 	"belabox-metrics/shared/store"
 )
 
-// Config says when collectors run. Zero fields have the defaults named here.
+// Config is when collectors run. Zero fields have the defaults named here.
 type Config struct {
 	Interval  time.Duration            // of every collector without its own; 10 s
 	Intervals map[string]time.Duration // by collector name; others' names are ignored
@@ -32,7 +32,7 @@ type Config struct {
 
 // Deps are what the scheduler works with.
 type Deps struct {
-	Collectors []sample.Collector // run in this order, so the ones that may be slow stand last
+	Collectors []sample.Collector // run in this order, so those that may be slow come last
 	Now        func() time.Time   // the wall clock; nil = time.Now
 }
 
@@ -232,7 +232,7 @@ func (s *Scheduler) run(ctx context.Context, t *task) (r Result, ok bool) {
 	return r, true
 }
 
-// wait tells whether the call of t returned before its deadline and before ctx
+// wait reports whether the call of t returned before its deadline and before ctx
 // ended. The timer is set once a tick and only set again where it goes off too
 // early: to set it for each collector was measured at 6 µs each.
 func (s *Scheduler) wait(ctx context.Context, t *task) bool {

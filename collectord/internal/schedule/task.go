@@ -26,7 +26,7 @@ type task struct {
 	err      error
 
 	call func()
-	done chan struct{} // has room for one, so that a late call ends by itself
+	done chan struct{} // holds one value, so that a late call never blocks
 }
 
 func newTask(c sample.Collector, interval time.Duration) *task {
@@ -41,10 +41,10 @@ func newTask(c sample.Collector, interval time.Duration) *task {
 	return t
 }
 
-// noSlot stands for "no time at all".
+// noSlot means "no time at all".
 const noSlot = math.MinInt64
 
-// takeSlot tells whether the collector has its turn at time ms, which is when
+// takeSlot reports whether the collector has its turn at time ms, which is when
 // ms lies in another slot of its interval than its last turn. So a collector
 // with a long interval runs in the first tick of all, and where its own tick was
 // missed it runs in the next one.
@@ -57,7 +57,7 @@ func (t *task) takeSlot(ms int64) bool {
 	return true
 }
 
-// isStuck tells whether the call of an earlier tick still runs. What a late call
+// isStuck reports whether the call of an earlier tick still runs. What a late call
 // has read is thrown away.
 func (t *task) isStuck() bool {
 	if t.stuck {

@@ -11,18 +11,17 @@ import (
 // to 38, and draining a million rows takes no more CPU time than before.
 const gcPercent = 25
 
-// spareMemory keeps the heap small, unless the user has said how large it may be.
-func spareMemory() {
+// limitHeap keeps the heap small, unless GOGC is set.
+func limitHeap() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
 }
 
-// oneCore keeps the Go runtime on one core, unless the user has said how many it
-// may have. A daemon does one thing at a time, but with more cores the runtime wakes
+// useOneCore keeps the Go runtime on one core, unless GOMAXPROCS is set. A daemon does one thing at a time, but with more cores the runtime wakes
 // a second one whenever a goroutine becomes ready: that is 15 % of all CPU time of
 // both daemons, for nothing.
-func oneCore() {
+func useOneCore() {
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(1)
 	}
