@@ -62,16 +62,16 @@ func TestWrite_Table(t *testing.T) {
 	const want = `2026-11-23 16:20:01.005 +01:00  device_id="dev-1" site="roof"
 
 cpu.usage_percent                 core="all"                               12.35 %
-cpu.frequency_hertz               core="0"                                 1.80 GHz
+cpu.frequency_hertz               core="0"                                 1800 MHz
 system.context_switches_total                                              91234567
 
-memory.used_bytes                                                          2.01 GiB
+memory.used_bytes                                                          2.0 GiB
 
-system.uptime_seconds                                                      2h2m26s
+system.uptime_seconds                                                      2 h 2 min
 system.os_name                                                             Debian GNU/Linux 12 (bookworm)
 system.board_model                                                         "bad\x1b[2Jname"
 
-network.receive_bytes_per_second  interface="eth0"                         1.50 KiB/s
+network.receive_bytes_per_second  interface="eth0"                         1.5 KiB/s
 
 thermal.zone_celsius              type="soc-thermal" zone="thermal_zone0"  54.20 °C
 
@@ -142,9 +142,9 @@ func TestShow(t *testing.T) {
 	}{
 		{"bytes", 0, "0 B"},
 		{"bytes", 1023, "1023 B"},
-		{"bytes", 1024, "1 KiB"},
-		{"bytes", 1 << 60, "1024 PiB"},
-		{"hertz", 999, "999 Hz"},
+		{"bytes", 1024, "1.0 KiB"},
+		{"bytes", 1 << 40, "1.0 TiB"},
+		{"hertz", 50e6, "50 MHz"},
 		{"seconds", 0.5, "0.50 seconds"},
 		{"percent", 100, "100 %"},
 		{"dBm", -58, "-58 dBm"},

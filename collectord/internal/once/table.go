@@ -12,6 +12,7 @@ import (
 
 	"belabox-metrics/collectord/internal/sample"
 	"belabox-metrics/collectord/internal/schedule"
+	"belabox-metrics/shared/human"
 	"belabox-metrics/shared/metrics"
 	"belabox-metrics/shared/store"
 )
@@ -97,13 +98,13 @@ func show(m *metrics.Metric, s *store.Sample) string {
 	case strings.HasSuffix(m.Name, "_time_seconds"):
 		return time.Unix(int64(v), 0).Format("2006-01-02 15:04:05 -07:00")
 	case m.Unit == "bytes":
-		return scaled(v, 1024, "B", "KiB", "MiB", "GiB", "TiB", "PiB")
+		return human.Bytes(int64(v))
 	case m.Unit == "bytes per second":
-		return scaled(v, 1024, "B/s", "KiB/s", "MiB/s", "GiB/s", "TiB/s")
+		return human.Bytes(int64(v)) + "/s"
 	case m.Unit == "hertz":
-		return scaled(v, 1000, "Hz", "kHz", "MHz", "GHz")
+		return number(v/1e6) + " MHz"
 	case m.Unit == "seconds" && v >= 60:
-		return time.Duration(v * float64(time.Second)).Round(time.Second).String()
+		return human.Duration(time.Duration(v * float64(time.Second)))
 	case m.Unit == "percent":
 		return number(v) + " %"
 	case m.Unit == "celsius":
@@ -114,16 +115,6 @@ func show(m *metrics.Metric, s *store.Sample) string {
 		return number(v)
 	}
 	return number(v) + " " + m.Unit
-}
-
-// scaled writes v with the largest unit that keeps it at 1 or more.
-func scaled(v, step float64, units ...string) string {
-	i := 0
-	for math.Abs(v) >= step && i < len(units)-1 {
-		v /= step
-		i++
-	}
-	return number(v) + " " + units[i]
 }
 
 // number writes whole numbers whole and others with two decimals.
