@@ -83,7 +83,7 @@ func TestRun_ClockSteps(t *testing.T) {
 				var w wall
 				start := time.Now()
 				w.stepAt(25*time.Second, c.step)
-				ticks := runTicks(t, 4, Config{}, Deps{Collectors: []sample.Collector{newFake("a", nil)}, Now: w.now})
+				ticks := runTicks(t, 4, every10s, Deps{Collectors: []sample.Collector{newFake("a", nil)}, Now: w.now})
 				var at []time.Duration
 				step := time.Duration(0)
 				for _, r := range ticks {
@@ -124,7 +124,7 @@ func TestRun_LongWaitSeesAStep(t *testing.T) {
 func TestRun_MissedTicks(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s, err := New(Config{}, Deps{Collectors: []sample.Collector{newFake("a", nil)}})
+		s, err := New(every10s, Deps{Collectors: []sample.Collector{newFake("a", nil)}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -23,11 +23,11 @@ import (
 	"belabox-metrics/shared/store"
 )
 
-// Config is when collectors run. Zero fields have the defaults named here.
+// Config is when collectors run.
 type Config struct {
-	Interval  time.Duration            // of every collector without its own; 10 s
+	Interval  time.Duration            // of every collector without its own
 	Intervals map[string]time.Duration // by collector name; others' names are ignored
-	Deadline  time.Duration            // for one collector in one tick; half the shortest interval, at most 5 s
+	Deadline  time.Duration            // for one collector in one tick; 0: half the shortest interval, at most 5 s
 }
 
 // Deps are what the scheduler works with.
@@ -37,9 +37,8 @@ type Deps struct {
 }
 
 const (
-	defaultInterval = 10 * time.Second
-	minInterval     = 10 * time.Millisecond
-	maxDeadline     = 5 * time.Second
+	minInterval = 10 * time.Millisecond
+	maxDeadline = 5 * time.Second
 
 	// unsupportedRetry is how often a collector without a source on this machine
 	// is tried again: a driver may load late.
@@ -94,9 +93,6 @@ type Scheduler struct {
 
 // New checks cfg and starts nothing.
 func New(cfg Config, deps Deps) (*Scheduler, error) {
-	if cfg.Interval == 0 {
-		cfg.Interval = defaultInterval
-	}
 	if deps.Now == nil {
 		deps.Now = time.Now
 	}

@@ -18,6 +18,8 @@ import (
 	"belabox-metrics/shared/store"
 )
 
+var every10s = Config{Interval: 10 * time.Second}
+
 // fake is a collector that does what a test tells it.
 type fake struct {
 	name   string
@@ -106,7 +108,7 @@ func TestRun_TicksAreAlignedAndShareOneTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(1234567 * time.Microsecond) // a start at an odd time
 		a, b := newFake("a", nil), newFake("b", nil)
-		ticks := runTicks(t, 3, Config{}, Deps{Collectors: []sample.Collector{a, b}})
+		ticks := runTicks(t, 3, every10s, Deps{Collectors: []sample.Collector{a, b}})
 		if got, want := times(ticks), []string{"00:00:10.000", "00:00:20.000", "00:00:30.000"}; !slices.Equal(got, want) {
 			t.Errorf("times %v, want %v", got, want)
 		}
@@ -152,7 +154,7 @@ func TestRun_PanicIsAnErrorOfItsCollector(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		bad := newFake("bad", func(time.Time, *sample.Batch) error { panic("index out of range") })
-		ticks := runTicks(t, 2, Config{}, Deps{Collectors: []sample.Collector{bad, newFake("good", nil)}})
+		ticks := runTicks(t, 2, every10s, Deps{Collectors: []sample.Collector{bad, newFake("good", nil)}})
 		for i, r := range ticks {
 			p, ok := errors.AsType[*run.PanicError](r.result(t, "bad").Err)
 			if !ok || p.Error() != "panic: index out of range" || !strings.Contains(string(p.Stack), "schedule_test.go") {
@@ -173,7 +175,7 @@ func TestRun_ReportsErrorsAndKeepsSamples(t *testing.T) {
 			out.Fail(sensor)
 			return source
 		})
-		r := runTicks(t, 1, Config{}, Deps{Collectors: []sample.Collector{f}})[0].result(t, "f")
+		r := runTicks(t, 1, every10s, Deps{Collectors: []sample.Collector{f}})[0].result(t, "f")
 		if r.Err != source || len(r.Errors) != 1 || r.Errors[0] != sensor || r.Samples != 1 {
 			t.Errorf("result %+v", r)
 		}
@@ -191,7 +193,7 @@ func TestRun_TellsOnceWhatCameAndWent(t *testing.T) {
 			first = false
 			return nil
 		})
-		ticks := runTicks(t, 2, Config{}, Deps{Collectors: []sample.Collector{f}})
+		ticks := runTicks(t, 2, every10s, Deps{Collectors: []sample.Collector{f}})
 		if r := ticks[0].result(t, "f"); !slices.Equal(r.Came, []string{"lan9"}) || !slices.Equal(r.Gone, []string{"wan0"}) {
 			t.Errorf("result %+v", r)
 		}
@@ -207,7 +209,7 @@ func TestRun_UnsupportedIsNoErrorAndTriedNowAndThen(t *testing.T) {
 		f := newFake("f", func(time.Time, *sample.Batch) error {
 			return fmt.Errorf("open /proc/pressure: %w", proc.ErrNotSupported)
 		})
-		ticks := runTicks(t, 13, Config{}, Deps{Collectors: []sample.Collector{f}})
+		ticks := runTicks(t, 13, every10s, Deps{Collectors: []sample.Collector{f}})
 		for i, r := range ticks {
 			if res := r.result(t, "f"); res.Err != nil || !res.Unsupported || res.Skipped {
 				t.Errorf("tick %d: %+v", i, res)
@@ -222,7 +224,7 @@ func TestRun_UnsupportedIsNoErrorAndTriedNowAndThen(t *testing.T) {
 func TestRun_EndsWithTheErrorOfEmit(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s, err := New(Config{}, Deps{Collectors: []sample.Collector{newFake("a", nil)}})
+		s, err := New(every10s, Deps{Collectors: []sample.Collector{newFake("a", nil)}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -250,7 +252,7 @@ func TestRun_EachReadingHasItsOwnTime(t *testing.T) {
 			seen = append(seen, at)
 			return nil
 		})
-		runTicks(t, 2, Config{}, Deps{Collectors: []sample.Collector{slow, late}})
+		runTicks(t, 2, every10s, Deps{Collectors: []sample.Collector{slow, late}})
 		// Each reading has its own time, so that a rate is right even if the
 		// collector before it was slow.
 		for i, want := range []time.Duration{time.Second, 9 * time.Second, time.Second} {
@@ -318,15 +320,15 @@ func TestNew_RefusesBadConfig(t *testing.T) {
 	t.Parallel()
 	a := Deps{Collectors: []sample.Collector{newFake("a", nil)}}
 	for want, try := range map[string]func() (*Scheduler, error){
-		"no collector is enabled": func() (*Scheduler, error) { return New(Config{}, Deps{}) },
+		"no collector is enabled": func() (*Scheduler, error) { return New(every10s, Deps{}) },
 		`interval 9ms of collector "a"`: func() (*Scheduler, error) {
 			return New(Config{Interval: 9 * time.Millisecond}, a)
 		},
 		`interval 1.0005s of collector "a"`: func() (*Scheduler, error) {
-			return New(Config{Intervals: map[string]time.Duration{"a": 1000500 * time.Microsecond}}, a)
+			return New(Config{Interval: every10s.Interval, Intervals: map[string]time.Duration{"a": 1000500 * time.Microsecond}}, a)
 		},
 		"interval -1s":  func() (*Scheduler, error) { return New(Config{Interval: -time.Second}, a) },
-		"deadline -1ns": func() (*Scheduler, error) { return New(Config{Deadline: -1}, a) },
+		"deadline -1ns": func() (*Scheduler, error) { return New(Config{Interval: every10s.Interval, Deadline: -1}, a) },
 	} {
 		if _, err := try(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
@@ -340,7 +342,7 @@ func TestRun_AllocatesNothingInSteadyState(t *testing.T) {
 		for i := range 12 {
 			collectors = append(collectors, newFake(fmt.Sprint("c", i), nil))
 		}
-		s, err := New(Config{}, Deps{Collectors: collectors})
+		s, err := New(every10s, Deps{Collectors: collectors})
 		if err != nil {
 			t.Fatal(err)
 		}

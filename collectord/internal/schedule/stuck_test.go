@@ -22,7 +22,7 @@ func TestRun_StuckCollectorIsLeftBehind(t *testing.T) {
 		})
 		before, after := newFake("before", nil), newFake("after", nil)
 		time.AfterFunc(35*time.Second, func() { close(release) })
-		ticks := runTicks(t, 5, Config{Deadline: 2 * time.Second}, Deps{Collectors: []sample.Collector{before, stuck, after}})
+		ticks := runTicks(t, 5, Config{Interval: every10s.Interval, Deadline: 2 * time.Second}, Deps{Collectors: []sample.Collector{before, stuck, after}})
 
 		for i, want := range []struct {
 			err     error
@@ -67,7 +67,7 @@ func TestRun_ManyStuckAtOnce(t *testing.T) {
 			collectors = append(collectors, f)
 		}
 		time.AfterFunc(25*time.Second, func() { close(release) })
-		ticks := runTicks(t, 4, Config{Deadline: 100 * time.Millisecond}, Deps{Collectors: collectors})
+		ticks := runTicks(t, 4, Config{Interval: every10s.Interval, Deadline: 100 * time.Millisecond}, Deps{Collectors: collectors})
 		for i, want := range []int{10, 10, 20, 20} {
 			if got := len(ticks[i].samples); got != want || len(ticks[i].results) != 20 {
 				t.Errorf("tick %d: %d samples, want %d; %d results, want 20", i, got, want, len(ticks[i].results))
@@ -88,7 +88,7 @@ func TestRun_SlowIsNotStuck(t *testing.T) {
 				return nil
 			}))
 		}
-		ticks := runTicks(t, 2, Config{Deadline: time.Second}, Deps{Collectors: collectors})
+		ticks := runTicks(t, 2, Config{Interval: every10s.Interval, Deadline: time.Second}, Deps{Collectors: collectors})
 		for _, r := range ticks {
 			for _, res := range r.results {
 				if res.Err != nil || res.Duration != 900*time.Millisecond {
@@ -104,7 +104,7 @@ func TestRun_EndsWhileACollectorHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
 		hang := newFake("hang", func(time.Time, *sample.Batch) error { <-release; return nil })
-		s, err := New(Config{Deadline: time.Hour}, Deps{Collectors: []sample.Collector{hang, newFake("a", nil)}})
+		s, err := New(Config{Interval: every10s.Interval, Deadline: time.Hour}, Deps{Collectors: []sample.Collector{hang, newFake("a", nil)}})
 		if err != nil {
 			t.Fatal(err)
 		}
