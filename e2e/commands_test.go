@@ -44,10 +44,7 @@ func TestCommands(t *testing.T) {
 	t.Parallel()
 	vm := testkit.StartVM(t, testkit.VMConfig{})
 	r := newRig(t, vm.ImportURL(), nil)
-	collectord := r.start(r.bins.Collectord)
-	collectord.WaitLine(testkit.WaitLimit, "collectord started")
-	shipperd := r.start(r.bins.Shipperd)
-	shipperd.WaitLine(testkit.WaitLimit, "shipperd started")
+	p := r.startBoth()
 
 	// Whatever the daemons are doing, it is no difference.
 	audits := 0
@@ -58,14 +55,13 @@ func TestCommands(t *testing.T) {
 	})
 	t.Log(audits, "audits beside the running daemons")
 	r.want(0, "audit -since 24h", "delivered, and at the server exactly once", "file and server agree")
-	r.want(0, "status", fmt.Sprintf("process %d", collectord.PID()), fmt.Sprintf("process %d", shipperd.PID()), "adds up")
+	r.want(0, "status", fmt.Sprintf("process %d", p.collectord.PID()), fmt.Sprintf("process %d", p.shipperd.PID()), "adds up")
 	r.want(0, "doctor", "ok       import", "ok       read-back", "ok       retention", "ok       collectord", "no check failed")
 	r.want(0, "deadletter list", "no dead letters")
 	if n := r.count("SELECT count(*) FROM sessions"); n != 2 {
 		t.Errorf("%d sessions, want those of the two daemons", n)
 	}
-	r.stopDaemon(collectord)
-	r.stopDaemon(shipperd)
+	r.stopBoth(p)
 	r.want(0, "status", "not running; last run stopped", "Start collectord")
 	r.want(0, "audit", "file and server agree")
 

@@ -62,8 +62,8 @@ func (p *peer) feed() {
 	}
 }
 
-// strike kills what a round kills and returns when all of it is on its way back.
-func (p *peer) strike(b blow) {
+// kill kills what a round kills and returns while it is being started again.
+func (p *peer) kill(b killRound) {
 	b.server = b.server && !p.spared
 	if !b.shipperd && !b.server {
 		return

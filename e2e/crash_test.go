@@ -23,9 +23,9 @@ var (
 // fullCrash is from how many rounds on TestCrash has vmagent beside ours.
 const fullCrash = 50
 
-// TestCrash is the promise under fire: both binaries, collecting ten times a
-// second, and a stock VictoriaMetrics are killed with SIGKILL at random moments,
-// sometimes together, and started again. A killed VictoriaMetrics forgets up to
+// TestCrash kills both binaries, collecting ten times a second, and a stock
+// VictoriaMetrics with SIGKILL at random moments, sometimes together, and starts
+// them again. A killed VictoriaMetrics forgets up to
 // ten seconds of what it has answered 204 to. At the end every row of the file is
 // at the server exactly once, the ledger adds up and the file is whole.
 //
@@ -42,18 +42,18 @@ func TestCrash(t *testing.T) {
 	vm := testkit.StartVM(t, testkit.VMConfig{Dir: server})
 	r := newRig(t, vm.ImportURL(), map[string]string{"collection": "interval: 100ms", "logging": "level: debug"})
 	var d difference
-	defer func() { keepEvidence(t, seed, vm, &d, map[string]string{"device": r.dir, "server": server}) }()
-	onlook(t, vm)
+	defer func() { keepFiles(t, seed, vm, &d, map[string]string{"device": r.dir, "server": server}) }()
+	exportMeanwhile(t, vm)
 
 	start := time.Now()
-	c, peers := underFire(r, vm, rand.New(rand.NewPCG(seed, 0)))
-	fire := time.Since(start)
+	c, peers := runKillRounds(r, vm, rand.New(rand.NewPCG(seed, 0)))
+	killing := time.Since(start)
 	start = time.Now()
 	r.deliver(deliverLimit)
 	d = r.compare(vm.Client)
 	l := r.ledger()
 	report := []string{
-		fmt.Sprintf("%d rounds in %.0f s, then %.0f s to settle; kills: %v", *crashRounds, fire.Seconds(), time.Since(start).Seconds(), c),
+		fmt.Sprintf("%d rounds in %.0f s, then %.0f s to settle; kills: %v", *crashRounds, killing.Seconds(), time.Since(start).Seconds(), c),
 		fmt.Sprintf("belabox-metrics: %v", &d),
 		fmt.Sprintf("%d ticks, %d chunks, %d of them sent more than once; %v",
 			r.count("SELECT count(DISTINCT timestamp_ms) FROM metric_rows"),
@@ -74,30 +74,30 @@ func TestCrash(t *testing.T) {
 	r.checkFile()
 }
 
-// underFire runs the rounds; at the end the daemons have been stopped in order
+// runKillRounds runs the rounds; at the end the daemons have been stopped in order
 // and the server is there.
-func underFire(r *rig, vm *testkit.VM, dice *rand.Rand) (c *crew, peers []*peer) {
-	c = newCrew(r, vm)
+func runKillRounds(r *rig, vm *testkit.VM, dice *rand.Rand) (c *processes, peers []*peer) {
+	c = startProcesses(r, vm)
 	if *crashRounds >= fullCrash {
 		peers = []*peer{startPeer(r.t, false), startPeer(r.t, true)}
 	}
 	for round := range *crashRounds {
-		b := rollBlow(dice)
-		c.strike(b)
+		b := drawKillRound(dice)
+		c.kill(b)
 		for _, p := range peers {
-			p.strike(b)
+			p.kill(b)
 		}
 		if r.t.Failed() {
 			r.t.Fatalf("in round %d: %v", round+1, b)
 		}
 	}
-	c.standDown()
+	c.stopAll()
 	return c, peers
 }
 
-// onlook is another user of the server, who exports now and then. That must not
-// matter, but does to a raw export, see testkit.Client.ExportRaw.
-func onlook(t *testing.T, vm *testkit.VM) {
+// exportMeanwhile is another user of the server, who exports twice a second. Only raw
+// exports are affected by that, see testkit.Client.ExportRaw.
+func exportMeanwhile(t *testing.T, vm *testkit.VM) {
 	var wg sync.WaitGroup
 	t.Cleanup(wg.Wait)
 	wg.Go(func() {
@@ -114,9 +114,9 @@ func onlook(t *testing.T, vm *testkit.VM) {
 	})
 }
 
-// keepEvidence copies the folders of a failed run to where the test's end does not
+// keepFiles copies the folders of a failed run to where the test's end does not
 // delete them, with what the comparison found.
-func keepEvidence(t *testing.T, seed uint64, vm *testkit.VM, found *difference, dirs map[string]string) {
+func keepFiles(t *testing.T, seed uint64, vm *testkit.VM, found *difference, dirs map[string]string) {
 	if !t.Failed() {
 		return
 	}

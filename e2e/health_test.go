@@ -3,7 +3,6 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -18,16 +17,8 @@ import (
 // get returns status and body.
 func get(t *testing.T, url string) (int, string) {
 	t.Helper()
-	res, err := http.Get(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return res.StatusCode, string(body)
+	code, _, body := ask(t, url, "", "")
+	return code, body
 }
 
 // report is what a test reads of GET /health.
@@ -68,9 +59,8 @@ func TestHealth_EachDaemonOnItsPort(t *testing.T) {
 	t.Parallel()
 	vm := testkit.StartVM(t, testkit.VMConfig{})
 	r := newRig(t, vm.ImportURL(), nil)
-	collectord := r.start(r.bins.Collectord)
-	shipperd := r.start(r.bins.Shipperd)
-	collector, shipper := healthAddress(collectord, "collectord"), healthAddress(shipperd, "shipperd")
+	p := r.startBoth()
+	collectord, shipperd, collector, shipper := p.collectord, p.shipperd, p.collector, p.shipper
 
 	testkit.Eventually(t, testkit.WaitLimit, "both ready", func() error {
 		for _, base := range []string{collector, shipper} {

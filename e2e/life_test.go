@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"regexp"
@@ -19,10 +18,13 @@ func daemons(r *rig) map[string]string {
 	return map[string]string{"collectord": r.bins.Collectord, "shipperd": r.bins.Shipperd}
 }
 
-// healthAddress waits for the start line of a daemon and returns its port.
+var healthInLog = regexp.MustCompile(`health"?[:=]"?(http://[0-9.:]+)`)
+
+// healthAddress waits for the start line of a daemon, in either format, and returns
+// the address of its port.
 func healthAddress(p *testkit.Proc, name string) string {
 	line := p.WaitLine(testkit.WaitLimit, name+" started")
-	match := regexp.MustCompile(`"health":"(http://[^"]+)"`).FindStringSubmatch(line)
+	match := healthInLog.FindStringSubmatch(line)
 	if match == nil {
 		return "no address in the line: " + line
 	}
@@ -35,14 +37,8 @@ func TestLife_LivePorts(t *testing.T) {
 	for name, bin := range daemons(r) {
 		p := r.start(bin)
 		url := healthAddress(p, name) + "/health/live"
-		res, err := http.Get(url)
-		if err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-		body, _ := io.ReadAll(res.Body)
-		res.Body.Close()
-		if res.StatusCode != http.StatusOK {
-			t.Errorf("%s: GET %s: %d %s, want 200", name, url, res.StatusCode, body)
+		if code, body := get(t, url); code != http.StatusOK {
+			t.Errorf("%s: GET %s: %d %s, want 200", name, url, code, body)
 		}
 		r.stopDaemon(p)
 	}

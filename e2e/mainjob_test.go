@@ -14,15 +14,12 @@ func TestMainJob(t *testing.T) {
 	vm := testkit.StartVM(t, testkit.VMConfig{})
 	r := newRig(t, vm.ImportURL(), nil)
 
-	collectord := r.start(r.bins.Collectord)
-	shipperd := r.start(r.bins.Shipperd)
-	collectord.WaitLine(testkit.WaitLimit, "collectord started")
+	p := r.startBoth()
 	testkit.Eventually(t, testkit.WaitLimit, "12 ticks in the file and some of them uploaded", func() bool {
 		return r.count("SELECT count(DISTINCT timestamp_ms) FROM metric_rows") >= 12 &&
 			r.count("SELECT count(*) FROM metric_rows WHERE uploaded = 1") > 0
 	})
-	r.stopDaemon(collectord)
-	r.stopDaemon(shipperd)
+	r.stopBoth(p)
 	if n := r.count("SELECT count(*) FROM sessions WHERE clean = 1 AND ended_ms >= started_ms"); n != 2 {
 		t.Errorf("%d clean sessions, want 2", n)
 	}

@@ -125,7 +125,7 @@ var mustGrow = map[string][]string{
 func TestOwnMetrics(t *testing.T) {
 	t.Parallel()
 	vm := testkit.StartVM(t, testkit.VMConfig{})
-	front := startMoody(t, vm.URL())
+	front := startFaultyServer(t, vm.URL())
 	r := newRig(t, front.URL+"/api/v1/import", nil)
 	r.set("storage", "max_size_mb: 16\nwal_checkpoint_size_mb: 1")
 	r.set("remote", "retry:\n  max_attempts: 1\n  initial_backoff: 100ms\n  max_backoff: 100ms")
@@ -270,7 +270,7 @@ func (r *rig) compareOwn(vm *testkit.VM, daemons []*ownTable, before, after map[
 	return nil
 }
 
-// plausible judges a gauge of this test by what it can be.
+// plausible checks a gauge of this test by what it can be.
 func plausible(m *metrics.Metric, value float64) error {
 	limits, ok := map[*metrics.Metric][2]float64{
 		&metrics.DatabaseSize:       {1 << 20, 64 << 20},

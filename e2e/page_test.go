@@ -45,7 +45,8 @@ func TestPage_BothDaemons(t *testing.T) {
 	t.Parallel()
 	vm := testkit.StartVM(t, testkit.VMConfig{})
 	r := newRig(t, vm.URL()+"/api/v1/import", nil)
-	pages := map[string]string{"collectord": healthAddress(r.start(r.bins.Collectord), "collectord"), "shipperd": healthAddress(r.start(r.bins.Shipperd), "shipperd")}
+	p := r.startBoth()
+	pages := map[string]string{"collectord": p.collector, "shipperd": p.shipper}
 	for name, url := range pages {
 		code, header, body := ask(t, url+"/", "", "")
 		if code != 200 || !strings.Contains(body, "<!doctype html>") || !strings.Contains(header.Get("Content-Security-Policy"), "default-src 'none'") {

@@ -29,8 +29,8 @@ func seedOf(given uint64) uint64 {
 	return given
 }
 
-// stroke is what one round of TestPowerCut does.
-type stroke struct {
+// powerRound is what one round of TestPowerCut does.
+type powerRound struct {
 	kind       string
 	durability time.Duration
 	work       time.Duration // since the start of the daemons
@@ -40,28 +40,28 @@ type stroke struct {
 
 // The kinds of rounds.
 const (
-	anyMoment   = "at any moment"
-	whileStarts = "while the daemons start"
-	whileWorks  = "at a request to the disk"
-	checkpoints = "in the last checkpoint"
-	afterKills  = "after collectord, alone, was killed and started again twice"
-	afterProof  = "when chunks are being proven"
+	anyMoment      = "at any moment"
+	whileStarts    = "while the daemons start"
+	whileWorks     = "at a request to the disk"
+	checkpoints    = "in the last checkpoint"
+	afterKills     = "after collectord, alone, was killed and started again twice"
+	whileVerifying = "while chunks are verified"
 )
 
-var strokeKinds = []string{whileStarts, anyMoment, whileWorks, checkpoints, afterKills}
+var powerKinds = []string{whileStarts, anyMoment, whileWorks, checkpoints, afterKills}
 
-// rollStroke decides a round. Proving takes the better part of a minute, so only
-// each 12th round lasts that long; the start after it prunes.
-func rollStroke(dice *rand.Rand, round int) stroke {
+// drawPowerRound decides a round. Verifying takes half a minute, so only each 12th
+// round lasts that long; the start after it prunes.
+func drawPowerRound(dice *rand.Rand, round int) powerRound {
 	span := func(least, most time.Duration) time.Duration {
 		return least + time.Duration(dice.Int64N(int64(most-least)))
 	}
-	s := stroke{
-		kind: strokeKinds[round%len(strokeKinds)], durability: durabilities[dice.IntN(len(durabilities))],
+	s := powerRound{
+		kind: powerKinds[round%len(powerKinds)], durability: durabilities[dice.IntN(len(durabilities))],
 		work: span(300*time.Millisecond, 1800*time.Millisecond), counts: "any",
 	}
 	if round%12 == 11 {
-		s.kind = afterProof
+		s.kind = whileVerifying
 	}
 	switch s.kind {
 	case whileStarts:
@@ -72,15 +72,15 @@ func rollStroke(dice *rand.Rand, round int) stroke {
 		s.nth, s.counts = 1+dice.IntN(40), "checkpoint"
 	case afterKills:
 		s.work = span(800*time.Millisecond, 1050*time.Millisecond) // about the durability
-	case afterProof:
+	case whileVerifying:
 		s.work, s.nth = span(18*time.Second, 36*time.Second), 1+dice.IntN(60)
 	}
 	return s
 }
 
-// trap counts the requests that a stroke waits for. The WAL's index does not
-// matter: it is thrown away at a restart.
-func (s stroke) trap(op powercut.Op) bool {
+// matches tells whether a request to the disk counts. Those to the WAL's index do not:
+// it is thrown away at a restart.
+func (s powerRound) matches(op powercut.Op) bool {
 	switch {
 	case strings.HasSuffix(op.Path, "-shm"):
 		return false
@@ -90,7 +90,7 @@ func (s stroke) trap(op powercut.Op) bool {
 	return true
 }
 
-// TestPowerCut is the promise without power: both binaries collect ten times a
+// TestPowerCut cuts the power: both binaries collect ten times a
 // second and ship to a stock VictoriaMetrics, from a disk that forgets at each cut
 // what was not synced, and tears the rest. After each cut the file is whole, no
 // more ticks are lost than storage.durability allows, none in the middle, and none
@@ -105,24 +105,24 @@ func TestPowerCut(t *testing.T) {
 	t.Logf("%d rounds; repeat with -powercut.seed=%d", *powercutRounds, seed)
 	dice := rand.New(rand.NewPCG(seed, 0))
 	vm := testkit.StartVM(t, testkit.VMConfig{})
-	b := newBoard(t, vm.ImportURL())
+	b := newPowerDevice(t, vm.ImportURL())
 	defer b.keepCopies(seed)
 
 	start := time.Now()
 	for round := range *powercutRounds {
-		s := rollStroke(dice, round)
-		b.strike(s, dice)
+		s := drawPowerRound(dice, round)
+		b.run(s, dice)
 		if t.Failed() {
 			t.Fatalf("in round %d: %+v", round+1, s)
 		}
 	}
-	fire := time.Since(start)
+	cutting := time.Since(start)
 	start = time.Now()
-	b.standDown()
+	b.stopAll()
 	d := b.compareRows(vm.Client, b.everything())
 	l := b.ledger()
 	t.Logf("%d rounds in %.0f s, then %.0f s to settle: %v\n%v\n%d chunks in the file, %d of them sent more than once; %v",
-		*powercutRounds, fire.Seconds(), time.Since(start).Seconds(), b.report, &d,
+		*powercutRounds, cutting.Seconds(), time.Since(start).Seconds(), b.report, &d,
 		b.count("SELECT count(*) FROM upload_checkpoints"), b.count("SELECT count(*) FROM upload_checkpoints WHERE attempts > 1"), l)
 	if d.rows == 0 || !d.none() {
 		t.Errorf("file and server differ: %v\n%s", &d, d.few())
@@ -132,11 +132,11 @@ func TestPowerCut(t *testing.T) {
 	}
 }
 
-// strike does one round.
-func (b *board) strike(s stroke, dice *rand.Rand) {
+// run does one round.
+func (b *powerDevice) run(s powerRound, dice *rand.Rand) {
 	b.t.Helper()
 	if s.work == 0 {
-		b.machine.CutAt(s.nth, s.trap)
+		b.machine.CutAt(s.nth, s.matches)
 	}
 	b.collectord, b.shipperd = b.start(b.bins.Collectord, s.durability), nil
 	if s.kind != afterKills { // it syncs too
@@ -150,7 +150,7 @@ func (b *board) strike(s stroke, dice *rand.Rand) {
 	}
 	if s.nth > 0 {
 		if s.work > 0 {
-			b.machine.CutAt(s.nth, s.trap)
+			b.machine.CutAt(s.nth, s.matches)
 		}
 		if s.kind == checkpoints {
 			b.collectord.Signal(syscall.SIGTERM)
@@ -161,36 +161,33 @@ func (b *board) strike(s stroke, dice *rand.Rand) {
 	seen := b.rowsOf(b.save("seen"))
 	damage := b.machine.Restart(dice)
 	b.report.damage.Add(damage)
-	b.judge(committed, seen, b.rowsOf(b.save("left")), s.durability)
+	b.check(committed, seen, b.rowsOf(b.save("left")), s.durability)
 }
 
-// standDown lets the daemons work once more, stops them in order and has everything
+// stopAll lets the daemons work once more, stops them in order and has everything
 // delivered.
-func (b *board) standDown() {
+func (b *powerDevice) stopAll() {
 	b.t.Helper()
 	r := b.rigs[0]
-	collectord, shipperd := r.start(r.bins.Collectord), r.start(r.bins.Shipperd)
-	collectord.WaitLine(testkit.WaitLimit, "collectord started")
-	shipperd.WaitLine(testkit.WaitLimit, "shipperd started")
+	p := r.startBoth()
 	b.live(time.Second)
-	b.stopDaemon(collectord)
-	b.stopDaemon(shipperd)
+	r.stopBoth(p)
 	r.deliver(deliverLimit)
 	maps.Copy(b.held, b.rowsOf(b.save("end")))
 }
 
-func TestRollStroke_SameSeedSameStrokes(t *testing.T) {
+func TestPowerRound_SameSeedSameRounds(t *testing.T) {
 	t.Parallel()
 	a, b := rand.New(rand.NewPCG(7, 0)), rand.New(rand.NewPCG(7, 0))
 	seen := map[string]int{}
 	for round := range 48 {
-		x, y := rollStroke(a, round), rollStroke(b, round)
+		x, y := drawPowerRound(a, round), drawPowerRound(b, round)
 		if x != y {
 			t.Fatalf("%+v and %+v from one seed", x, y)
 		}
 		seen[fmt.Sprint(x.kind, x.durability)]++
 	}
-	if len(seen) != 2*(len(strokeKinds)+1) {
+	if len(seen) != 2*(len(powerKinds)+1) {
 		t.Errorf("48 rounds have %v, want every kind with every durability", seen)
 	}
 }

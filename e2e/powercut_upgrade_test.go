@@ -30,14 +30,14 @@ func TestPowerCut_Upgrade(t *testing.T) {
 	seed := seedOf(*powercutSeed)
 	t.Logf("%d rounds; repeat with -powercut.seed=%d", *powercutRounds, seed)
 	dice := rand.New(rand.NewPCG(seed, 0))
-	b := newBoard(t, "http://127.0.0.1:1/api/v1/import") // nobody is there
+	b := newPowerDevice(t, "http://127.0.0.1:1/api/v1/import") // nobody is there
 	defer b.keepCopies(seed)
 	old := oldFile(t)
 	halfWay, cuts := 0, 0
 	for round := range *powercutRounds {
 		b.install(old)
 		for try := 0; ; try++ {
-			b.machine.CutAt(1+dice.IntN(upgradeRequests), stroke{counts: "any"}.trap)
+			b.machine.CutAt(1+dice.IntN(upgradeRequests), powerRound{counts: "any"}.matches)
 			b.collectord, b.shipperd = b.start(b.bins.Collectord, 0), b.start(b.bins.Shipperd, 0)
 			b.live(time.Second)
 			b.cut()
@@ -91,7 +91,7 @@ func oldFile(t *testing.T) []byte {
 
 // install puts a database on the machine's disk, synced, in the place of whatever
 // is there.
-func (b *board) install(image []byte) {
+func (b *powerDevice) install(image []byte) {
 	b.t.Helper()
 	home := filepath.Join(b.machine.Dir, b.home)
 	err := os.RemoveAll(home)
@@ -114,7 +114,7 @@ func (b *board) install(image []byte) {
 }
 
 // checkUpgrade checks what a cut has left of an old file, and returns its schema.
-func (b *board) checkUpgrade() (version int) {
+func (b *powerDevice) checkUpgrade() (version int) {
 	b.t.Helper()
 	b.db = b.save("left")
 	table := "metrics"

@@ -20,16 +20,15 @@ func newNamedRig(t testing.TB, device, remote string) *rig {
 // takes its time are the waits for the proof, so all do it at once.
 func ship(t testing.TB, ticks int, meanwhile func(), rigs ...*rig) {
 	t.Helper()
-	var daemons [][2]*testkit.Proc
+	var pairs []pair
 	for _, r := range rigs {
-		daemons = append(daemons, [2]*testkit.Proc{r.start(r.bins.Collectord), r.start(r.bins.Shipperd)})
+		pairs = append(pairs, r.startBoth())
 	}
 	for i, n := range []int{ticks / 2, ticks} {
 		if i == 1 {
 			meanwhile()
 		}
-		for k, r := range rigs {
-			daemons[k][0].WaitLine(testkit.WaitLimit, "collectord started")
+		for _, r := range rigs {
 			testkit.Eventually(t, testkit.WaitLimit, fmt.Sprint(n, " ticks in the file and some of them uploaded"), func() bool {
 				return r.count("SELECT count(DISTINCT timestamp_ms) FROM metric_rows") >= n &&
 					r.count("SELECT count(*) FROM metric_rows WHERE uploaded = 1") > 0
@@ -37,8 +36,7 @@ func ship(t testing.TB, ticks int, meanwhile func(), rigs ...*rig) {
 		}
 	}
 	for k, r := range rigs {
-		r.stopDaemon(daemons[k][0])
-		r.stopDaemon(daemons[k][1])
+		r.stopBoth(pairs[k])
 	}
 	var once []*testkit.Proc
 	for _, r := range rigs {

@@ -12,7 +12,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -44,23 +43,23 @@ func (s secrets) look(t *testing.T, where, text string) {
 	}
 }
 
-// parrot is a server that says in every way it can what it was told: it answers
-// with the request's headers, in errors of each kind, and in a redirect.
-type parrot struct {
+// echoServer answers with the request's headers, in errors of each kind and in a
+// redirect.
+type echoServer struct {
 	*httptest.Server
 	imports, told atomic.Int32
 }
 
-func startParrot(t *testing.T) *parrot {
+func startEchoServer(t *testing.T) *echoServer {
 	t.Helper()
-	p := &parrot{}
+	p := &echoServer{}
 	p.Server = httptest.NewTLSServer(p)
 	p.Config.ErrorLog = nil
 	t.Cleanup(p.Close)
 	return p
 }
 
-func (p *parrot) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (p *echoServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.Copy(io.Discard, r.Body)
 	var b strings.Builder
 	_ = r.Header.Write(&b) // a builder takes all
@@ -80,7 +79,7 @@ func (p *parrot) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // identity writes the server's certificate, as CA and as the client's own, and
 // its key.
-func (p *parrot) identity(t *testing.T, dir string) (keyPEM string) {
+func (p *echoServer) identity(t *testing.T, dir string) (keyPEM string) {
 	t.Helper()
 	pair := p.TLS.Certificates[0]
 	key, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
@@ -110,7 +109,7 @@ func TestSecrets(t *testing.T) {
 	for login, format := range map[string]string{"token": "json", "password": "console"} {
 		t.Run(login, func(t *testing.T) {
 			t.Parallel()
-			server := startParrot(t)
+			server := startEchoServer(t)
 			r := newRig(t, server.URL+"/api/v1/import", nil)
 			planted := secrets{}
 
@@ -143,13 +142,18 @@ func TestSecrets(t *testing.T) {
 				return testkit.StartProc(t, testkit.Command{Path: bin, Args: append([]string{"-config", r.config}, args...), Env: env})
 			}
 			collectord, shipperd := start(r.bins.Collectord), start(r.bins.Shipperd)
-			pages := []string{portOf(t, collectord, "collectord"), portOf(t, shipperd, "shipperd")}
+			pages := []string{healthAddress(collectord, "collectord"), healthAddress(shipperd, "shipperd")}
 			testkit.Eventually(t, testkit.WaitLimit, "some answers", func() bool { return server.told.Load() >= 4 })
 
 			for _, base := range pages {
 				for _, path := range []string{"/", "/health", "/health/live", "/health/ready", "/metrics", "/nothing"} {
 					for _, password := range []string{"", "pages-s3cret", "wrong"} {
-						planted.look(t, base+path, getAs(t, base+path, "me", password))
+						login := ""
+						if password != "" {
+							login = "me:" + password
+						}
+						_, header, body := ask(t, base+path, "", login)
+						planted.look(t, base+path, fmt.Sprint(header)+body)
 					}
 				}
 			}
@@ -192,28 +196,6 @@ func TestSecrets(t *testing.T) {
 	}
 }
 
-// getAs returns head and body of an answer.
-func getAs(t *testing.T, address, user, password string) string {
-	t.Helper()
-	req, err := http.NewRequest(http.MethodGet, address, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if password != "" {
-		req.SetBasicAuth(user, password)
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return fmt.Sprint(res.Header) + string(body)
-}
-
 // TestSecrets_RefusedInAddresses: a password or key in an address is refused by
 // every way in, and not repeated.
 func TestSecrets_RefusedInAddresses(t *testing.T) {
@@ -245,15 +227,4 @@ func TestSecrets_RefusedInAddresses(t *testing.T) {
 			}
 		}
 	}
-}
-
-// portOf waits for the start line, in either format, and returns the address in it.
-func portOf(t *testing.T, p *testkit.Proc, name string) string {
-	t.Helper()
-	line := p.WaitLine(testkit.WaitLimit, name+" started")
-	address := regexp.MustCompile(`health"?[:=]"?(http://[0-9.:]+)`).FindStringSubmatch(line)
-	if address == nil {
-		t.Fatalf("no address in the line %q", line)
-	}
-	return address[1]
 }

@@ -14,13 +14,13 @@ import (
 func (s *soak) report(seed uint64, d *difference, l ledger) string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	line("soak %s: %.1f min of trouble, then %.0f s to drain; a tick every %v, an upload every second; seed %d",
-		filepath.Base(s.t.Name()), s.fired.Minutes(), s.drained.Seconds(), *soakInterval, seed)
+	line("soak %s: %.1f min of faults, then %.0f s to drain; a tick every %v, an upload every second; seed %d",
+		filepath.Base(s.t.Name()), s.disturbed.Minutes(), s.drained.Seconds(), *soakInterval, seed)
 	for _, side := range []struct {
 		name string
-		*dealer
+		*faultSource
 	}{{"VictoriaMetrics", s.server}, {"network", s.network}} {
-		line("%s: %s", side.name, s.troubles(side.all()))
+		line("%s: %s", side.name, s.faults(side.all()))
 	}
 	line("rows: %d numbers and %d texts collected in %d ticks, %d ticks missed", d.rows, l.unsendable,
 		s.r.count("SELECT count(DISTINCT timestamp_ms) FROM metric_rows"),
@@ -34,14 +34,14 @@ func (s *soak) report(seed uint64, d *difference, l ledger) string {
 		s.forgotten())
 	wire := s.proxy.Stats()
 	line("network: %d connections, %.1f MB to the server and %.1f MB back", wire.Connections, float64(wire.Up)/1e6, float64(wire.Down)/1e6)
-	line("file: WAL at most %.1f MB, database at most %.1f MB", float64(s.watch.wal.most)/1e6, float64(s.watch.db.most)/1e6)
+	line("file: WAL at most %.1f MB, database at most %.1f MB", float64(s.monitor.wal.most)/1e6, float64(s.monitor.db.most)/1e6)
 	line("")
 	s.table(&b)
 	return b.String()
 }
 
-// troubles lists what happened how often and for how long.
-func (s *soak) troubles(kinds []string) string {
+// faults lists what happened how often and for how long.
+func (s *soak) faults(kinds []string) string {
 	if kinds == nil {
 		return "left alone"
 	}
@@ -71,23 +71,23 @@ func (s *soak) forgotten() (samples int) {
 // table is what the daemons have used.
 func (s *soak) table(b *strings.Builder) {
 	w := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
-	collectord, shipperd := s.gauges()
-	row := func(name string, of func(g *gauge) string) {
+	collectord, shipperd := s.usages()
+	row := func(name string, of func(g *usage) string) {
 		fmt.Fprint(w, name)
-		for _, g := range []*gauge{collectord, shipperd} {
+		for _, g := range []*usage{collectord, shipperd} {
 			fmt.Fprint(w, "\t", of(g))
 		}
 		fmt.Fprintln(w)
 	}
-	perSecond := func(g *gauge) float64 { return float64(g.cpu) / float64(time.Millisecond) / g.lasted.Seconds() }
-	row("", func(g *gauge) string { return g.name })
-	row("resident memory at most, MB", func(g *gauge) string { return fmt.Sprintf("%.1f", float64(g.peakRSS)/1e6) })
-	row("CPU, ms per second", func(g *gauge) string { return fmt.Sprintf("%.2f", perSecond(g)) })
-	row("CPU, % of a core", func(g *gauge) string { return fmt.Sprintf("%.3f", perSecond(g)/10) })
-	row("open files before, at most, after", func(g *gauge) string {
+	perSecond := func(g *usage) float64 { return float64(g.cpu) / float64(time.Millisecond) / g.lasted.Seconds() }
+	row("", func(g *usage) string { return g.name })
+	row("resident memory at most, MB", func(g *usage) string { return fmt.Sprintf("%.1f", float64(g.peakRSS)/1e6) })
+	row("CPU, ms per second", func(g *usage) string { return fmt.Sprintf("%.2f", perSecond(g)) })
+	row("CPU, % of a core", func(g *usage) string { return fmt.Sprintf("%.3f", perSecond(g)/10) })
+	row("open files before, at most, after", func(g *usage) string {
 		return fmt.Sprintf("%d, %d, %d", len(g.before.files), g.filesMost, len(g.after.files))
 	})
-	row("goroutines before, after", func(g *gauge) string {
+	row("goroutines before, after", func(g *usage) string {
 		return fmt.Sprintf("%d, %d", len(g.before.goroutines), len(g.after.goroutines))
 	})
 	w.Flush()

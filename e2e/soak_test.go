@@ -33,8 +33,8 @@ const (
 	soakTimeout = 5 * time.Second
 )
 
-// TestSoak leaves both daemons alone while the server, and the network in front of
-// it, come and go at random. At the end all is drained, every row of the file must
+// TestSoak runs both daemons while the server, and the network in front of it, fail at
+// random. At the end all is drained, every row of the file must
 // be at the server exactly once with its value, the WAL must have stayed small,
 // and the daemons must hold no more files and goroutines than at the start. It
 // prints one report.
@@ -50,14 +50,14 @@ func TestSoak(t *testing.T) {
 	if *soakFor > soakMost {
 		t.Fatalf("-soak.for=%v: at most %v, for older rows are pruned and can no longer be compared", *soakFor, soakMost)
 	}
-	server := func(dice *rand.Rand, pause time.Duration) *dealer {
-		return &dealer{dice: dice, kinds: []string{killed, stopped}, pause: pause, longest: part(*soakFor, 30, 3*time.Second, time.Minute)}
+	server := func(dice *rand.Rand, pause time.Duration) *faultSource {
+		return &faultSource{dice: dice, kinds: []string{killed, stopped}, pause: pause, longest: part(*soakFor, 30, 3*time.Second, time.Minute)}
 	}
 	t.Run("faults", func(t *testing.T) {
 		t.Parallel()
 		soakRun(t, func(s *soak, seed uint64) {
 			s.server = server(rand.New(rand.NewPCG(seed, 0)), part(*soakFor, 20, 4*time.Second, 30*time.Second))
-			s.network = &dealer{
+			s.network = &faultSource{
 				dice: rand.New(rand.NewPCG(seed, 1)), kinds: []string{refused, reset, blackHole, slow},
 				pause: part(*soakFor, 30, 2*time.Second, 10*time.Second), longest: s.server.longest,
 			}
@@ -84,19 +84,19 @@ func part(whole time.Duration, share int, least, most time.Duration) time.Durati
 type soak struct {
 	t     *testing.T
 	r     *rig
-	crew  *crew
+	procs *processes
 	vm    *testkit.VM
 	proxy *testkit.Proxy
 
-	server, network *dealer // nil = is left alone
+	server, network *faultSource // nil = is left alone
 
 	mu     sync.Mutex
-	counts map[string]int           // troubles by kind
+	counts map[string]int           // faults by kind
 	away   map[string]time.Duration // and how long they lasted in all
 
-	fired, drained time.Duration // how long the troubles and the drain took
-	watch          *watch
-	logs           []string // of shipperd's lives
+	disturbed, drained time.Duration // how long the faults and the drain took
+	monitor            *monitor
+	logs               []string // of shipperd's lives
 }
 
 // soakRun is one soak from the start to its verdict.
@@ -105,7 +105,7 @@ func soakRun(t *testing.T, plan func(s *soak, seed uint64)) *soak {
 	if seed == 0 {
 		seed = uint64(time.Now().UnixNano())
 	}
-	t.Logf("%v of trouble; repeat with -soak.seed=%d", *soakFor, seed)
+	t.Logf("%v of faults; repeat with -soak.seed=%d", *soakFor, seed)
 	server := t.TempDir()
 	s := &soak{t: t, vm: testkit.StartVM(t, testkit.VMConfig{Dir: server}), counts: map[string]int{}, away: map[string]time.Duration{}}
 	s.proxy = testkit.StartProxy(t, s.vm.Addr())
@@ -117,61 +117,63 @@ func soakRun(t *testing.T, plan func(s *soak, seed uint64)) *soak {
 	})
 	plan(s, seed)
 	var d difference
-	defer func() { keepEvidence(t, seed, s.vm, &d, map[string]string{"device": s.r.dir, "server": server}) }()
+	defer func() { keepFiles(t, seed, s.vm, &d, map[string]string{"device": s.r.dir, "server": server}) }()
 
-	s.measureCalm()
-	s.underTrouble()
+	s.measureUndisturbed()
+	s.disturb()
 	s.settle()
 	d = s.r.compare(s.vm.Client)
 	l := s.r.ledger()
 	t.Log(s.report(seed, &d, l))
-	s.judge(&d, l)
+	s.check(&d, l)
 	return s
 }
 
-// measureCalm runs the daemons for a moment in peace, to know how many files and
+// measureUndisturbed runs the daemons without faults, to know how many files and
 // goroutines they have, and starts them again for the soak.
-func (s *soak) measureCalm() {
-	s.crew = newCrew(s.r, s.vm)
-	s.watch = newWatch(s.r)
+func (s *soak) measureUndisturbed() {
+	s.procs = startProcesses(s.r, s.vm)
+	s.monitor = newMonitor(s.r)
 	testkit.Eventually(s.t, testkit.WaitLimit, "the start of shipperd", func() bool {
-		log, err := os.ReadFile(s.crew.logOf(s.r.bins.Shipperd))
+		log, err := os.ReadFile(s.procs.logOf(s.r.bins.Shipperd))
 		return err == nil && strings.Contains(string(log), "shipperd started")
 	})
 	testkit.Eventually(s.t, testkit.WaitLimit, "5 accepted chunks", func() bool {
 		return s.r.count("SELECT count(*) FROM upload_checkpoints WHERE state = 'accepted'") >= 5
 	})
-	collectord, shipperd := s.gauges()
-	collectord.before = s.crew.autopsy(s.crew.collectord, s.r.bins.Collectord)
-	shipperd.before = s.crew.autopsy(s.crew.shipperd, s.r.bins.Shipperd)
-	s.crew.collectord, s.crew.shipperd = s.crew.enlist(s.r.bins.Collectord), s.crew.enlist(s.r.bins.Shipperd)
-	collectord.begin(s.crew.collectord)
-	shipperd.begin(s.crew.shipperd)
+	collectord, shipperd := s.usages()
+	collectord.before = s.procs.endState(s.procs.collectord, s.r.bins.Collectord)
+	shipperd.before = s.procs.endState(s.procs.shipperd, s.r.bins.Shipperd)
+	s.procs.collectord, s.procs.shipperd = s.procs.startLogged(s.r.bins.Collectord), s.procs.startLogged(s.r.bins.Shipperd)
+	collectord.begin(s.procs.collectord)
+	shipperd.begin(s.procs.shipperd)
 }
 
-func (s *soak) gauges() (collectord, shipperd *gauge) { return &s.watch.collectord, &s.watch.shipperd }
+func (s *soak) usages() (collectord, shipperd *usage) {
+	return &s.monitor.collectord, &s.monitor.shipperd
+}
 
-// underTrouble lets everything happen that is to happen, and looks on. What
-// happens to the server and to the network may overlap.
-func (s *soak) underTrouble() {
+// disturb makes all faults, and measures meanwhile. Faults of the server and of the
+// network may overlap.
+func (s *soak) disturb() {
 	start := time.Now()
 	ctx, cancel := context.WithDeadline(s.t.Context(), start.Add(*soakFor))
 	defer cancel()
 	var wg sync.WaitGroup
 	if s.server != nil {
-		wg.Go(func() { s.strike(ctx, s.server, s.strikeServer) })
+		wg.Go(func() { s.breakThings(ctx, s.server, s.breakServer) })
 	}
 	if s.network != nil {
-		wg.Go(func() { s.strike(ctx, s.network, s.strikeNetwork) })
+		wg.Go(func() { s.breakThings(ctx, s.network, s.breakNetwork) })
 	}
-	for nap(ctx, 100*time.Millisecond) {
-		s.watch.look()
-		if s.crew.checkAlive(); s.t.Failed() {
+	for pause(ctx, 100*time.Millisecond) {
+		s.monitor.look()
+		if s.procs.checkAlive(); s.t.Failed() {
 			cancel()
 		}
 	}
 	wg.Wait()
-	s.fired = time.Since(start)
+	s.disturbed = time.Since(start)
 	if s.t.Failed() {
 		s.t.FailNow()
 	}
@@ -181,28 +183,28 @@ func (s *soak) underTrouble() {
 // is not proven by then is left to "shipperd -once".
 func (s *soak) settle() {
 	start := time.Now()
-	collectord, shipperd := s.gauges()
+	collectord, shipperd := s.usages()
 	collectord.finish(s.t)
-	collectord.after = s.crew.autopsy(s.crew.collectord, s.r.bins.Collectord)
+	collectord.after = s.procs.endState(s.procs.collectord, s.r.bins.Collectord)
 	testkit.Eventually(s.t, soakDrain, "shipperd to send everything", func() bool {
-		s.watch.look()
+		s.monitor.look()
 		return s.r.count(`SELECT count(*) FROM metrics WHERE dedup_key >= (SELECT low_water FROM outbox) AND uploaded = 0`) == 0
 	})
 	shipperd.finish(s.t)
-	shipperd.after = s.crew.autopsy(s.crew.shipperd, s.r.bins.Shipperd)
+	shipperd.after = s.procs.endState(s.procs.shipperd, s.r.bins.Shipperd)
 	once := s.r.deliver(soakDrain)
-	s.watch.look()
+	s.monitor.look()
 	s.drained = time.Since(start)
-	log, err := os.ReadFile(s.crew.logOf(s.r.bins.Shipperd))
+	log, err := os.ReadFile(s.procs.logOf(s.r.bins.Shipperd))
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	s.logs = append(strings.Split(string(log), `"msg":"shipperd started"`), once)
 }
 
-// autopsy ends a daemon with SIGQUIT, upon which the Go runtime writes down all
-// its goroutines.
-func (c *crew) autopsy(p *testkit.Proc, bin string) (found autopsy) {
+// endState ends a daemon with SIGQUIT, which makes the Go runtime print the stacks of
+// all goroutines.
+func (c *processes) endState(p *testkit.Proc, bin string) (found endState) {
 	c.r.t.Helper()
 	select {
 	case <-p.Done():
@@ -216,8 +218,8 @@ func (c *crew) autopsy(p *testkit.Proc, bin string) (found autopsy) {
 	return found
 }
 
-// judge fails the test where a promise is broken.
-func (s *soak) judge(d *difference, l ledger) {
+// check fails the test where a promise is broken.
+func (s *soak) check(d *difference, l ledger) {
 	t := s.t
 	if d.rows == 0 || !d.none() {
 		t.Errorf("file and server differ: %v\n%s", d, d.few())
@@ -226,17 +228,17 @@ func (s *soak) judge(d *difference, l ledger) {
 		t.Errorf("not all %d rows are verified: %v", d.rows, l)
 	}
 	s.r.checkFile()
-	if s.watch.wal.most == 0 || s.watch.wal.most >= soakWAL {
-		t.Errorf("the WAL was up to %d bytes, want less than %d", s.watch.wal.most, int64(soakWAL))
+	if s.monitor.wal.most == 0 || s.monitor.wal.most >= soakWAL {
+		t.Errorf("the WAL was up to %d bytes, want less than %d", s.monitor.wal.most, int64(soakWAL))
 	}
-	collectord, shipperd := s.gauges()
-	collectord.judge(t)
-	shipperd.judge(t)
+	collectord, shipperd := s.usages()
+	collectord.check(t)
+	shipperd.check(t)
 }
 
 // connectionsMost is how many connections are enough: two for each restart of the
 // server, for the first request after it may find it not there yet, and two a
 // minute for those that were idle for too long.
 func (s *soak) connectionsMost() int {
-	return 6 + 2*(s.counts[killed]+s.counts[stopped]) + 2*int((s.fired+s.drained)/time.Minute)
+	return 6 + 2*(s.counts[killed]+s.counts[stopped]) + 2*int((s.disturbed+s.drained)/time.Minute)
 }

@@ -202,6 +202,5 @@ func TestStorage_CheckpointNumbers(t *testing.T) {
 	if line := p.collectord.WaitLine(time.Second, "WAL checkpointed"); !strings.Contains(line, `"wal_bytes_after":0`) {
 		t.Errorf("the log: %s", line)
 	}
-	r.stopDaemon(p.collectord)
-	r.stopDaemon(p.shipperd)
+	r.stopBoth(p)
 }

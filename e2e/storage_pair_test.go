@@ -48,6 +48,13 @@ func (r *rig) startBoth() pair {
 	return p
 }
 
+// stopBoth stops collectord first, so that shipperd can send what it took.
+func (r *rig) stopBoth(p pair) {
+	r.t.Helper()
+	r.stopDaemon(p.collectord)
+	r.stopDaemon(p.shipperd)
+}
+
 func (p pair) each(f func(name string, proc *testkit.Proc)) {
 	f("collectord", p.collectord)
 	f("shipperd", p.shipperd)
@@ -91,8 +98,7 @@ func (r *rig) awaitUploads(more int) {
 // row of the file once, and what it has besides to be no more than the lost ones.
 func (r *rig) settle(vm *testkit.VM, p pair) difference {
 	r.t.Helper()
-	r.stopDaemon(p.collectord)
-	r.stopDaemon(p.shipperd)
+	r.stopBoth(p)
 	r.deliver(deliverLimit)
 	r.checkFile()
 	d := r.compare(vm.Client)

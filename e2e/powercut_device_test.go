@@ -18,10 +18,10 @@ import (
 	"belabox-metrics/shared/testkit/powercut"
 )
 
-// board is a device that loses its power: both daemons on a disk that forgets what
+// powerDevice is a device that loses its power: both daemons on a disk that forgets what
 // was not synced. What is on the disk is looked at in copies, so that the daemons
 // are the first to open it after a cut.
-type board struct {
+type powerDevice struct {
 	*rig    // its db is the last copy
 	rigs    map[time.Duration]*rig
 	machine *powercut.Machine
@@ -59,9 +59,9 @@ var durabilities = []time.Duration{0, time.Second}
 // apart: collecting, waiting for a lock, a busy machine.
 const lateness = 500 * time.Millisecond
 
-func newBoard(t testing.TB, importURL string) *board {
+func newPowerDevice(t testing.TB, importURL string) *powerDevice {
 	t.Helper()
-	b := &board{
+	b := &powerDevice{
 		rigs: map[time.Duration]*rig{}, machine: powercut.New(t), copies: t.TempDir(),
 		left: map[sample]float64{}, held: map[sample]float64{},
 	}
@@ -79,9 +79,11 @@ func newBoard(t testing.TB, importURL string) *board {
 }
 
 // logOf is where a daemon that does not live long writes to.
-func (b *board) logOf(bin string) string { return filepath.Join(b.copies, filepath.Base(bin)+".log") }
+func (b *powerDevice) logOf(bin string) string {
+	return filepath.Join(b.copies, filepath.Base(bin)+".log")
+}
 
-func (b *board) start(bin string, durability time.Duration) *testkit.Proc {
+func (b *powerDevice) start(bin string, durability time.Duration) *testkit.Proc {
 	b.t.Helper()
 	return testkit.StartProc(b.t, testkit.Command{
 		Path: bin, Args: []string{"-config", b.rigs[durability].config}, Output: b.logOf(bin),
@@ -89,23 +91,23 @@ func (b *board) start(bin string, durability time.Duration) *testkit.Proc {
 }
 
 // live lets the daemons work for a while, or until the power is cut.
-func (b *board) live(d time.Duration) {
+func (b *powerDevice) live(d time.Duration) {
 	select {
 	case <-time.After(d):
 	case <-b.machine.Down():
 	}
 }
 
-func (b *board) daemons() []*testkit.Proc {
+func (b *powerDevice) daemons() []*testkit.Proc {
 	if b.shipperd == nil {
 		return []*testkit.Proc{b.collectord}
 	}
 	return []*testkit.Proc{b.collectord, b.shipperd}
 }
 
-// cut takes the power away, if the trap has not, and kills the daemons. It returns
+// cut takes the power away, if the matches has not, and kills the daemons. It returns
 // the header of the WAL's index, which is in the kernel's memory alone.
-func (b *board) cut() (index []byte) {
+func (b *powerDevice) cut() (index []byte) {
 	b.t.Helper()
 	b.checkAlive()
 	b.machine.Cut()
@@ -129,7 +131,7 @@ func (b *board) cut() (index []byte) {
 }
 
 // checkAlive: a daemon that ends by itself while there is power is a bug.
-func (b *board) checkAlive() {
+func (b *powerDevice) checkAlive() {
 	b.t.Helper()
 	for _, p := range b.daemons() {
 		select {
@@ -168,7 +170,7 @@ func frames(index []byte) (n, page int64, ok bool) {
 }
 
 // save copies the disk as processes see it and returns where the database is.
-func (b *board) save(name string) (db string) {
+func (b *powerDevice) save(name string) (db string) {
 	b.t.Helper()
 	dir := filepath.Join(b.copies, name)
 	if err := os.RemoveAll(dir); err != nil {
@@ -181,7 +183,7 @@ func (b *board) save(name string) (db string) {
 // committed returns what a kill alone would have left: the rows of all
 // transactions that had ended. A transaction that is written and not yet synced
 // has not ended. Before a daemon has opened the file nothing is new.
-func (b *board) committed(index []byte) map[sample]float64 {
+func (b *powerDevice) committed(index []byte) map[sample]float64 {
 	b.t.Helper()
 	n, page, ok := frames(index)
 	if !ok {
@@ -203,7 +205,7 @@ func (b *board) committed(index []byte) map[sample]float64 {
 
 // rowsOf returns the numbers in a copy; none where there is no file or no table
 // yet. It fails the test where the file is not whole.
-func (b *board) rowsOf(db string) map[sample]float64 {
+func (b *powerDevice) rowsOf(db string) map[sample]float64 {
 	b.t.Helper()
 	all := map[sample]float64{}
 	if _, err := os.Stat(db); err != nil {
@@ -222,7 +224,7 @@ func (b *board) rowsOf(db string) map[sample]float64 {
 
 // recover has SQLite do what it does after a crash, which takes writing, and
 // returns whether the newest schema is there.
-func (b *board) recover() (current int) {
+func (b *powerDevice) recover() (current int) {
 	b.t.Helper()
 	db, err := sql.Open("sqlite", "file:"+b.db+"?mode=rw")
 	if err != nil {
@@ -239,9 +241,9 @@ func (b *board) recover() (current int) {
 	return current
 }
 
-// judge compares what was committed with what the cut has left, which b.db is a copy
+// check compares what was committed with what the cut has left, which b.db is a copy
 // of.
-func (b *board) judge(committed, seen, left map[sample]float64, durability time.Duration) {
+func (b *powerDevice) check(committed, seen, left map[sample]float64, durability time.Duration) {
 	b.t.Helper()
 	newest, oldest := int64(0), int64(0) // committed, lost
 	lost := 0
@@ -298,7 +300,7 @@ func (b *board) judge(committed, seen, left map[sample]float64, durability time.
 }
 
 // everything returns all rows that the server should have.
-func (b *board) everything() (rows []row) {
+func (b *powerDevice) everything() (rows []row) {
 	for _, s := range slices.SortedFunc(maps.Keys(b.held), func(a, b sample) int { return int(a.ts - b.ts) }) {
 		rows = append(rows, row{s, b.held[s]})
 	}
@@ -307,7 +309,7 @@ func (b *board) everything() (rows []row) {
 
 // keepCopies keeps the copies and the logs of a failed run where the test's end does
 // not delete them.
-func (b *board) keepCopies(seed uint64) {
+func (b *powerDevice) keepCopies(seed uint64) {
 	if !b.t.Failed() {
 		return
 	}

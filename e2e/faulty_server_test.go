@@ -15,28 +15,28 @@ import (
 	"time"
 )
 
-// moodyServer stands in front of a real server and has moods: it turns the first
-// request with samples away, refuses one line of the second, and swallows the
-// third. Whatever else comes it passes on.
-type moodyServer struct {
+// faultyServer is a proxy of a real server. It refuses the first request with samples,
+// refuses one line of the second, and discards the third with a 204. All others it
+// forwards.
+type faultyServer struct {
 	*httptest.Server
 	behind  *httputil.ReverseProxy
 	imports atomic.Int32
 }
 
-func startMoody(t *testing.T, server string) *moodyServer {
+func startFaultyServer(t *testing.T, server string) *faultyServer {
 	t.Helper()
 	target, err := url.Parse(server)
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &moodyServer{behind: httputil.NewSingleHostReverseProxy(target)}
+	g := &faultyServer{behind: httputil.NewSingleHostReverseProxy(target)}
 	g.Server = httptest.NewServer(g)
 	t.Cleanup(g.Close)
 	return g
 }
 
-func (g *moodyServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (g *faultyServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// A request without samples is the doctor's.
 	if r.URL.Path == "/api/v1/import" && r.ContentLength > 0 {
 		switch g.imports.Add(1) {
@@ -57,7 +57,7 @@ func (g *moodyServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // refuseOneLine passes all lines on but the first, and says so as the project's
 // receiver does.
-func (g *moodyServer) refuseOneLine(w http.ResponseWriter, r *http.Request) {
+func (g *faultyServer) refuseOneLine(w http.ResponseWriter, r *http.Request) {
 	accepted, refused, rest, err := cutFirstLine(r.Body)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)

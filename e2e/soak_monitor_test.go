@@ -12,24 +12,24 @@ import (
 	"belabox-metrics/shared/testkit"
 )
 
-// watch looks at the files and the daemons during a soak.
-type watch struct {
+// monitor looks at the files and the daemons during a soak.
+type monitor struct {
 	r       *rig
 	wal, db peak
 
-	collectord, shipperd gauge
+	collectord, shipperd usage
 	lastFiles            time.Time
 }
 
 // peak is the most that a file's size was.
 type peak struct{ most int64 }
 
-// gauge is what a daemon uses.
-type gauge struct {
+// usage is what a daemon uses.
+type usage struct {
 	name string
 	proc *testkit.Proc // nil = none is measured
 
-	before, after autopsy // undisturbed, and after the soak
+	before, after endState // undisturbed, and after the soak
 	filesMost     int
 
 	start       time.Time
@@ -37,29 +37,29 @@ type gauge struct {
 	peakRSS     int64
 }
 
-// autopsy is what a daemon had open when it was ended.
-type autopsy struct {
+// endState is what a daemon had open when it was ended.
+type endState struct {
 	files      []string
 	goroutines []string // each with its stack
 }
 
-// What a daemon may have more than in peace: a connection or two that are about
-// to be closed, with two goroutines each. A leak at each trouble is far more.
+// What a daemon may have more than without faults: a connection or two that are about
+// to be closed, with two goroutines each. A leak at each fault is far more.
 const (
 	moreFiles      = 3
 	moreGoroutines = 6
 )
 
-func newWatch(r *rig) *watch {
-	return &watch{r: r, collectord: gauge{name: "collectord"}, shipperd: gauge{name: "shipperd"}}
+func newMonitor(r *rig) *monitor {
+	return &monitor{r: r, collectord: usage{name: "collectord"}, shipperd: usage{name: "shipperd"}}
 }
 
 // begin notes the start of a daemon.
-func (g *gauge) begin(p *testkit.Proc) { g.proc, g.start = p, time.Now() }
+func (g *usage) begin(p *testkit.Proc) { g.proc, g.start = p, time.Now() }
 
 // look notes what is to be noted at its most. The peak of the memory is the
 // kernel's own note, see finish.
-func (w *watch) look() {
+func (w *monitor) look() {
 	for path, p := range map[string]*peak{w.r.db: &w.db, w.r.db + "-wal": &w.wal} {
 		if info, err := os.Stat(path); err == nil {
 			p.most = max(p.most, info.Size())
@@ -69,13 +69,13 @@ func (w *watch) look() {
 		return
 	}
 	w.lastFiles = time.Now()
-	for _, g := range []*gauge{&w.collectord, &w.shipperd} {
+	for _, g := range []*usage{&w.collectord, &w.shipperd} {
 		g.filesMost = max(g.filesMost, len(openFiles(g.proc.PID())))
 	}
 }
 
 // finish notes what a daemon has used; it still runs.
-func (g *gauge) finish(t testing.TB) {
+func (g *usage) finish(t testing.TB) {
 	t.Helper()
 	u, err := g.proc.Usage()
 	if err != nil {
@@ -87,8 +87,8 @@ func (g *gauge) finish(t testing.TB) {
 	g.lasted, g.peakRSS = time.Since(g.start), u.PeakRSS
 }
 
-// judge fails the test where a daemon has more than in peace.
-func (g *gauge) judge(t testing.TB) {
+// check fails the test where a daemon has more than without faults.
+func (g *usage) check(t testing.TB) {
 	t.Helper()
 	f := func(what string, before, after []string, more int) {
 		if len(before) == 0 || len(after) > len(before)+more {

@@ -13,29 +13,29 @@ import (
 	"belabox-metrics/shared/testkit"
 )
 
-// blow is what one round of TestCrash does.
-type blow struct {
+// killRound is what one round of TestCrash does.
+type killRound struct {
 	collectord, shipperd, server bool // who is killed, all at the same moment
 
 	pause time.Duration // since the last round
-	aimed bool          // then wait until a victim is at work, and for a moment more
+	aimed bool          // then wait until a target is at work, and for a moment more
 	late  time.Duration // that moment
 
 	daemonAway, serverAway time.Duration // until they are started again
 }
 
-func (b blow) String() string {
+func (b killRound) String() string {
 	return fmt.Sprintf("%+v", struct {
 		Collectord, Shipperd, Server, Aimed bool
 		Pause, Late, Away, ServerAway       time.Duration
 	}{b.collectord, b.shipperd, b.server, b.aimed, b.pause, b.late, b.daemonAway, b.serverAway})
 }
 
-// rollBlow decides a round. The server is killed less often than the daemons, so
-// that it lives long enough now and then to make something durable. Blows are
-// aimed mostly: a daemon works for a few milliseconds of its interval, and that
-// is when a kill can do harm.
-func rollBlow(dice *rand.Rand) (b blow) {
+// drawKillRound decides a round. The server is killed less often than the daemons, so
+// that it sometimes lives long enough to make something durable. Most rounds are
+// aimed: a daemon works for a few milliseconds of its interval, and only then can a
+// kill do harm.
+func drawKillRound(dice *rand.Rand) (b killRound) {
 	span := func(most time.Duration) time.Duration { return time.Duration(dice.Int64N(int64(most))) }
 	switch n := dice.IntN(20); {
 	case n < 6:
@@ -59,8 +59,8 @@ func rollBlow(dice *rand.Rand) (b blow) {
 	return b
 }
 
-// crew is the product under fire, and counts what was done to it.
-type crew struct {
+// processes are the daemons and the server of a test that kills them, and counts the kills.
+type processes struct {
 	r                    *rig
 	collectord, shipperd *testkit.Proc
 	vm                   *testkit.VM
@@ -69,42 +69,44 @@ type crew struct {
 	kills struct{ collectord, shipperd, server, aimed, together int }
 }
 
-func newCrew(r *rig, vm *testkit.VM) *crew {
-	c := &crew{r: r, vm: vm}
-	c.collectord, c.shipperd = c.enlist(r.bins.Collectord), c.enlist(r.bins.Shipperd)
+func startProcesses(r *rig, vm *testkit.VM) *processes {
+	c := &processes{r: r, vm: vm}
+	c.collectord, c.shipperd = c.startLogged(r.bins.Collectord), c.startLogged(r.bins.Shipperd)
 	return c
 }
 
-func (c *crew) String() string {
+func (c *processes) String() string {
 	k := c.kills
 	return fmt.Sprintf("collectord %d, shipperd %d, VictoriaMetrics %d; %d times two or three at once, %d times in the middle of work",
 		k.collectord, k.shipperd, k.server, k.together, k.aimed)
 }
 
-func (c *crew) enlist(bin string) *testkit.Proc {
+func (c *processes) startLogged(bin string) *testkit.Proc {
 	return testkit.StartProc(c.r.t, testkit.Command{Path: bin, Args: []string{"-config", c.r.config}, Output: c.logOf(bin)})
 }
 
-func (c *crew) logOf(bin string) string { return filepath.Join(c.r.dir, filepath.Base(bin)+".log") }
+func (c *processes) logOf(bin string) string {
+	return filepath.Join(c.r.dir, filepath.Base(bin)+".log")
+}
 
-// strike does one round; a server that is away comes back by itself.
-func (c *crew) strike(b blow) {
+// kill does one round. A killed server is started again in the background.
+func (c *processes) kill(b killRound) {
 	time.Sleep(b.pause)
 	if b.server {
 		c.awaitServer()
 	}
-	var victims []*testkit.Proc
+	var targets []*testkit.Proc
 	for _, v := range []struct {
-		struck bool
+		killed bool
 		proc   *testkit.Proc
 		count  *int
 	}{{b.collectord, c.collectord, &c.kills.collectord}, {b.shipperd, c.shipperd, &c.kills.shipperd}, {b.server, c.vm.Proc(), &c.kills.server}} {
-		if v.struck {
-			victims = append(victims, v.proc)
+		if v.killed {
+			targets = append(targets, v.proc)
 			*v.count++
 		}
 	}
-	if len(victims) > 1 {
+	if len(targets) > 1 {
 		c.kills.together++
 	}
 	if b.aimed {
@@ -112,16 +114,16 @@ func (c *crew) strike(b blow) {
 		if !b.shipperd && !b.server {
 			worker = c.collectord
 		}
-		if atWork(worker, 1500*time.Millisecond) {
+		if waitUntilBusy(worker, 1500*time.Millisecond) {
 			c.kills.aimed++
 		}
 		time.Sleep(b.late)
 	}
 	c.checkAlive()
-	for _, p := range victims {
+	for _, p := range targets {
 		p.Signal(os.Kill)
 	}
-	for _, p := range victims {
+	for _, p := range targets {
 		<-p.Done()
 	}
 	if b.server {
@@ -136,15 +138,15 @@ func (c *crew) strike(b blow) {
 		time.Sleep(b.daemonAway)
 	}
 	if b.collectord {
-		c.collectord = c.enlist(c.r.bins.Collectord)
+		c.collectord = c.startLogged(c.r.bins.Collectord)
 	}
 	if b.shipperd {
-		c.shipperd = c.enlist(c.r.bins.Shipperd)
+		c.shipperd = c.startLogged(c.r.bins.Shipperd)
 	}
 }
 
-// checkAlive: a daemon that ends by itself, whatever happens around it, is a bug.
-func (c *crew) checkAlive() {
+// checkAlive fails the test when a daemon has ended by itself.
+func (c *processes) checkAlive() {
 	for bin, p := range map[string]*testkit.Proc{c.r.bins.Collectord: c.collectord, c.r.bins.Shipperd: c.shipperd} {
 		select {
 		case <-p.Done():
@@ -155,7 +157,7 @@ func (c *crew) checkAlive() {
 	}
 }
 
-func (c *crew) awaitServer() {
+func (c *processes) awaitServer() {
 	if c.vmBack == nil {
 		return
 	}
@@ -165,8 +167,8 @@ func (c *crew) awaitServer() {
 	c.vmBack = nil
 }
 
-// standDown ends the daemons in order, with the server there.
-func (c *crew) standDown() {
+// stopAll stops the daemons once the server is there again.
+func (c *processes) stopAll() {
 	c.awaitServer()
 	for _, p := range []*testkit.Proc{c.collectord, c.shipperd} {
 		// One that has just been started does not know SIGTERM yet.
@@ -180,9 +182,9 @@ func (c *crew) standDown() {
 	c.r.stopDaemon(c.shipperd)
 }
 
-// atWork waits until a process writes, to the file or to the network. It is not
-// where the kernel does not tell.
-func atWork(p *testkit.Proc, limit time.Duration) bool {
+// waitUntilBusy waits until a process writes to a file or to the network. It returns
+// false when it did not within limit, or where the kernel does not tell.
+func waitUntilBusy(p *testkit.Proc, limit time.Duration) bool {
 	before, ok := written(p.PID())
 	deadline := time.Now().Add(limit)
 	for ok && time.Now().Before(deadline) {
@@ -208,18 +210,18 @@ func written(pid int) (int64, bool) {
 	return n, err == nil
 }
 
-func TestRollBlow_SameSeedSameBlows(t *testing.T) {
+func TestKillRound_SameSeedSameKills(t *testing.T) {
 	t.Parallel()
 	a, b := rand.New(rand.NewPCG(7, 0)), rand.New(rand.NewPCG(7, 0))
 	seen := map[[3]bool]bool{}
 	for range 200 {
-		x, y := rollBlow(a), rollBlow(b)
+		x, y := drawKillRound(a), drawKillRound(b)
 		if x != y {
 			t.Fatalf("%v and %v from one seed", x, y)
 		}
 		seen[[3]bool{x.collectord, x.shipperd, x.server}] = true
 	}
 	if len(seen) != 6 {
-		t.Errorf("%d kinds of blows in 200, want all 6", len(seen))
+		t.Errorf("%d kinds of rounds in 200, want all 6", len(seen))
 	}
 }

@@ -18,8 +18,8 @@ const (
 	slow      = "slow"
 )
 
-// trouble is one thing that happens.
-type trouble struct {
+// fault is one thing that happens to the server or to the network.
+type fault struct {
 	kind   string
 	pause  time.Duration // since the last one ended
 	aimed  bool          // then wait until bytes go to the server, and for a moment more
@@ -28,93 +28,92 @@ type trouble struct {
 	pulse  time.Duration // when slow: between two moments in which anything passes
 }
 
-// dealer decides what happens. Kinds are dealt like cards: each comes once before
-// any comes again.
-type dealer struct {
+// faultSource decides what happens. Each kind comes once before any comes again.
+type faultSource struct {
 	dice           *rand.Rand
 	kinds, deck    []string
 	pause, longest time.Duration // a pause is half to three halves of it
 }
 
-func (d *dealer) all() []string {
+func (d *faultSource) all() []string {
 	if d == nil {
 		return nil
 	}
 	return d.kinds
 }
 
-func (d *dealer) next() trouble {
+func (d *faultSource) next() fault {
 	if len(d.deck) == 0 {
 		d.deck = append(d.deck, d.kinds...)
 		d.dice.Shuffle(len(d.deck), func(i, j int) { d.deck[i], d.deck[j] = d.deck[j], d.deck[i] })
 	}
 	kind := d.deck[0]
 	d.deck = d.deck[1:]
-	return trouble{
+	return fault{
 		kind:   kind,
 		pause:  d.pause/2 + time.Duration(d.dice.Int64N(int64(d.pause))),
 		aimed:  d.dice.IntN(4) > 0,
 		late:   time.Duration(d.dice.Int64N(int64(8 * time.Millisecond))),
-		length: d.log(100*time.Millisecond, d.longest),
-		pulse:  d.log(20*time.Millisecond, 600*time.Millisecond),
+		length: d.logUniform(100*time.Millisecond, d.longest),
+		pulse:  d.logUniform(20*time.Millisecond, 600*time.Millisecond),
 	}
 }
 
-// log rolls a time between two, each power of ten as likely as the next.
-func (d *dealer) log(least, most time.Duration) time.Duration {
+// logUniform draws a time between two, each power of ten as likely as the next.
+func (d *faultSource) logUniform(least, most time.Duration) time.Duration {
 	return time.Duration(float64(least) * math.Pow(float64(most)/float64(least), d.dice.Float64()))
 }
 
-// strike deals out troubles until ctx ends and each kind has come at least once.
-// Whatever was broken is whole again when it returns.
-func (s *soak) strike(ctx context.Context, d *dealer, do func(context.Context, trouble)) {
+// breakThings makes faults until ctx ends and each kind has come at least once. When
+// it returns, server and network work again.
+func (s *soak) breakThings(ctx context.Context, d *faultSource, do func(context.Context, fault)) {
 	for n := 0; ; n++ {
-		tr := d.next()
-		if !nap(ctx, tr.pause) && n >= len(d.kinds) {
+		f := d.next()
+		if !pause(ctx, f.pause) && n >= len(d.kinds) {
 			return
 		}
-		if tr.aimed {
+		if f.aimed {
 			s.awaitUpload(ctx)
-			nap(ctx, tr.late)
+			pause(ctx, f.late)
 		}
 		start := time.Now()
-		do(ctx, tr)
+		do(ctx, f)
 		took := time.Since(start)
 		s.mu.Lock()
-		s.counts[tr.kind]++
-		s.away[tr.kind] += took
+		s.counts[f.kind]++
+		s.away[f.kind] += took
 		s.mu.Unlock()
-		s.t.Logf("%s: %.1f s", tr.kind, took.Seconds())
+		s.t.Logf("%s: %.1f s", f.kind, took.Seconds())
 	}
 }
 
-func (s *soak) strikeServer(ctx context.Context, tr trouble) {
-	if tr.kind == killed {
+func (s *soak) breakServer(ctx context.Context, f fault) {
+	if f.kind == killed {
 		s.vm.Kill()
 	} else if err := s.vm.Stop(); err != nil {
 		s.t.Error(err)
 	}
-	nap(ctx, tr.length)
+	pause(ctx, f.length)
 	if err := s.vm.Start(); err != nil {
 		s.t.Error(err)
 	}
 }
 
-func (s *soak) strikeNetwork(ctx context.Context, tr trouble) {
-	switch tr.kind {
+func (s *soak) breakNetwork(ctx context.Context, f fault) {
+	switch f.kind {
 	case refused:
 		s.proxy.Cut()
-		nap(ctx, tr.length)
+		pause(ctx, f.length)
 	case reset:
 		s.proxy.Reset()
 	case blackHole:
 		s.proxy.Stall()
-		nap(ctx, tr.length)
+		pause(ctx, f.length)
 	case slow:
 		// With each pulse passes what a connection has read meanwhile, at most 32 kB
 		// each way: little bandwidth and a long way.
 		s.proxy.Stall()
-		for end := time.Now().Add(tr.length); time.Now().Before(end) && nap(ctx, tr.pulse); {
+		for end := time.Now().Add(f.length); time.Now().Before(end) && pause(ctx, f.pulse); {
 			s.proxy.Restore()
 			s.proxy.Stall()
 		}
@@ -126,14 +125,14 @@ func (s *soak) strikeNetwork(ctx context.Context, tr trouble) {
 func (s *soak) awaitUpload(ctx context.Context) {
 	before := s.proxy.Stats().Up
 	for end := time.Now().Add(2 * time.Second); time.Now().Before(end) && s.proxy.Stats().Up == before; {
-		if !nap(ctx, 500*time.Microsecond) {
+		if !pause(ctx, 500*time.Microsecond) {
 			return
 		}
 	}
 }
 
-// nap returns false when ctx ended meanwhile.
-func nap(ctx context.Context, d time.Duration) bool {
+// pause returns false when ctx ended meanwhile.
+func pause(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-ctx.Done():
 		return false
@@ -142,10 +141,10 @@ func nap(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-func TestDealer_SameSeedSameTroubles(t *testing.T) {
+func TestFaultSource_SameSeedSameFaults(t *testing.T) {
 	t.Parallel()
-	deal := func() *dealer {
-		return &dealer{dice: rand.New(rand.NewPCG(7, 0)), kinds: []string{refused, reset, blackHole, slow}, pause: time.Second, longest: time.Minute}
+	deal := func() *faultSource {
+		return &faultSource{dice: rand.New(rand.NewPCG(7, 0)), kinds: []string{refused, reset, blackHole, slow}, pause: time.Second, longest: time.Minute}
 	}
 	a, b := deal(), deal()
 	for range 50 {
