@@ -180,8 +180,8 @@ func TestDevrun_StartsAndStopsInOrder(t *testing.T) {
 		p.WaitLine(limit, "curl -sg 'http://127.0.0.1:")
 		for _, name := range []string{"collectord", "shipperd"} {
 			line := p.WaitLine(0, "  "+name)
-			url := regexp.MustCompile(`http://[0-9.:]+/`).FindString(line)
-			if err := poll(t.Context(), url+"health/live"); err != nil {
+			addr := regexp.MustCompile(`127[0-9.:]+`).FindString(line)
+			if err := poll(t.Context(), program{addr: addr, ready: "/health/live"}); err != nil {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
@@ -391,7 +391,7 @@ func TestPoll_GivesUp(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if err := poll(ctx, "http://"+testkit.FreeAddr(t)); !errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, context.DeadlineExceeded) {
+	if err := poll(ctx, program{addr: testkit.FreeAddr(t), ready: "/"}); !errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("poll = %v, want the reason", err)
 	}
 }

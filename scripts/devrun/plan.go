@@ -42,7 +42,7 @@ func newPlan(root, data string, wanted ports) (*plan, error) {
 		return nil, err
 	}
 	p.sinkURL = "http://" + sinkAddr
-	p.sink = program{name: "sink", ready: p.sinkURL + "/health"}
+	p.sink = program{name: "sink", addr: sinkAddr, ready: "/health"}
 	if path, err := exec.LookPath("victoria-metrics"); err == nil {
 		p.sinkName = "VictoriaMetrics"
 		p.sink.path = path
@@ -91,7 +91,7 @@ func (p *plan) programs() []program {
 	daemon := func(name, addr string) program {
 		return program{
 			name: name, path: filepath.Join(p.bin, name), args: []string{"-config", p.config()},
-			ready: "http://" + addr + "/health/live",
+			addr: addr, ready: "/health/live",
 		}
 	}
 	return []program{p.sink, daemon("collectord", p.collectord), daemon("shipperd", p.shipperd)}

@@ -5,10 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"slices"
 	"time"
+
+	"belabox-metrics/shared/probe"
 )
 
 const (
@@ -21,7 +22,8 @@ type program struct {
 	name  string
 	path  string
 	args  []string
-	ready string // answers 200 as soon as the program works
+	addr  string // host:port on which it listens
+	ready string // path that answers 200 as soon as the program works
 }
 
 // errStopped says that a signal came before everything was up.
@@ -82,7 +84,7 @@ func await(c *child, ended <-chan *child, died func(*child) error, signals <-cha
 	ctx, cancel := context.WithTimeout(context.Background(), readyLimit)
 	defer cancel()
 	answers := make(chan error, 1)
-	go func() { answers <- poll(ctx, c.ready) }()
+	go func() { answers <- poll(ctx, c.program) }()
 	select {
 	case err := <-answers:
 		if err != nil {
@@ -98,20 +100,11 @@ func await(c *child, ended <-chan *child, died func(*child) error, signals <-cha
 }
 
 // poll asks until the answer is 200.
-func poll(ctx context.Context, url string) error {
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 2 * time.Second}
+func poll(ctx context.Context, p program) error {
 	for {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-		if err != nil {
-			return err
-		}
-		resp, err := client.Do(req)
+		_, err := probe.Get(ctx, p.addr, p.ready)
 		if err == nil {
-			resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
-				return nil
-			}
-			err = fmt.Errorf("GET %s: %s", url, resp.Status)
+			return nil
 		}
 		select {
 		case <-ctx.Done():
