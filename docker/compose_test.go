@@ -183,7 +183,7 @@ func TestCompose(t *testing.T) {
 	}
 }
 
-// below tells whether a limit for Go (MiB) is below one for a container (m).
+// below reports whether a limit for Go (MiB) is below one for a container (m).
 func below(t testing.TB, goLimit, limit string) bool {
 	t.Helper()
 	n, err := strconv.Atoi(strings.TrimSuffix(goLimit, "MiB"))
@@ -272,7 +272,7 @@ func body(t testing.TB, name string) string {
 	return rest
 }
 
-// The configuration in the images is one that both daemons take, and says what the Compose file does.
+// The configuration in the images is valid for both daemons, and fits the Compose file.
 func TestConfig(t *testing.T) {
 	t.Parallel()
 	bins := testkit.Binaries(t)
@@ -289,7 +289,7 @@ func TestConfig(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Else the server says yes to samples at the edge and throws them away.
+	// Else the server accepts samples at the edge and drops them.
 	const retention = 30 * 24 * time.Hour // -retentionPeriod=30d, see TestCompose
 	if c.Remote.MaxPast > retention-12*time.Hour {
 		t.Errorf("remote.max_past is %v, and the server keeps %v", c.Remote.MaxPast, retention)

@@ -125,7 +125,7 @@ func (l *limitedReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// readError says what is wrong with a body that cannot be read to its end.
+// readError returns the answer to a body that cannot be read to its end.
 func readError(err error) error {
 	if _, ok := errors.AsType[*statusError](err); ok {
 		return err

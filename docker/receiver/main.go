@@ -2,7 +2,7 @@
 // in one SQLite file, and gives it back at /api/v1/export. It is for a first look and for tests. It has no users and no
 // TLS: let it listen on the loopback address. Fleets use VictoriaMetrics, with vmauth in front of it (docs/fleet.md).
 //
-//	POST     /api/v1/import  stores samples; says line by line what it did not take
+//	POST     /api/v1/import  stores samples; the answer lists by line what was refused
 //	GET,POST /api/v1/export  samples of the series that match[] selects, one JSON line for each series
 //	GET      /health         OK
 //
@@ -38,7 +38,7 @@ const (
 	pruneGrace = time.Hour
 )
 
-// config is what the command line says. The flags' texts are the manual.
+// config is the command line. The flags' texts are the manual.
 type config struct {
 	listen          string
 	db              string
@@ -52,8 +52,8 @@ type config struct {
 
 const usage = `receiver stores the samples that shipperd sends in one SQLite file.
 
-It answers like VictoriaMetrics: POST /api/v1/import, GET /api/v1/export, GET /health. It checks nobody's
-identity: let it listen on the loopback address.
+It answers like VictoriaMetrics: POST /api/v1/import, GET /api/v1/export, GET /health. It has no
+users and no TLS: let it listen on the loopback address.
 
 Usage: receiver [flags]
 
@@ -133,7 +133,7 @@ func parseFlags(args []string, stdout io.Writer) (config, error) {
 	return c, c.validate()
 }
 
-// explainRemoved says of a flag of the former gateway what to use instead.
+// explainRemoved returns the error for a flag of the former gateway: what to use instead.
 func explainRemoved(args []string, err error) error {
 	for _, arg := range args {
 		name, _, _ := strings.Cut(strings.TrimLeft(arg, "-"), "=")

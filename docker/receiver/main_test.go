@@ -177,12 +177,12 @@ func TestReceiver_SecondCopy(t *testing.T) {
 	if got, err := c.send("a", 1); err != nil || got != tookOne {
 		t.Errorf("got %s, %v", got, err)
 	}
-	// The lock of one that was killed holds nobody up.
+	// The lock of one that was killed does not stop the next.
 	c.stop(t, syscall.SIGKILL)
 	startChild(t, db)
 }
 
-// The program says of another copy of itself whether it is healthy.
+// The program asks another copy of itself whether it is healthy.
 func TestReceiver_Healthcheck(t *testing.T) {
 	t.Parallel()
 	c := startChild(t, newDB(t))

@@ -18,7 +18,7 @@ import (
 // maxRequests bounds the imports and exports under way at any moment, and with them the memory they take.
 const maxRequests = 32
 
-// serverName stands in the header Server of each answer: shipperd knows by it that no other server answered
+// serverName is the header Server of each answer, by which shipperd recognises the receiver
 // (shipperd/internal/victoria).
 const serverName = "belabox-metrics-receiver"
 

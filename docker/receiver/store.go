@@ -225,7 +225,7 @@ func seriesID(tx *sql.Tx, metric map[string]string) (id int64, err error) {
 	return id, err
 }
 
-// query says what to select.
+// query is what to select.
 type query struct {
 	selectors []selector.Selector // the union of these
 	from, to  int64               // milliseconds since 1970, both included

@@ -39,7 +39,7 @@ func start(p program, log *lines, ended chan<- *child) (*child, error) {
 	return c, nil
 }
 
-// over tells whether the program has ended.
+// over reports whether the program has ended.
 func (c *child) over() bool {
 	select {
 	case <-c.done:
@@ -50,7 +50,7 @@ func (c *child) over() bool {
 }
 
 func (c *child) diedError() error {
-	return fmt.Errorf("%s ended by itself: %v (its last lines above say why)", c.name, c.cmd.ProcessState)
+	return fmt.Errorf("%s ended by itself: %v (see its last lines above)", c.name, c.cmd.ProcessState)
 }
 
 // stop asks the program to end and waits; a signal or the limit makes it a kill.

@@ -1,10 +1,10 @@
 // Devrun is "make run": it starts a sink for samples, collectord and shipperd from
-// bin/, with all data under run/, says where to look, and stops them in order when
-// it is told to. It needs nothing but what make built, and no root.
+// bin/, with all data under run/, prints the addresses, and stops them in order
+// on a signal. It needs only what make built, and no root.
 //
 // It promises that none of the three outlives it (on Linux not even its kill -9)
 // and that one that ends by itself is named and ends the others. It is for trying
-// the project on one's own machine; a service manager runs it in earnest.
+// the project on one's own machine; in production systemd runs the daemons.
 package main
 
 import (
@@ -19,7 +19,7 @@ import (
 )
 
 func main() {
-	// A closed terminal says SIGHUP.
+	// A closed terminal sends SIGHUP.
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	if err := run(signals, ports{collectord: 9100, shipperd: 9101, sink: 8428}); err != nil {
@@ -40,7 +40,7 @@ func run(signals <-chan os.Signal, wanted ports) error {
 	}
 	held, err := lock.Acquire(filepath.Join(data, "devrun.lock"))
 	if other, ok := errors.AsType[*lock.HeldError](err); ok {
-		return fmt.Errorf("another one runs here already (pid %d): stop it first, or use its pages", other.PID)
+		return fmt.Errorf("make run already runs here (pid %d): stop it first, or use its pages", other.PID)
 	} else if err != nil {
 		return err
 	}

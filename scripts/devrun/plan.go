@@ -9,7 +9,7 @@ import (
 	"strconv"
 )
 
-// plan says what runs where.
+// plan is what runs where.
 type plan struct {
 	bin, data  string
 	sinkName   string
@@ -61,7 +61,7 @@ func newPlan(root, data string, wanted ports) (*plan, error) {
 
 func (p *plan) config() string { return filepath.Join(p.data, "config.yaml") }
 
-// configText is quick where the defaults are sparing: a sample every second, an
+// configText has shorter intervals than the defaults: a sample every second, an
 // upload every five.
 func (p *plan) configText() string {
 	return fmt.Sprintf(`# Written anew by every "make run".
@@ -101,7 +101,7 @@ func (p *plan) welcome() string {
 	return fmt.Sprintf(`
 All three run. Ctrl-C stops them.
 
-  collectord  http://%s/   the page; also /health and /metrics
+  collectord  http://%s/   status page; also /health and /metrics
   shipperd    http://%s/   the same
   sink        %s   %s
   data        %s

@@ -26,7 +26,7 @@ type program struct {
 	ready string // path that answers 200 as soon as the program works
 }
 
-// errStopped says that a signal came before everything was up.
+// errStopped means that a signal came before everything was up.
 var errStopped = errors.New("stopped")
 
 // supervise starts the programs in order, each when the one before works, calls
@@ -88,7 +88,7 @@ func await(c *child, ended <-chan *child, died func(*child) error, signals <-cha
 	select {
 	case err := <-answers:
 		if err != nil {
-			return fmt.Errorf("%s does not work after %v: %w", c.name, readyLimit, err)
+			return fmt.Errorf("%s does not answer after %v: %w", c.name, readyLimit, err)
 		}
 		c.works = true
 		return nil

@@ -37,7 +37,7 @@ type Line struct {
 	Values     []float64         // a number too large for a float64 is an infinity
 }
 
-// Error says why a line is invalid.
+// Error is why a line is invalid.
 type Error struct {
 	Reason string
 	// Samples is how many samples the line has; 1 where that is unknown because the line is not a JSON object.

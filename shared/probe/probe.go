@@ -53,7 +53,7 @@ func Get(ctx context.Context, addr, path string) (body string, err error) {
 		return fail(err)
 	}
 	defer resp.Body.Close()
-	text, _ := io.ReadAll(io.LimitReader(resp.Body, 500)) // the status says enough
+	text, _ := io.ReadAll(io.LimitReader(resp.Body, 500)) // the status is what counts
 	body = strings.TrimSpace(string(text))
 	if resp.StatusCode != http.StatusOK {
 		return fail(&StatusError{resp.StatusCode, body})

@@ -110,7 +110,7 @@ func (m *matcher) matchPattern(pattern string) error {
 	return nil
 }
 
-// Matches tells whether a series is picked.
+// Matches reports whether the series is selected.
 func (s Selector) Matches(metric map[string]string) bool {
 	for _, all := range s.anyOf {
 		if matchAll(all, metric) {

@@ -55,8 +55,8 @@ type QueryResult struct {
 }
 
 // Client talks to a server with VictoriaMetrics' HTTP interface: the real one,
-// FakeVM or the project's receiver. It asks the way a test wants to be answered:
-// with nothing held back. BaseURL is "http://host:port", with a path prefix
+// FakeVM or the project's receiver. Its reads see everything that is stored, past
+// the server's caches. BaseURL is "http://host:port", with a path prefix
 // where there is one.
 type Client struct {
 	BaseURL string

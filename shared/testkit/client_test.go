@@ -23,7 +23,7 @@ func TestParseExport(t *testing.T) {
 	}
 	b := got[1]
 	if !slices.Equal(b.Timestamps, []int64{10, 20, 30, 30}) {
-		t.Errorf("timestamps %v, want them in order with the double", b.Timestamps)
+		t.Errorf("timestamps %v, want them in order with the duplicate", b.Timestamps)
 	}
 	if !math.IsNaN(b.Values[0]) || !slices.Equal(b.Values[1:], []float64{5, 3, 4}) {
 		t.Errorf("values %v, want NaN 5 3 4", b.Values)

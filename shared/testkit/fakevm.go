@@ -43,8 +43,7 @@ type FakeConfig struct {
 }
 
 // FakeVM is a scripted stand-in for VictoriaMetrics: it takes JSON lines by the
-// real server's rules (a test holds the two against each other), keeps samples
-// sent twice twice, answers exports and counting queries, and fails as it is
+// real server's rules (a test compares the two), keeps duplicates, answers exports and counting queries, and fails as it is
 // told, each time with the samples stored or not stored. Its methods may be called
 // from any goroutine.
 //
@@ -215,7 +214,7 @@ func (f *FakeVM) Otherwise(step Step) {
 	f.otherwise = step
 }
 
-// StepsLeft tells how many scripted steps no request has taken yet.
+// StepsLeft returns how many scripted steps no request has taken yet.
 func (f *FakeVM) StepsLeft() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -223,7 +222,7 @@ func (f *FakeVM) StepsLeft() int {
 }
 
 // RequireToken answers 401 to imports and reads without "Authorization: Bearer
-// TOKEN". "" lets everybody in.
+// TOKEN". "" ends it.
 func (f *FakeVM) RequireToken(token string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

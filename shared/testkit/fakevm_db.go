@@ -38,7 +38,7 @@ type storedSample struct {
 	value     float64
 	nth       int       // how many samples were there before it
 	at        time.Time // when it was stored
-	visible   bool      // whatever at says (force_flush)
+	visible   bool      // independent of at (force_flush)
 }
 
 func (db *fakeDB) add(at time.Time, samples ...Sample) {

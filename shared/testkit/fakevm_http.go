@@ -88,12 +88,12 @@ func (f *FakeVM) readAndStore(seen *Request, r *http.Request, step Step) (status
 
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	wellMeant := status/100 == 2
-	if f.maxBody > 0 && int64(len(raw)) > f.maxBody && wellMeant {
+	accepting := status/100 == 2
+	if f.maxBody > 0 && int64(len(raw)) > f.maxBody && accepting {
 		return http.StatusRequestEntityTooLarge, "too large"
 	}
 	// What was read of a broken body is stored before the server sees the break.
-	if err != nil && wellMeant && step.Read == WholeBody {
+	if err != nil && accepting && step.Read == WholeBody {
 		status, body = http.StatusBadRequest, "cannot read the data: "+err.Error()
 	}
 	for i, line := range lines {
@@ -101,7 +101,7 @@ func (f *FakeVM) readAndStore(seen *Request, r *http.Request, step Step) (status
 			lines, status, body = lines[:i], http.StatusBadRequest, "too long line"
 			break
 		}
-		if f.reject != nil && wellMeant && f.reject(line) {
+		if f.reject != nil && accepting && f.reject(line) {
 			lines, status, body = lines[:i], f.rejectStatus, fmt.Sprintf("bad line %.200q", line)
 			if !f.keepFirst {
 				return status, body
@@ -120,7 +120,7 @@ func (f *FakeVM) readAndStore(seen *Request, r *http.Request, step Step) (status
 	return status, body
 }
 
-// store keeps what the step wants of the lines and returns what it refused.
+// store stores the samples that the step keeps and returns those that it refuses.
 func (f *FakeVM) store(seen *Request, r *http.Request, step Step, lines []string) []LineResult {
 	now := time.Now()
 	extra := jsonline.ExtraLabels(r.URL.Query())
@@ -129,7 +129,7 @@ func (f *FakeVM) store(seen *Request, r *http.Request, step Step, lines []string
 	for i, line := range lines {
 		samples, err := parseLine(line, extra)
 		if err != nil {
-			f.invalid++ // the real server says nothing to the client either
+			f.invalid++ // the real server does not report it to the client either
 			continue
 		}
 		first := len(refused)
@@ -227,13 +227,13 @@ func (f *FakeVM) reply(w http.ResponseWriter, r *http.Request, seen *Request, st
 	maps.Copy(w.Header(), step.Header)
 	w.WriteHeader(step.Status)
 	if step.Status != http.StatusNoContent {
-		_, _ = io.WriteString(w, step.Body) // the client may have gone: its own affair
+		_, _ = io.WriteString(w, step.Body) // the client may be gone
 	}
 }
 
-// reset breaks the connection off. Without a farewell a TCP client sees a reset;
-// with one it sees an end after it, as a reset could overtake the text.
-func reset(w http.ResponseWriter, farewell string) {
+// reset breaks the connection off. Without a last text a TCP client sees a reset;
+// with one it sees a close after it, as a reset could overtake the text.
+func reset(w http.ResponseWriter, lastText string) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		if errors.Is(err, http.ErrNotSupported) {
@@ -242,11 +242,11 @@ func reset(w http.ResponseWriter, farewell string) {
 		return // the connection is gone already
 	}
 	defer conn.Close()
-	if farewell == "" {
+	if lastText == "" {
 		if tcp, ok := conn.(*net.TCPConn); ok {
 			_ = tcp.SetLinger(0)
 		}
 		return
 	}
-	_, _ = io.WriteString(conn, farewell)
+	_, _ = io.WriteString(conn, lastText)
 }

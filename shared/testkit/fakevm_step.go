@@ -27,7 +27,7 @@ func KeepEvery(n int) Keep {
 	return func(i int, _ Sample) bool { return i%n == 0 }
 }
 
-// Part says how much of a request's body the server reads.
+// Part is how much of a request's body the server reads.
 type Part int
 
 const (
@@ -36,7 +36,7 @@ const (
 	NoBody
 )
 
-// Reply says what becomes of the answer.
+// Reply is what happens to the answer.
 type Reply int
 
 const (
@@ -57,13 +57,13 @@ type Step struct {
 	Body   string
 
 	// Refuse, where set, decides sample by sample: "" accepts, other text is the
-	// reason why the sample is not stored. The answer's body then tells what
-	// became of the samples, as Details says it; nil is ReceiverDetails.
+	// reason why the sample is not stored. The answer's body then lists the
+	// results in the form of Details; nil is ReceiverDetails.
 	Refuse  func(line string, s Sample) (reason string)
 	Details func(accepted int, refused []LineResult) string
 }
 
-// LineResult tells of samples of one line that were refused for one reason.
+// LineResult is the samples of one line that were refused for one reason.
 type LineResult struct {
 	Line       int     `json:"line"` // counted from 1
 	Reason     string  `json:"reason"`
@@ -79,7 +79,7 @@ func Accept() Step { return Step{} }
 func AcceptSome(keep Keep) Step { return Step{Keep: keep} }
 
 // AcceptLines stores the lines for which refuse returns "" and answers 200 with
-// what became of the others.
+// the results of the others.
 func AcceptLines(refuse func(line string) (reason string)) Step {
 	return Step{Refuse: func(line string, _ Sample) string { return refuse(line) }, Status: http.StatusOK, Header: isJSON}
 }
@@ -135,7 +135,7 @@ func AcceptHugely(n int) Step {
 	return Step{Status: http.StatusOK, Body: fmt.Sprintf("%0*d", n, 0)}
 }
 
-// ReceiverDetails is how the project's receiver tells what it took.
+// ReceiverDetails is the form of the project's receiver.
 func ReceiverDetails(accepted int, refused []LineResult) string {
 	out := struct {
 		Accepted int          `json:"accepted"`

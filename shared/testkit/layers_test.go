@@ -176,7 +176,7 @@ func TestLayers_Catch(t *testing.T) {
 	f(pkg{ImportPath: "migrations", TestImports: []string{"database/sql"}}, "")
 }
 
-// goList asks the go command, not the source files: it knows the build tags.
+// goList runs the go command, which applies the build tags.
 func goList(t *testing.T, goos string) []pkg {
 	t.Helper()
 	cmd := exec.Command("go", "list", "-e", "-json=ImportPath,Imports,TestImports,XTestImports", "./...")

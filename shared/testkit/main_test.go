@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 		fmt.Println("ready")
 		<-terms
 		fmt.Println("stopping")
-	case "stubborn": // hears nothing
+	case "stubborn": // ignores SIGTERM
 		signal.Ignore(syscall.SIGTERM)
 		fmt.Println("ready")
 		time.Sleep(time.Hour)

@@ -16,15 +16,15 @@ import (
 // tailLines is how much of a child's output a failed test prints.
 const tailLines = 25
 
-// Command says what StartProc runs.
+// Command is what StartProc runs.
 type Command struct {
 	Path string
 	Args []string // without the program's name
 	Dir  string   // working directory; "" is the test's own
 	Env  []string // added to the test's own environment
 
-	// Output is a file to which both streams are appended, for a child that lives
-	// many lives or talks much. "" keeps them for Lines, WaitLine and the like.
+	// Output is a file to which both streams are appended, for a child that is
+	// restarted often or writes much. "" keeps them for Lines, WaitLine and the like.
 	Output string
 }
 
@@ -40,7 +40,7 @@ type Proc struct {
 	stdout *stream
 	stderr *stream
 	done   chan struct{} // closed when the process has ended and its output is complete
-	told   atomic.Bool   // what it wrote is in a message already
+	logged atomic.Bool   // its output is in a message already
 }
 
 // StartProc starts a child. When the test fails, the end of the child's output
@@ -86,7 +86,7 @@ func startProc(t testing.TB, c Command) (*Proc, error) {
 	t.Cleanup(func() {
 		p.Kill()
 		<-p.done
-		if t.Failed() && len(p.Lines()) > 0 && !p.told.Load() {
+		if t.Failed() && len(p.Lines()) > 0 && !p.logged.Load() {
 			t.Logf("the end of what %s (pid %d) wrote:\n%s", p.name, p.PID(), p.tail())
 		}
 	})

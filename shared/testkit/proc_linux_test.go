@@ -59,7 +59,7 @@ func TestReadCPUTime(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The kernel tells getrusage the same sum, give or take what it rounds.
+	// getrusage has the same sum, up to rounding.
 	used := time.Duration(own.Utime.Nano() + own.Stime.Nano())
 	if before <= 0 || used < before-20*time.Millisecond || used > after+20*time.Millisecond {
 		t.Errorf("CPU time %v before and %v after getrusage said %v", before, after, used)

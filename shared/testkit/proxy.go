@@ -87,7 +87,7 @@ func (p *Proxy) Reset() {
 }
 
 // Stall lets no byte through. Connections stay open, and new ones are taken: what
-// a client sees of a network whose packets get lost.
+// a client sees of a network that loses packets.
 func (p *Proxy) Stall() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -145,7 +145,7 @@ func (p *Proxy) serve(listener net.Listener) {
 	}
 }
 
-// pass copies both ways until both ends have said all, or the link breaks.
+// pass copies both ways until both ends have closed, or the link breaks.
 func (p *Proxy) pass(l *link) {
 	var wg sync.WaitGroup
 	wg.Go(func() { p.pump(l, l.server, l.client, &p.stats.Up) })
@@ -171,7 +171,7 @@ func (p *Proxy) pump(l *link, to, from net.Conn, count *int64) {
 			return
 		}
 		if n > 0 {
-			// Counted first, so that whoever has the answer finds it counted.
+			// Counted first: a client that has the answer finds it counted.
 			p.mu.Lock()
 			*count += int64(n)
 			p.mu.Unlock()
@@ -183,7 +183,7 @@ func (p *Proxy) pump(l *link, to, from net.Conn, count *int64) {
 		switch {
 		case errors.Is(err, io.EOF):
 			if tcp, ok := to.(*net.TCPConn); ok {
-				_ = tcp.CloseWrite() // the other end may be gone: its own affair
+				_ = tcp.CloseWrite() // the other end may be gone
 			}
 			return
 		case err != nil:

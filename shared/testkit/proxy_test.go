@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// echo is a server that sends back what it gets, until its client says no more.
+// echo is a server that sends back what it gets, until its client closes.
 func echo(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -59,7 +59,7 @@ func hear(t *testing.T, c net.Conn) {
 	t.Helper()
 	buf := make([]byte, 4)
 	if _, err := io.ReadFull(c, buf); err != nil || string(buf) != "word" {
-		t.Fatalf("heard %q, %v", buf, err)
+		t.Fatalf("read %q, %v", buf, err)
 	}
 }
 

@@ -23,7 +23,7 @@ type server struct {
 	t       testing.TB
 	program string
 	args    []string // beside the address
-	mark    string   // what -flags says of this very server
+	mark    string   // in /flags of this server alone
 	addr    string
 
 	mu   sync.Mutex
@@ -143,14 +143,14 @@ func (s *server) launch() error {
 	err = poll(WaitLimit, func() error {
 		select {
 		case <-p.Done():
-			return nil // it ended: no use in waiting
+			return nil // it ended
 		default:
 			return s.answers()
 		}
 	})
 	select {
 	case <-p.Done():
-		p.told.Store(true) // in the error
+		p.logged.Store(true) // in the error
 		return fmt.Errorf("start %s: %w: exit code %d: %s", s.program, errServerEnded, p.ExitCode(), p.tail())
 	default:
 	}
@@ -161,8 +161,8 @@ func (s *server) launch() error {
 	return nil
 }
 
-// answers tells whether this very server answers: on a port that another test's
-// server took a moment ago /health would be that one's.
+// answers returns nil when this server answers: on a port that another test's
+// server took a moment ago, /health would be the other one's.
 func (s *server) answers() error {
 	if err := s.Health(); err != nil {
 		return err
