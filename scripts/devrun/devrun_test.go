@@ -285,7 +285,7 @@ func TestDevrun_TwiceInOnePlace(t *testing.T) {
 	if code := second.Wait(limit); code != 1 {
 		t.Errorf("exit code %d, want 1", code)
 	}
-	if want := fmt.Sprintf("another one runs here already (pid %d)", first.PID()); !strings.Contains(second.Stderr(), want) {
+	if want := fmt.Sprintf("it already runs here (pid %d)", first.PID()); !strings.Contains(second.Stderr(), want) {
 		t.Errorf("stderr %q, want %q", second.Stderr(), want)
 	}
 	if code := first.Stop(limit); code != 0 {

@@ -40,7 +40,7 @@ func run(signals <-chan os.Signal, wanted ports) error {
 	}
 	held, err := lock.Acquire(filepath.Join(data, "devrun.lock"))
 	if other, ok := errors.AsType[*lock.HeldError](err); ok {
-		return fmt.Errorf("make run already runs here (pid %d): stop it first, or use its pages", other.PID)
+		return fmt.Errorf("it already runs here (pid %d): stop it first, or use its pages", other.PID)
 	} else if err != nil {
 		return err
 	}
