@@ -108,27 +108,33 @@ func TestAlerts_Complete(t *testing.T) {
 	}
 }
 
-// TestOperations_LogMessages: the log messages in the table of faults are those of the sources.
-func TestOperations_LogMessages(t *testing.T) {
+// TestDocs_LogMessages: the log messages that the docs quote are those of the sources.
+func TestDocs_LogMessages(t *testing.T) {
 	t.Parallel()
-	_, section, _ := strings.Cut(read(t, "operations.md"), "\n## Troubleshooting a silent device\n")
-	section, _, _ = strings.Cut(section, "\n## ")
-	text, messages := sources(t), 0
-	for line := range strings.Lines(section) {
-		cells := strings.Split(line, "|")
-		if len(cells) != 7 {
-			continue
-		}
-		for _, span := range regexp.MustCompile("`([a-z]+( [a-z]+)+)`").FindAllStringSubmatch(cells[3], -1) {
-			messages++
-			if !strings.Contains(text, `"`+span[1]) {
-				t.Errorf("no program logs %q", span[1])
+	text := sources(t)
+	f := func(path, heading string, column, least int) {
+		t.Helper()
+		_, section, _ := strings.Cut(read(t, path), "\n## "+heading+"\n")
+		section, _, _ = strings.Cut(section, "\n## ")
+		messages := 0
+		for line := range strings.Lines(section) {
+			cells := strings.Split(line, "|")
+			if len(cells) <= column {
+				continue
+			}
+			for _, span := range regexp.MustCompile("`([a-z]+( [a-z]+)+)`").FindAllStringSubmatch(cells[column], -1) {
+				messages++
+				if !strings.Contains(text, `"`+span[1]) {
+					t.Errorf("%s: no program logs %q", path, span[1])
+				}
 			}
 		}
+		if messages < least {
+			t.Errorf("%s: %d log messages, want at least %d", path, messages, least)
+		}
 	}
-	if messages < 5 {
-		t.Errorf("%d log messages, want at least 5", messages)
-	}
+	f("operations.md", "Troubleshooting a silent device", 3, 5)
+	f("health-monitoring.md", "The log", 1, 5)
 }
 
 // TestAlerts_VMAlert: vmalert accepts the file.
