@@ -122,7 +122,7 @@ func TestDocs_LogMessages(t *testing.T) {
 			if len(cells) <= column {
 				continue
 			}
-			for _, span := range regexp.MustCompile("`([a-z]+( [a-z]+)+)`").FindAllStringSubmatch(cells[column], -1) {
+			for _, span := range regexp.MustCompile("`([a-z]+( [a-z,]+)+)`").FindAllStringSubmatch(cells[column], -1) {
 				messages++
 				if !strings.Contains(text, `"`+span[1]) {
 					t.Errorf("%s: no program logs %q", path, span[1])
