@@ -104,23 +104,35 @@ func retryDeadLetters(ctx context.Context, env daemon.Env, args []string) (err e
 	if err != nil {
 		return misused("deadletter", err)
 	}
-	letters, err := store.OpenDeadLetters(ctx, env.Config.Storage.Path)
+	file, err := store.OpenDeadLetters(ctx, env.Config.Storage.Path)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, letters.Close()) }()
-	r := retrier{letters: letters, env: env}
-	if ids == nil {
-		err = r.all(ctx)
-	} else {
-		err = r.some(ctx, ids)
+	defer func() { err = errors.Join(err, file.Close()) }()
+	all := ids == nil
+	if all {
+		if ids, err = presentDeadLetters(ctx, file); err != nil {
+			return err
+		}
+		if len(ids) == 0 {
+			fmt.Fprintln(env.Stdout, "no dead letters")
+			return nil
+		}
 	}
-	if ids == nil && err == nil && r.retried+r.kept == 0 {
-		fmt.Fprintln(env.Stdout, "no dead letters")
-		return nil
+	retried := 0
+	for _, id := range ids {
+		var why string
+		if why, err = retryDeadLetter(ctx, file, id); err != nil {
+			break
+		}
+		if why == "" {
+			retried++
+		} else {
+			fmt.Fprintf(env.Stdout, "%d %s\n", id, why)
+		}
 	}
-	fmt.Fprintf(env.Stdout, "%d of %d samples are pending again\n", r.retried, r.retried+r.kept)
-	if err == nil && ids != nil && r.kept > 0 {
+	fmt.Fprintf(env.Stdout, "%d of %d samples are pending again\n", retried, len(ids))
+	if err == nil && !all && retried < len(ids) {
 		return daemon.ErrSilent
 	}
 	return err
@@ -145,83 +157,38 @@ func deadLetterIDs(args []string) ([]int64, error) {
 	return ids, nil
 }
 
-// retrier counts the results of a retry.
-type retrier struct {
-	letters       *store.DeadLetters
-	env           daemon.Env
-	retried, kept int
-}
-
-func (r *retrier) some(ctx context.Context, ids []int64) error {
-	for _, id := range ids {
-		found, err := r.letters.DeadLetters(ctx, id-1, 1)
-		if err != nil {
-			return err
-		}
-		if len(found) == 0 || found[0].ID != id {
-			fmt.Fprintf(r.env.Stdout, "%d: no such dead letter\n", id)
-			r.kept++
-			continue
-		}
-		if err := r.retry(ctx, found[0]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// all retries the present dead letters, oldest first. Those that return meanwhile have greater IDs.
-func (r *retrier) all(ctx context.Context) error {
-	last, err := r.last(ctx)
-	if err != nil {
-		return err
-	}
-	for at := int64(0); at < last; {
-		page, err := r.letters.DeadLetters(ctx, at, deadLettersAtOnce)
+// presentDeadLetters returns the IDs of all dead letters, oldest first. Those that return while they
+// are retried have greater IDs.
+func presentDeadLetters(ctx context.Context, file *store.DeadLetters) (ids []int64, err error) {
+	for last := int64(0); ; {
+		page, err := file.DeadLetters(ctx, last, deadLettersAtOnce)
 		if err != nil || len(page) == 0 {
-			return err
+			return ids, err
 		}
 		for _, l := range page {
-			if at = l.ID; at > last {
-				break
-			}
-			if err := r.retry(ctx, l); err != nil {
-				return err
-			}
+			last = l.ID
+			ids = append(ids, last)
 		}
-	}
-	return nil
-}
-
-// last returns the greatest ID.
-func (r *retrier) last(ctx context.Context) (id int64, err error) {
-	for {
-		page, err := r.letters.DeadLetters(ctx, id, deadLettersAtOnce)
-		if err != nil || len(page) == 0 {
-			return id, err
-		}
-		id = page[len(page)-1].ID
 	}
 }
 
-// retry makes one sample pending, or prints why it cannot.
-func (r *retrier) retry(ctx context.Context, l store.DeadLetter) error {
-	retried, err := r.letters.Retry(ctx, l.ID)
-	switch {
-	case err != nil:
-		return err
-	case retried:
-		r.retried++
-		return nil
+// retryDeadLetter makes one sample pending, or returns why it cannot.
+func retryDeadLetter(ctx context.Context, file *store.DeadLetters, id int64) (why string, err error) {
+	found, err := file.DeadLetters(ctx, id-1, 1)
+	if err != nil {
+		return "", err
 	}
-	r.kept++
-	why := "the file has a sample of the same series and time"
-	switch {
+	if len(found) == 0 || found[0].ID != id {
+		return "is not a dead letter", nil
+	}
+	retried, err := file.Retry(ctx, id)
+	switch l := found[0]; {
+	case err != nil || retried:
+		return "", err
 	case l.Type == store.Text || !l.Value.Valid:
-		why = "it has no number, and only numbers are sent"
+		return "stays a dead letter: it has no number, and only numbers are sent", nil
 	case l.TimestampMS < 0 || l.TimestampMS > store.MaxTimestampMS:
-		why = "its time is not between 1970 and 2039"
+		return "stays a dead letter: its time is not between 1970 and 2039", nil
 	}
-	fmt.Fprintf(r.env.Stdout, "%d stays a dead letter: %s\n", l.ID, why)
-	return nil
+	return "stays a dead letter: the file has a sample of the same series and time", nil
 }

@@ -95,7 +95,7 @@ func TestDeadletter_Retry(t *testing.T) {
 	stdout, _ := b.run(0, "deadletter", "retry", "1", "3")
 	wantText(t, stdout, "2 of 2 samples are pending again")
 	stdout, _ = b.run(1, "deadletter", "retry", "1", "2")
-	wantText(t, stdout, "1: no such dead letter", "1 of 2")
+	wantText(t, stdout, "1 is not a dead letter", "1 of 2")
 	// The same sample is inserted again: its key is taken.
 	b.bury("again")
 	b.insert(0, 1)

@@ -249,8 +249,9 @@ func (s scene) serveFile(t testing.TB, path string) served {
 		t.Fatal(err)
 	}
 	p := New(Config{Config: cfg, Device: device, Monitor: monitor})
+	p.queryLimit, p.turnLimit = testkit.WaitLimit, testkit.WaitLimit // the host may be busy
 	if testkit.Race {
-		p.budget.burst *= 20 // the page itself is so much slower
+		p.budget.burst = 20 * budgetBurst // the page itself is so much slower
 	}
 	p.Register(server)
 	server.Handle("/metrics", http.NotFoundHandler())

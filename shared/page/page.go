@@ -19,11 +19,8 @@ import (
 	"belabox-metrics/shared/store"
 )
 
-const (
-	queryLimit = 4 * time.Second // for reading
-	turnLimit  = 5 * time.Second // for the turn to come
-	idleLimit  = time.Minute     // without a request, then the connection is closed
-)
+// idleLimit is how long the connection to the file stays open without a request.
+const idleLimit = time.Minute
 
 // Config is what a Page shows.
 type Config struct {
@@ -35,7 +32,10 @@ type Config struct {
 
 // Page answers the requests of the page and for its JSON. Safe for use by several goroutines.
 type Page struct {
-	cfg    Config
+	cfg        Config
+	queryLimit time.Duration // for reading, of one request
+	turnLimit  time.Duration // for its turn to come
+
 	file   file
 	budget budget
 	status health.Remembered[status]
@@ -51,7 +51,7 @@ func New(cfg Config) *Page {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	p := &Page{cfg: cfg, file: newFile(cfg.Config.Storage.Path)}
+	p := &Page{cfg: cfg, queryLimit: 4 * time.Second, turnLimit: 5 * time.Second, file: newFile(cfg.Config.Storage.Path)}
 	remember(&p.wait, p, 2*time.Second, 50, p.countWaiting)
 	remember(&p.slow, p, 15*time.Second, 200, p.readSlow)
 	remember(&p.totals, p, time.Minute, 200, p.readTotals)
@@ -108,7 +108,7 @@ func (p *Page) asked(ask func(ctx context.Context, r *http.Request) ([]byte, err
 // inTurn calls ask when the turn has come and the budget allows. The answer is written after the
 // turn, so a slow client delays no other.
 func (p *Page) inTurn(r *http.Request, ask func(ctx context.Context, r *http.Request) ([]byte, error)) ([]byte, error) {
-	wait, cancel := context.WithTimeout(r.Context(), turnLimit)
+	wait, cancel := context.WithTimeout(r.Context(), p.turnLimit)
 	defer cancel()
 	if !p.file.enter(wait) {
 		return nil, errBusy
@@ -119,7 +119,7 @@ func (p *Page) inTurn(r *http.Request, ask func(ctx context.Context, r *http.Req
 	}
 	start := time.Now()
 	defer func() { p.budget.spend(time.Since(start)) }()
-	ctx, cancel := context.WithTimeout(r.Context(), queryLimit)
+	ctx, cancel := context.WithTimeout(r.Context(), p.queryLimit)
 	defer cancel()
 	return ask(ctx, r)
 }

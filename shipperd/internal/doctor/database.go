@@ -33,7 +33,7 @@ func (d *doctor) schema(ctx context.Context) Check {
 		return fail(err.Error(), "try again; if the error stays, the file is damaged")
 	}
 	if ledger.Difference() != 0 {
-		return fail(fmt.Sprintf("the ledger does not add up, difference %d samples", ledger.Difference()),
+		return fail(fmt.Sprintf("the ledger does not add up: off by %d samples", ledger.Difference()),
 			"report this as a bug, with the output of 'belabox-shipperd status' and 'belabox-shipperd audit'")
 	}
 	if notice := store.DamageNotice(d.Config.Storage.Path); notice != "" {
