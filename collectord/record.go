@@ -21,7 +21,7 @@ type recorder struct {
 	state    *vitals
 	log      *slog.Logger
 	beat     func()
-	wal      *wal.Keeper               // ensures headroom; nil = the WAL has no limit
+	wal      *wal.Checkpointer         // ensures headroom; nil = the WAL has no limit
 	storing  *logx.Throttle            // ticks
 	saving   *logx.Throttle            // self-metrics
 	refused  *logx.Throttle            // samples, by the file
@@ -49,7 +49,7 @@ func (r *recorder) record(ctx context.Context, tick *schedule.Tick) error {
 	r.beat()
 	r.report(tick)
 	if r.wal != nil {
-		r.wal.Room(ctx)
+		r.wal.EnsureHeadroom(ctx)
 	}
 	result, err := r.inserter.Insert(ctx, tick.Time, tick.Samples)
 	if ctx.Err() != nil {

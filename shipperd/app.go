@@ -66,11 +66,11 @@ func serve(ctx context.Context, env daemon.Env) (err error) {
 	})
 	statusPage.Register(server)
 	defer func() { err = errors.Join(err, statusPage.Close()) }()
-	keeper := newKeeper(env, outbox)
+	checkpointer := newCheckpointer(env, outbox)
 
 	var g run.Group
 	g.Add("health", server.Run)
-	g.Add("wal", keeper.Run)
+	g.Add("wal", checkpointer.Run)
 	g.Add("files", outbox.Watch)
 	g.Add("status", func(ctx context.Context) error { return monitor.Watch(ctx, env.Log, sdnotify.Status) })
 	g.Add("watchdog", func(ctx context.Context) error { return sdnotify.Watchdog(ctx, progress.Alive) })
@@ -84,7 +84,7 @@ func serve(ctx context.Context, env daemon.Env) (err error) {
 			return err
 		}
 		defer held.Release() //nolint:errcheck // the process ends; so does the lock
-		shipper, client, err := newShipper(env, outbox, ship.Deps{Beat: progress.Beat, Took: self.took, Room: keeper.Room})
+		shipper, client, err := newShipper(env, outbox, ship.Deps{Beat: progress.Beat, Took: self.took, Room: checkpointer.EnsureHeadroom})
 		if err != nil {
 			return err
 		}
@@ -129,13 +129,13 @@ func once(ctx context.Context, env daemon.Env) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, held.Release()) }()
-	keeper := newKeeper(env, outbox)
+	checkpointer := newCheckpointer(env, outbox)
 	keeping, stop := context.WithCancel(ctx)
 	var kept sync.WaitGroup
-	kept.Go(func() { _ = keeper.Run(keeping) }) // it logs what it cannot do
+	kept.Go(func() { _ = checkpointer.Run(keeping) }) // it logs what it cannot do
 	defer kept.Wait()
 	defer stop()
-	shipper, _, err := newShipper(env, outbox, ship.Deps{Room: keeper.Room})
+	shipper, _, err := newShipper(env, outbox, ship.Deps{Room: checkpointer.EnsureHeadroom})
 	if err != nil {
 		return err
 	}
@@ -191,8 +191,8 @@ func newClock(env daemon.Env) *skew.Checker {
 	}, skew.Deps{Log: env.Log})
 }
 
-// newKeeper keeps the WAL short while collectord is away.
-func newKeeper(env daemon.Env, outbox *store.Outbox) *wal.Keeper {
+// newCheckpointer keeps the WAL short while collectord is away.
+func newCheckpointer(env daemon.Env, outbox *store.Outbox) *wal.Checkpointer {
 	c := env.Config.Storage
 	return wal.New(wal.Config{
 		Path: c.Path, Interval: c.WALCheckpointInterval, Size: c.WALCheckpointSizeMB << 20,

@@ -95,7 +95,7 @@ func TestEnforceBudget_Records(t *testing.T) {
 	series := numberSeries(300)
 	const budget = 400 << 10
 	now := tick0
-	for round := range 120 {
+	for round := range 40 {
 		for range 9 {
 			mustInsert(t, in, now, samples(series, 1))
 			now = now.Add(10 * time.Second)

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"belabox-metrics/shared/testkit"
 )
 
 // maxWAL is where the WAL must stay below under any load.
@@ -24,7 +26,7 @@ func TestTwoProcesses(t *testing.T) {
 		t.Fatal(err)
 	}
 	child := startJob(t, "insert-for", path, "2s")
-	child.WaitLine(30*time.Second, "begin")
+	child.WaitLine(testkit.WaitLimit, "begin")
 	ob := openOutbox(t, options(path))
 	var delivered KeySet
 	var accepted []*Chunk
@@ -63,7 +65,7 @@ func TestTwoProcesses(t *testing.T) {
 			}
 		}
 	}
-	if code := child.Wait(30 * time.Second); code != 0 {
+	if code := child.Wait(testkit.WaitLimit); code != 0 {
 		t.Fatalf("the inserting process: exit code %d", code)
 	}
 	var inserted, checkpoints int
@@ -162,7 +164,7 @@ func TestCrash(t *testing.T) {
 	for round := range rounds {
 		first := 1_000_000 * round
 		child := startJob(t, "insert-for-ever", path, strconv.Itoa(first))
-		child.WaitLine(30*time.Second, fmt.Sprintf("tick %d.", first+rand.IntN(150)))
+		child.WaitLine(testkit.WaitLimit, fmt.Sprintf("tick %d.", first+rand.IntN(150)))
 		child.Kill()
 		last := first - 1
 		for _, l := range child.Lines() {

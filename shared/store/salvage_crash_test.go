@@ -33,7 +33,7 @@ func TestSalvage_Crash(t *testing.T) {
 			t.Parallel()
 			l := whole.copyTo(t, newPath(t))
 			child := startJob(t, "crash-in-salvage", l.path, point)
-			if code := child.Wait(30 * time.Second); code != 77 {
+			if code := child.Wait(testkit.WaitLimit); code != 77 {
 				t.Fatalf("exit code %d, want the crash point's 77", code)
 			}
 			if lost, _ := l.check(t, l.options()); lost != wantLost {
@@ -123,7 +123,7 @@ func TestSalvage_BothStart(t *testing.T) {
 			children = append(children, startJob(t, "open-and-close", l.path, ""))
 		}
 		for _, c := range children {
-			if code := c.Wait(30 * time.Second); code != 0 {
+			if code := c.Wait(testkit.WaitLimit); code != 0 {
 				t.Fatalf("exit code %d", code)
 			}
 		}
@@ -150,7 +150,9 @@ func openAndClose(path, _ string) error {
 func TestSalvage_WhileInUse(t *testing.T) {
 	t.Parallel()
 	path := newPath(t)
-	in := openInserter(t, options(path), 0)
+	o := options(path)
+	o.watchEvery = 10 * time.Millisecond
+	in := openInserter(t, o, 0)
 	mustInsert(t, in, tick0, samples(numberSeries(20), 1))
 	if err := in.lock.inPlace(); err != nil {
 		t.Fatalf("all is well: %v", err)

@@ -16,7 +16,7 @@ import (
 // figures of a run beside two other ways of reading.
 func TestSalvage_Damage(t *testing.T) {
 	t.Parallel()
-	whole := lived(t, 160)
+	whole := lived(t, 60)
 	merged := whole.copyTo(t, newPath(t))
 	mergeWAL(t, merged)
 	rowsOn := rowsByPage(t, merged.path)

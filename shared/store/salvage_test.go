@@ -13,7 +13,8 @@ import (
 	"time"
 )
 
-// TestSalvage_EveryPage damages one page after the other. The rows of other pages
+// TestSalvage_EveryPage damages one page after the other: each one but for those with rows
+// of metrics alone, of which it takes every fifth. The rows of other pages
 // are all there again, and so is what only leads to rows.
 func TestSalvage_EveryPage(t *testing.T) {
 	t.Parallel()
@@ -21,8 +22,12 @@ func TestSalvage_EveryPage(t *testing.T) {
 	mergeWAL(t, whole)
 	pages := FileSize(whole.path) / newPageSize
 	rowsOn := rowsByPage(t, whole.path)
-	noticed, lostAll := 0, 0
+	tried, noticed, lostAll := 0, 0, 0
 	for page := int64(1); page <= pages; page++ {
+		if n := rowsOn[page]; page%5 != 0 && 0 < n && n < len(whole.values) {
+			continue
+		}
+		tried++
 		l := whole.copyTo(t, filepath.Join(t.TempDir(), "metrics.db"))
 		before, err := os.ReadFile(l.path)
 		if err != nil {
@@ -58,8 +63,8 @@ func TestSalvage_EveryPage(t *testing.T) {
 			t.Fatalf("page %d: the damaged file is not kept as it was: %v", page, err)
 		}
 	}
-	t.Logf("%d pages, %d of them missed by a tree, %d of %d rows lost in all", pages, noticed, lostAll, int64(len(whole.values))*pages)
-	if noticed < int(pages)/2 || lostAll == 0 {
+	t.Logf("%d pages, %d of them missed by a tree, %d of %d rows lost in all", tried, noticed, lostAll, len(whole.values)*tried)
+	if noticed < tried/2 || lostAll == 0 {
 		t.Error("hardly any damage had an effect: the test proves nothing")
 	}
 }
@@ -108,7 +113,7 @@ func rowsByPage(t testing.TB, path string) map[int64]int {
 func TestSalvage_Random(t *testing.T) {
 	t.Parallel()
 	whole := lived(t, 20)
-	for round := range 40 {
+	for round := range 25 {
 		seed := rand.Uint64()
 		dice := rand.New(rand.NewPCG(seed, 0))
 		l := whole.copyTo(t, filepath.Join(t.TempDir(), "metrics.db"))

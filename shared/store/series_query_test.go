@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -133,8 +134,16 @@ func TestReader_ProbeRefuses(t *testing.T) {
 // TestReader_ProbeProperty compares with the definition, on ticks at random times.
 func TestReader_ProbeProperty(t *testing.T) {
 	t.Parallel()
+	empty := newPath(t)
+	if err := Migrate(t.Context(), options(empty)); err != nil {
+		t.Fatal(err)
+	}
+	template := readFile(t, empty)
 	rapid.Check(t, func(rt *rapid.T) {
 		path := newPath(t)
+		if err := os.WriteFile(path, []byte(template), 0o640); err != nil {
+			rt.Fatal(err)
+		}
 		in, err := OpenInserter(context.Background(), options(path), time.Hour)
 		if err != nil {
 			rt.Fatal(err)

@@ -13,6 +13,8 @@ import (
 	"modernc.org/sqlite"
 
 	"belabox-metrics/migrations"
+
+	"belabox-metrics/shared/testkit"
 )
 
 // eachStep runs f once for every migration, on a file of the version before it;
@@ -172,7 +174,7 @@ func TestMigrate_Killed(t *testing.T) {
 	eachStep(t, func(t *testing.T, path string, step migrations.Migration) {
 		before := dumpFile(t, path)
 		child := startJob(t, "migrate-paused", path, strconv.Itoa(step.Version))
-		child.WaitLine(30*time.Second, "paused")
+		child.WaitLine(testkit.WaitLimit, "paused")
 		if step.Version > 1 && WALSize(path) == 0 {
 			t.Error("nothing of the step has reached the WAL: the test proves little")
 		}

@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
-	"time"
 
 	"belabox-metrics/shared/testkit"
 )
@@ -34,7 +33,7 @@ func TestMigrate_ProcessesAtOnce(t *testing.T) {
 					children = append(children, startJob(t, "migrate-at-gate", path, gate))
 				}
 				for _, c := range children {
-					c.WaitLine(30*time.Second, "ready")
+					c.WaitLine(testkit.WaitLimit, "ready")
 				}
 				// A FIFO opens when both ends are there: this lets all of them go.
 				open, err := os.OpenFile(gate, os.O_RDWR, 0)
@@ -43,7 +42,7 @@ func TestMigrate_ProcessesAtOnce(t *testing.T) {
 				}
 				defer open.Close()
 				for _, c := range children {
-					if code := c.Wait(30 * time.Second); code != 0 {
+					if code := c.Wait(testkit.WaitLimit); code != 0 {
 						t.Errorf("exit code %d: %s", code, c.Stderr())
 					}
 				}

@@ -27,30 +27,31 @@ type Config struct {
 	Owner bool
 }
 
-// Keeper is the task that checkpoints.
-type Keeper struct {
+// Checkpointer is the task that checkpoints.
+type Checkpointer struct {
 	cfg        Config
 	checkpoint func(context.Context) (store.CheckpointResult, error)
 	log        *slog.Logger
 	trouble    *logx.Throttle
 	held       *lock.Lock
 	last       time.Time
-	kick       chan struct{} // somebody waits for room
+	kick       chan struct{} // somebody waits for headroom
+	patience   time.Duration // how long EnsureHeadroom waits
 	full       atomic.Bool   // because the disk is full
-	// Done is told each checkpoint; nil = nobody.
+	// Done is called after each complete checkpoint; nil = nothing is.
 	Done func(store.CheckpointResult)
 }
 
-// New returns a keeper; checkpoint is a store handle's method.
-func New(cfg Config, checkpoint func(context.Context) (store.CheckpointResult, error), log *slog.Logger) *Keeper {
-	return &Keeper{
+// New returns a Checkpointer; checkpoint is a store handle's method.
+func New(cfg Config, checkpoint func(context.Context) (store.CheckpointResult, error), log *slog.Logger) *Checkpointer {
+	return &Checkpointer{
 		cfg: cfg, checkpoint: checkpoint, log: log, last: time.Now(),
-		trouble: logx.NewThrottle(time.Minute, time.Now), kick: make(chan struct{}, 1),
+		trouble: logx.NewThrottle(time.Minute, time.Now), kick: make(chan struct{}, 1), patience: patience,
 	}
 }
 
 // How often the size is looked at: by the daemon that checkpoints, and by the one that
-// steps in, to which it is also brought by Room.
+// steps in, which EnsureHeadroom wakes too.
 const (
 	look        = 5 * time.Second
 	lookStandIn = 15 * time.Second
@@ -68,31 +69,33 @@ const (
 // the one that writes may have to wait for the other's look.
 const patience = 6 * time.Second
 
-func (k *Keeper) above(eighths int64) bool { return store.WALSize(k.cfg.Path) > k.cfg.Size/8*eighths }
+func (c *Checkpointer) above(eighths int64) bool {
+	return store.WALSize(c.cfg.Path) > c.cfg.Size/8*eighths
+}
 
-// DiskFull is to be called when an insert found no room on the disk: a checkpoint at
-// once gives the WAL's back, as far as the database has free pages for it.
-func (k *Keeper) DiskFull() {
-	k.full.Store(true)
+// DiskFull asks for a checkpoint at once, after an insert that found the disk full: it gives
+// the room of the WAL back, as far as the database has free pages for what is in it.
+func (c *Checkpointer) DiskFull() {
+	c.full.Store(true)
 	select {
-	case k.kick <- struct{}{}:
-	default: // it knows
+	case c.kick <- struct{}{}:
+	default: // it is asked already
 	}
 }
 
-// Room is to be called before each insert, and before whatever else adds a few MB: it
-// returns at once, unless writes come so fast that the WAL would outgrow Size before
-// the next checkpoint.
-func (k *Keeper) Room(ctx context.Context) {
-	if !k.above(waitPart) {
+// EnsureHeadroom waits until the WAL has room for an insert, or for whatever else adds a
+// few MB; callers call it before each. It returns at once, unless writes come so fast that
+// the WAL would outgrow Size before the next checkpoint, and after six seconds at most.
+func (c *Checkpointer) EnsureHeadroom(ctx context.Context) {
+	if !c.above(waitPart) {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, c.patience)
 	defer cancel()
-	for k.above(waitPart) {
+	for c.above(waitPart) {
 		select {
-		case k.kick <- struct{}{}:
-		default: // it knows
+		case c.kick <- struct{}{}:
+		default: // it is asked already
 		}
 		select {
 		case <-ctx.Done():
@@ -104,76 +107,76 @@ func (k *Keeper) Room(ctx context.Context) {
 
 // Run checkpoints until ctx ends. The owner calls Final after that, when the
 // last insert is done.
-func (k *Keeper) Run(ctx context.Context) error {
+func (c *Checkpointer) Run(ctx context.Context) error {
 	every := lookStandIn
-	if k.cfg.Owner {
+	if c.cfg.Owner {
 		every = look
 	}
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
-		if k.cfg.Owner && k.held == nil {
-			k.take() // before the first checkpoint is due, so that shipperd knows
+		if c.cfg.Owner && c.held == nil {
+			c.take() // before the first checkpoint is due, so that shipperd knows
 		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-k.kick:
+		case <-c.kick:
 		case <-tick.C:
 		}
-		if k.full.Swap(false) || k.above(triggerPart) || time.Since(k.last) >= k.cfg.Interval {
-			k.once(ctx, false)
+		if c.full.Swap(false) || c.above(triggerPart) || time.Since(c.last) >= c.cfg.Interval {
+			c.once(ctx, false)
 		}
 	}
 }
 
 // Final leaves the file without a WAL, for whoever copies it, and gives the lock
 // back.
-func (k *Keeper) Final(ctx context.Context) {
+func (c *Checkpointer) Final(ctx context.Context) {
 	ctx, cancel := run.Final(ctx)
 	defer cancel()
-	k.once(ctx, true)
-	if k.held != nil {
-		_ = k.held.Release() // the process ends; so does the lock
+	c.once(ctx, true)
+	if c.held != nil {
+		_ = c.held.Release() // the process ends; so does the lock
 	}
 }
 
-func (k *Keeper) take() bool {
-	held, err := lock.Acquire(k.cfg.Path + ".checkpoint.lock")
+func (c *Checkpointer) take() bool {
+	held, err := lock.Acquire(c.cfg.Path + ".checkpoint.lock")
 	if err != nil {
 		if !errors.Is(err, lock.ErrHeld) {
-			k.trouble.Fail(k.log, slog.LevelError, "checkpoint lock cannot be taken", err)
+			c.trouble.Fail(c.log, slog.LevelError, "checkpoint lock not taken", err)
 		}
 		return false
 	}
-	k.held = held
+	c.held = held
 	return true
 }
 
 // once checkpoints if the lock is ours or free.
-func (k *Keeper) once(ctx context.Context, final bool) {
-	if k.held == nil && !k.take() {
+func (c *Checkpointer) once(ctx context.Context, final bool) {
+	if c.held == nil && !c.take() {
 		return // the other daemon does it
 	}
-	r, err := k.checkpoint(ctx)
-	if !k.cfg.Owner {
-		_ = k.held.Release() // collectord may be starting
-		k.held = nil
+	r, err := c.checkpoint(ctx)
+	if !c.cfg.Owner {
+		_ = c.held.Release() // collectord may be starting
+		c.held = nil
 	}
 	if err != nil {
-		k.trouble.Fail(k.log, slog.LevelError, "WAL checkpoint failed", err)
+		c.trouble.Fail(c.log, slog.LevelError, "WAL checkpoint failed", err)
 		return
 	}
-	k.last = time.Now()
+	c.last = time.Now()
 	if !r.Complete {
-		k.trouble.Fail(k.log, slog.LevelWarn, "WAL checkpoint is incomplete, the rest follows",
-			errors.New("a reader is in the way"), "wal_bytes", r.WALAfter)
+		c.trouble.Fail(c.log, slog.LevelWarn, "WAL checkpoint incomplete",
+			errors.New("a reader uses the rest; the next checkpoint takes it"), "wal_bytes", r.WALAfter)
 		return
 	}
-	k.trouble.Recover(k.log, "WAL checkpoint works again")
-	k.log.Info("WAL checkpointed", "wal_bytes_before", r.WALBefore, "wal_bytes_after", r.WALAfter,
+	c.trouble.Recover(c.log, "WAL checkpoint works again")
+	c.log.Info("WAL checkpointed", "wal_bytes_before", r.WALBefore, "wal_bytes_after", r.WALAfter,
 		logx.KeyDurationMS, r.Duration.Milliseconds(), "final", final)
-	if k.Done != nil {
-		k.Done(r)
+	if c.Done != nil {
+		c.Done(r)
 	}
 }

@@ -17,7 +17,7 @@ import (
 	"belabox-metrics/shared/store"
 )
 
-// rig is a keeper over a WAL that is only a file of some size.
+// rig is a checkpointer over a WAL that is only a file of some size.
 type rig struct {
 	path  string
 	calls int
@@ -29,7 +29,7 @@ func newRig(t *testing.T) *rig {
 	return &rig{path: filepath.Join(t.TempDir(), "metrics.db")}
 }
 
-func (r *rig) keeper(owner bool) *Keeper {
+func (r *rig) checkpointer(owner bool) *Checkpointer {
 	return New(Config{Path: r.path, Interval: time.Hour, Size: 64 << 20, Owner: owner},
 		func(context.Context) (store.CheckpointResult, error) {
 			r.calls++
@@ -49,8 +49,8 @@ func (r *rig) grow(t *testing.T, bytes int64) {
 	}
 }
 
-// after runs the keeper for a while of fake time.
-func after(t *testing.T, d time.Duration, k *Keeper) {
+// after runs the checkpointer for a while of fake time.
+func after(t *testing.T, d time.Duration, k *Checkpointer) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), d)
 	defer cancel()
@@ -59,21 +59,21 @@ func after(t *testing.T, d time.Duration, k *Keeper) {
 	}
 }
 
-func TestKeeper_ChecksEachInterval(t *testing.T) {
+func TestCheckpointer_ChecksEachInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
 		r.grow(t, 1000)
-		after(t, 3*time.Hour+time.Minute, r.keeper(true))
+		after(t, 3*time.Hour+time.Minute, r.checkpointer(true))
 		if r.calls != 3 {
 			t.Errorf("%d checkpoints in three hours, want 3", r.calls)
 		}
 	})
 }
 
-func TestKeeper_ChecksAtSize(t *testing.T) {
+func TestCheckpointer_ChecksAtSize(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
-		k := r.keeper(true)
+		k := r.checkpointer(true)
 		r.grow(t, 48<<20)
 		after(t, time.Minute, k)
 		if r.calls != 0 {
@@ -89,10 +89,10 @@ func TestKeeper_ChecksAtSize(t *testing.T) {
 
 // An insert waits for a checkpoint that is needed, and not for ever for one that
 // does not help.
-func TestKeeper_Room(t *testing.T) {
+func TestCheckpointer_Headroom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
-		k := r.keeper(true)
+		k := r.checkpointer(true)
 		var inTheWay atomic.Bool
 		var calls atomic.Int64
 		k.checkpoint = func(context.Context) (store.CheckpointResult, error) {
@@ -109,7 +109,7 @@ func TestKeeper_Room(t *testing.T) {
 		wait := func(bytes int64) time.Duration {
 			r.grow(t, bytes)
 			start := time.Now()
-			k.Room(t.Context())
+			k.EnsureHeadroom(t.Context())
 			return time.Since(start)
 		}
 		if took := wait(56 << 20); took != 0 || calls.Load() != 0 {
@@ -132,11 +132,11 @@ func TestKeeper_Room(t *testing.T) {
 
 // A full disk brings a checkpoint at once, whatever the size, and one for each time
 // it is told.
-func TestKeeper_DiskFull(t *testing.T) {
+func TestCheckpointer_DiskFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
 		r.grow(t, 1000)
-		k := r.keeper(true)
+		k := r.checkpointer(true)
 		k.DiskFull()
 		k.DiskFull()
 		after(t, 4*time.Second, k)
@@ -150,11 +150,11 @@ func TestKeeper_DiskFull(t *testing.T) {
 	})
 }
 
-func TestKeeper_FinalWhateverTheSize(t *testing.T) {
+func TestCheckpointer_FinalWhateverTheSize(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
 		r.grow(t, 1)
-		k := r.keeper(true)
+		k := r.checkpointer(true)
 		after(t, time.Second, k)
 		k.Final(t.Context())
 		if r.calls != 1 {
@@ -169,10 +169,10 @@ func TestKeeper_FinalWhateverTheSize(t *testing.T) {
 }
 
 // shipperd steps in only while collectord is away, and lets go at once.
-func TestKeeper_OneAtATime(t *testing.T) {
+func TestCheckpointer_OneAtATime(t *testing.T) {
 	r := newRig(t)
 	r.grow(t, 65<<20)
-	owner, other := r.keeper(true), r.keeper(false)
+	owner, other := r.checkpointer(true), r.checkpointer(false)
 	if !owner.take() {
 		t.Fatal("the owner did not get the lock")
 	}
@@ -192,12 +192,12 @@ func TestKeeper_OneAtATime(t *testing.T) {
 	_ = owner.held.Release()
 }
 
-func TestKeeper_FailureIsLoggedAndTriedAgain(t *testing.T) {
+func TestCheckpointer_FailureIsLoggedAndTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
 		r.grow(t, 65<<20)
 		r.err = errors.New("no space left")
-		k := r.keeper(true)
+		k := r.checkpointer(true)
 		after(t, 31*time.Second, k)
 		if r.calls < 5 {
 			t.Errorf("%d tries in half a minute, want one each %v", r.calls, look)
@@ -213,10 +213,10 @@ func TestKeeper_FailureIsLoggedAndTriedAgain(t *testing.T) {
 	})
 }
 
-func TestKeeper_TellsWhatItDid(t *testing.T) {
+func TestCheckpointer_TellsWhatItDid(t *testing.T) {
 	r := newRig(t)
 	r.grow(t, 5000)
-	k := r.keeper(true)
+	k := r.checkpointer(true)
 	var told store.CheckpointResult
 	k.Done = func(c store.CheckpointResult) { told = c }
 	k.once(t.Context(), true)
