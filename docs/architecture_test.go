@@ -75,3 +75,45 @@ func TestArchitectureDoc_Steps(t *testing.T) {
 		}
 	}
 }
+
+// TestArchitectureDoc_Layers: each package of the programs is in one of the five layers, and imports
+// nothing of a higher one.
+func TestArchitectureDoc_Layers(t *testing.T) {
+	t.Parallel()
+	_, section, _ := strings.Cut(read(t, "architecture.md"), "\n## Layers\n")
+	section, _, _ = strings.Cut(section, "\n\nTests hold")
+	layers := regexp.MustCompile(`(?m)^\d+\. `).Split(section, -1)[1:]
+	if len(layers) != 5 {
+		t.Fatalf("%d layers, want 5", len(layers))
+	}
+	layerOf := map[string]int{}
+	for i, layer := range layers {
+		for _, span := range packageSpan.FindAllStringSubmatch(layer, -1) {
+			layerOf[span[1]] = i + 1
+		}
+	}
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "./...")
+	cmd.Dir = testkit.ModuleRoot(t)
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const module = "belabox-metrics/"
+	for line := range strings.Lines(string(out)) {
+		imports := strings.Fields(line)
+		from := strings.TrimPrefix(imports[0], module)
+		if len(imports) == 1 && from != "migrations" || strings.Contains(from, "test") || strings.HasPrefix(from, "scripts") {
+			continue // tests only, or their helpers
+		}
+		above := layerOf[filepath.Base(from)]
+		if above == 0 {
+			t.Errorf("%s is in no layer", from)
+		}
+		for _, to := range imports[1:] {
+			to, own := strings.CutPrefix(to, module)
+			if below := layerOf[filepath.Base(to)]; own && below < above {
+				t.Errorf("%s (layer %d) imports %s (layer %d)", from, above, to, below)
+			}
+		}
+	}
+}
