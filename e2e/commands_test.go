@@ -79,7 +79,7 @@ func TestCommands(t *testing.T) {
 	// Somebody changes the file.
 	r.exec("UPDATE ledger SET samples = samples + 1 WHERE account = 'inserted'")
 	r.want(1, "status", "DOES NOT ADD UP: off by -1", "Report this")
-	r.want(1, "doctor", "FAIL     database", "difference -1")
+	r.want(1, "doctor", "FAIL     database", "off by -1")
 }
 
 // exec changes the file behind the daemons' backs.
