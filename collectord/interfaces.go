@@ -37,8 +37,8 @@ func (i interfaces) tick(at time.Time, r *schedule.Result) {
 	}
 }
 
-// conditions names the interfaces that are gone, and those that have come since the first of them went: one of these
-// may be the same under another name.
+// conditions names the interfaces that are gone, and those that have come since the first of them
+// went: one of these may be the same under another name.
 func (i interfaces) conditions(now time.Time) []health.Active {
 	old := func(_ string, at time.Time) bool { return now.Sub(at) > rememberInterfaces }
 	maps.DeleteFunc(i.gone, old)

@@ -1,5 +1,6 @@
-// Package buildinfo says which build a program is. It promises one line that tells two builds apart, also for a
-// build made without the Makefile. It does not promise that Version follows any scheme.
+// Package buildinfo says which build a program is. It promises one line that tells two builds
+// apart, also for a build made without the Makefile. It does not promise that Version follows any
+// scheme.
 package buildinfo
 
 import (
@@ -12,7 +13,8 @@ import (
 //
 //	-ldflags "-X belabox-metrics/shared/buildinfo.Version=1.2.3 -X belabox-metrics/shared/buildinfo.Commit=abc1234"
 //
-// A plain go build leaves Commit empty; String then takes the revision that the Go command stored in the binary.
+// A plain go build leaves Commit empty; String then takes the revision that the Go command stored
+// in the binary.
 var (
 	Version = "1.0.0"
 	Commit  = ""
@@ -36,8 +38,8 @@ func commit() string {
 	return revision(info.Settings)
 }
 
-// revision shortens the stored revision to twelve digits and marks a tree with uncommitted changes, because such a
-// build cannot be made again from the commit alone.
+// revision shortens the stored revision to twelve digits and marks a tree with uncommitted changes,
+// because such a build cannot be made again from the commit alone.
 func revision(settings []debug.BuildSetting) string {
 	rev, dirty := "unknown", ""
 	for _, s := range settings {

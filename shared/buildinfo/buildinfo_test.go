@@ -40,8 +40,8 @@ func TestRevision(t *testing.T) {
 	f("0123456789ab-dirty", "vcs.modified", "true", "vcs.revision", "0123456789abcdef")
 }
 
-// TestLinkerFlags builds a program with the flags of the comment on Version: a renamed variable or package would
-// make the linker ignore them without a word.
+// TestLinkerFlags builds a program with the flags of the comment on Version: a renamed variable or
+// package would make the linker ignore them without a word.
 func TestLinkerFlags(t *testing.T) {
 	t.Parallel()
 	const pkg = "belabox-metrics/shared/buildinfo"

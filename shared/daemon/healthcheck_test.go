@@ -16,8 +16,8 @@ import (
 	"belabox-metrics/shared/config"
 )
 
-// A daemon that says that it stands still is ended where it is process 1 of a container; nothing else is, whatever it
-// answers.
+// A daemon that says that it stands still is ended where it is process 1 of a container; nothing
+// else is, whatever it answers.
 func TestHealthcheck(t *testing.T) { // not parallel: it changes what abortContainer looks at
 	status := 0
 	ts := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -18,9 +18,9 @@ func limitHeap() {
 	}
 }
 
-// useOneCore keeps the Go runtime on one core, unless GOMAXPROCS is set. A daemon does one thing at a time, but with more cores the runtime wakes
-// a second one whenever a goroutine becomes ready: that is 15 % of all CPU time of
-// both daemons, for nothing.
+// useOneCore keeps the Go runtime on one core, unless GOMAXPROCS is set. A daemon does one thing at
+// a time, but with more cores the runtime wakes a second one whenever a goroutine becomes ready:
+// that is 15 % of all CPU time of both daemons, for nothing.
 func useOneCore() {
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(1)

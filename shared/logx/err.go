@@ -11,7 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Err is what every line about a failure carries: the keys error and error_type. A nil error gives no keys.
+// Err is what every line about a failure carries: the keys error and error_type. A nil error gives
+// no keys.
 func Err(err error) slog.Attr {
 	if err == nil {
 		return slog.Attr{}
@@ -20,10 +21,11 @@ func Err(err error) slog.Attr {
 	return slog.Group("", slog.String(KeyError, err.Error()), slog.String(KeyErrorType, ErrorType(err)))
 }
 
-// ErrorType returns a short class of err for counting and searching; it holds no value of the moment. The first of
-// these that fits: what an error in the chain returns from a method ErrorType() string; "canceled"; the name of
-// the system error, such as "ENOSPC"; "timeout"; the innermost type that is more than a text, such as
-// "json.SyntaxError"; else "error". A nil error gives "".
+// ErrorType returns a short class of err for counting and searching; it holds no value of the
+// moment. The first of these that fits: what an error in the chain returns from a method
+// ErrorType() string; "canceled"; the name of the system error, such as "ENOSPC"; "timeout"; the
+// innermost type that is more than a text, such as "json.SyntaxError"; else "error". A nil error
+// gives "".
 func ErrorType(err error) string {
 	if err == nil {
 		return ""

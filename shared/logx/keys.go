@@ -1,6 +1,7 @@
 package logx
 
-// The keys under which all parts log the same thing. Keys with a unit in their name carry a bare number.
+// The keys under which all parts log the same thing. Keys with a unit in their name carry a bare
+// number.
 const (
 	KeyTask      = "task"
 	KeySessionID = "session_id"

@@ -1,8 +1,9 @@
 // Package logx sets up the daemons' logs: log/slog as JSON for machines or as text for a console.
 //
-// It promises one line a record, times in UTC (JSON), no known secret in any of them (Secrets), and that a failure that
-// repeats costs a line a minute, not a line each time (Throttle). It does not buffer and does not rotate: the lines
-// go to standard error, and the journal or the container runtime keeps them.
+// It promises one line a record, times in UTC (JSON), no known secret in any of them (Secrets), and
+// that a failure that repeats costs a line a minute, not a line each time (Throttle). It does not
+// buffer and does not rotate: the lines go to standard error, and the journal or the container
+// runtime keeps them.
 package logx
 
 import (
@@ -20,8 +21,9 @@ import (
 
 // New returns a logger that writes to w.
 //
-// Level is the lowest one that is written: debug, info, warn or error. Format is json or console. The console is
-// coloured when w is a terminal, NO_COLOR is not set (https://no-color.org) and TERM is not dumb.
+// Level is the lowest one that is written: debug, info, warn or error. Format is json or console.
+// The console is coloured when w is a terminal, NO_COLOR is not set (https://no-color.org) and TERM
+// is not dumb.
 func New(w io.Writer, level, format string) (*slog.Logger, error) {
 	lowest, ok := levels[level]
 	if !ok {
@@ -65,8 +67,9 @@ func colour(w io.Writer, getenv func(string) string) bool {
 	return ok && getenv("NO_COLOR") == "" && getenv("TERM") != "dumb" && term.IsTerminal(int(f.Fd()))
 }
 
-// plain keeps what came from elsewhere, such as a server's answer in an error, from steering the terminal (the
-// coloured handler lets escape sequences through) and from being cut at its first invalid byte (the other one does).
+// plain keeps what came from elsewhere, such as a server's answer in an error, from steering the
+// terminal (the coloured handler lets escape sequences through) and from being cut at its first
+// invalid byte (the other one does).
 func plain(_ []string, a slog.Attr) slog.Attr {
 	var text string
 	switch v := a.Value.Any().(type) {

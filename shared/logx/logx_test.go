@@ -65,7 +65,8 @@ func TestNew_JSON(t *testing.T) {
 	}
 }
 
-// TestNew_UTC gives the handler a record of another zone: the machine of the test may well live in UTC.
+// TestNew_UTC gives the handler a record of another zone: the machine of the test may well live in
+// UTC.
 func TestNew_UTC(t *testing.T) {
 	t.Parallel()
 	log, lines := newJSON(t)

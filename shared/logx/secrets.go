@@ -13,21 +13,23 @@ import (
 
 const redacted = "[redacted]"
 
-// Secrets keeps secrets out of everything that is written through it. The zero Secrets knows none. All methods may
-// be called at any time by any goroutine.
+// Secrets keeps secrets out of everything that is written through it. The zero Secrets knows none.
+// All methods may be called at any time by any goroutine.
 //
-// It works on the finished text, not on single attributes, so that no way into a line goes round it: a message, an
-// error, a struct, an attribute bound before the secret was known, a stack. It knows a secret as it is, in base64
-// (as basic auth sends it), escaped for a URL, and quoted as JSON and Go quote it. It cannot know one that was hashed;
-// RedactParts knows the beginning of one that was cut.
+// It works on the finished text, not on single attributes, so that no way into a line goes round
+// it: a message, an error, a struct, an attribute bound before the secret was known, a stack. It
+// knows a secret as it is, in base64 (as basic auth sends it), escaped for a URL, and quoted as
+// JSON and Go quote it. It cannot know one that was hashed; RedactParts knows the beginning of one
+// that was cut.
 type Secrets struct {
 	mu       sync.RWMutex
 	forms    []string // all spellings of all secrets, longest first
 	replacer *strings.Replacer
 }
 
-// Add makes secret one that never shows again. White space around it is no part of it; an empty one is ignored. For
-// basic auth add the password and also "user:password", whose base64 form is what a request carries.
+// Add makes secret one that never shows again. White space around it is no part of it; an empty one
+// is ignored. For basic auth add the password and also "user:password", whose base64 form is what a
+// request carries.
 func (s *Secrets) Add(secret string) {
 	secret = strings.TrimSpace(secret)
 	if secret == "" {
@@ -36,7 +38,8 @@ func (s *Secrets) Add(secret string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.forms = append(s.forms, spellings(secret)...)
-	// A replacer takes the first that fits: with the longest first no tail of a secret is left standing.
+	// A replacer takes the first that fits: with the longest first no tail of a secret is left
+	// standing.
 	slices.SortFunc(s.forms, func(a, b string) int {
 		if len(a) != len(b) {
 			return len(b) - len(a)
@@ -86,10 +89,12 @@ func (s *Secrets) Redact(text string) string {
 	return s.replacer.Replace(text)
 }
 
-// partAtLeast is how much of a secret has to be there to be known for a part of one: fewer bytes occur by chance.
+// partAtLeast is how much of a secret has to be there to be known for a part of one: fewer bytes
+// occur by chance.
 const partAtLeast = 8
 
-// RedactParts is Redact for what others wrote, who may have cut a secret in two: what a secret begins with goes, too.
+// RedactParts is Redact for what others wrote, who may have cut a secret in two: what a secret
+// begins with goes, too.
 func (s *Secrets) RedactParts(text string) string {
 	text = s.Redact(text)
 	s.mu.RLock()
@@ -112,8 +117,9 @@ func (s *Secrets) RedactParts(text string) string {
 	return text
 }
 
-// Writer returns a writer that passes on to w what Redact leaves of each write. A write is looked at by itself: it
-// must hold whole lines, as those of log handlers do. Give it to New in the place of w; colours are not lost.
+// Writer returns a writer that passes on to w what Redact leaves of each write. A write is looked
+// at by itself: it must hold whole lines, as those of log handlers do. Give it to New in the place
+// of w; colours are not lost.
 func (s *Secrets) Writer(w io.Writer) io.Writer {
 	r := redactor{s, w}
 	if f, ok := w.(interface{ Fd() uintptr }); ok {

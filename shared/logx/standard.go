@@ -9,8 +9,8 @@ import (
 // standardMost is how many bytes of a line of package log are kept.
 const standardMost = 200
 
-// StandardLog makes package log write to l: net/http has lines of its own, which quote what a server
-// sent, secrets and all. What they hold is redacted first and cut then.
+// StandardLog makes package log write to l: net/http has lines of its own, which quote what a
+// server sent, secrets and all. What they hold is redacted first and cut then.
 func (s *Secrets) StandardLog(l *slog.Logger) {
 	log.SetFlags(0)
 	log.SetOutput(standard{s, l})

@@ -13,8 +13,8 @@ import (
 )
 
 // TestStandardLog: a server sends a second answer that nobody asked for, with the token in it.
-// net/http logs that by itself. The line is one of ours, and shows nothing of the token, wherever it
-// is cut.
+// net/http logs that by itself. The line is one of ours, and shows nothing of the token, wherever
+// it is cut.
 func TestStandardLog(t *testing.T) { // not parallel: package log has one output
 	defer log.SetOutput(os.Stderr)
 	defer log.SetFlags(log.Flags())

@@ -151,8 +151,8 @@ func TestThrottle_Defaults(t *testing.T) {
 	}
 }
 
-// TestThrottle_AddsUp checks on random histories that each line tells of all failures since the last one, and that
-// the lines are few.
+// TestThrottle_AddsUp checks on random histories that each line tells of all failures since the
+// last one, and that the lines are few.
 func TestThrottle_AddsUp(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {

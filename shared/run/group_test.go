@@ -116,7 +116,8 @@ func TestGroup_ParentEndsAll(t *testing.T) {
 	}
 }
 
-// TestGroup_WaitsForTheLast has a task that needs three seconds to drain: Run must not return before.
+// TestGroup_WaitsForTheLast has a task that needs three seconds to drain: Run must not return
+// before.
 func TestGroup_WaitsForTheLast(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -9,19 +9,20 @@ import (
 	"time"
 )
 
-// StopLimit is how long final work may take after the signal to stop: writes of the last tick, the last checkpoint.
+// StopLimit is how long final work may take after the signal to stop: writes of the last tick, the
+// last checkpoint.
 const StopLimit = 5 * time.Second
 
-// Signals returns a context that ends with the first SIGINT or SIGTERM, or with parent; context.Cause names the
-// signal. When it ends, and after stop, both signals have their default action again: a second one kills a process
-// that hangs while it stops.
+// Signals returns a context that ends with the first SIGINT or SIGTERM, or with parent;
+// context.Cause names the signal. When it ends, and after stop, both signals have their default
+// action again: a second one kills a process that hangs while it stops.
 func Signals(parent context.Context) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	go func() {
-		// The handler goes before the context ends (signal.NotifyContext leaves that to its caller, later): whoever
-		// sees the end may tell the user that the next signal kills.
+		// The handler goes before the context ends (signal.NotifyContext leaves that to its caller,
+		// later): whoever sees the end may tell the user that the next signal kills.
 		select {
 		case s := <-signals:
 			signal.Stop(signals)
@@ -36,8 +37,8 @@ func Signals(parent context.Context) (ctx context.Context, stop func()) {
 	}
 }
 
-// Final returns a context for the work that remains when ctx has ended: it keeps the values of ctx, is not cancelled
-// with it, and ends after StopLimit.
+// Final returns a context for the work that remains when ctx has ended: it keeps the values of ctx,
+// is not cancelled with it, and ends after StopLimit.
 func Final(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), StopLimit)
 }

@@ -1,9 +1,9 @@
-// Package sdnotify sends the state of the daemon to systemd: ready, stopping, its status line, and watchdog pings
-// (sd_notify(3), sd_watchdog_enabled(3)). Without systemd, that is without NOTIFY_SOCKET, everything here does
-// nothing and returns nil.
+// Package sdnotify sends the state of the daemon to systemd: ready, stopping, its status line, and
+// watchdog pings (sd_notify(3), sd_watchdog_enabled(3)). Without systemd, that is without
+// NOTIFY_SOCKET, everything here does nothing and returns nil.
 //
-// It promises that a watchdog ping is sent only while the working loop advances. systemd sends no answer, so it is
-// not known whether a message arrived.
+// It promises that a watchdog ping is sent only while the working loop advances. systemd sends no
+// answer, so it is not known whether a message arrived.
 package sdnotify
 
 import (
@@ -15,14 +15,15 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 )
 
-// Ready reports that the start is over: the first real work has succeeded. Units of Type=notify count as started then.
+// Ready reports that the start is over: the first real work has succeeded. Units of Type=notify
+// count as started then.
 func Ready() error { return send(daemon.SdNotifyReady) }
 
 // Stopping reports that the daemon has begun to stop.
 func Stopping() error { return send(daemon.SdNotifyStopping) }
 
-// Status sets the line that systemctl status shows. A line break becomes a space: what follows one would be taken
-// for the next message.
+// Status sets the line that systemctl status shows. A line break becomes a space: what follows one
+// would be taken for the next message.
 func Status(text string) error {
 	return send("STATUS=" + strings.NewReplacer("\n", " ", "\r", " ").Replace(text))
 }
@@ -34,11 +35,12 @@ func send(state string) error {
 	return nil
 }
 
-// Watchdog is a task that sends WATCHDOG=1 at half of WATCHDOG_USEC for as long as alive is true, and ends with ctx.
-// Without a watchdog it only waits for ctx; a WATCHDOG_USEC that is no positive number is an error.
+// Watchdog is a task that sends WATCHDOG=1 at half of WATCHDOG_USEC for as long as alive is true,
+// and ends with ctx. Without a watchdog it only waits for ctx; a WATCHDOG_USEC that is no positive
+// number is an error.
 //
-// After alive was false or a message could not be sent it tries again sooner, five times in each half, so that a loop
-// which recovers in time is not killed.
+// After alive was false or a message could not be sent it tries again sooner, five times in each
+// half, so that a loop which recovers in time is not killed.
 func Watchdog(ctx context.Context, alive func() bool) error {
 	limit, err := daemon.SdWatchdogEnabled(false)
 	if err != nil {
@@ -50,7 +52,8 @@ func Watchdog(ctx context.Context, alive func() bool) error {
 	}
 	for {
 		pause := limit / 10
-		// A message that cannot be sent is no reason to stop the daemon: if it stays so, systemd does that.
+		// A message that cannot be sent is no reason to stop the daemon: if it stays so, systemd
+		// does that.
 		if alive() && send(daemon.SdNotifyWatchdog) == nil {
 			pause = limit / 2
 		}

@@ -23,7 +23,8 @@ type manager struct {
 
 func listen(t *testing.T) manager {
 	t.Helper()
-	// Not t.TempDir: its path holds the test's name, and the address of a socket has room for 104 bytes (macOS).
+	// Not t.TempDir: its path holds the test's name, and the address of a socket has room for 104
+	// bytes (macOS).
 	dir, err := os.MkdirTemp("", "sd")
 	if err != nil {
 		t.Fatal(err)
@@ -129,7 +130,8 @@ func TestWatchdog_BadInterval(t *testing.T) {
 	}
 }
 
-// TestWatchdog_AnotherProcess has a watchdog that is meant for another PID, as a child of the service sees it.
+// TestWatchdog_AnotherProcess has a watchdog that is meant for another PID, as a child of the
+// service sees it.
 func TestWatchdog_AnotherProcess(t *testing.T) {
 	m := listen(t)
 	t.Setenv("WATCHDOG_USEC", "1000")

@@ -176,7 +176,8 @@ func TestRun_AtStartAndEachInterval(t *testing.T) {
 func TestRun_WarningThreshold(t *testing.T) {
 	t.Parallel()
 	for skew, warn := range map[time.Duration]bool{
-		// A bubble begins at a whole second, and the header is taken for half a second later than it says.
+		// A bubble begins at a whole second, and the header is taken for half a second later than
+		// it says.
 		0: false, 2000 * time.Millisecond: false, 2001 * time.Millisecond: true, 24 * time.Hour: true,
 		-1999 * time.Millisecond: false, -2000 * time.Millisecond: true,
 	} {

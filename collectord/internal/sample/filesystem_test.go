@@ -87,8 +87,8 @@ func TestFilesystem_OnePerDevice(t *testing.T) {
 	t.Parallel()
 	r := newMachine(t).tick(newFakeFilesystem(treeOf("mounts-many-views"), nil))
 	r.wantFaults(t, 0)
-	// Of /dev/sda2 the shorter of /data, /srv and a file; of the export the
-	// shorter; of what is only called "share" both; nothing at or below a tmpfs that came later, and no FUSE.
+	// Of /dev/sda2 the shorter of /data, /srv and a file; of the export the shorter; of what is
+	// only called "share" both; nothing at or below a tmpfs that came later, and no FUSE.
 	want := []string{"/", "/homework", "/mnt/auto", "/mnt/nas", "/mnt/one", "/mnt/two", "/srv"}
 	if got := r.labelled("mountpoint"); !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)

@@ -63,7 +63,8 @@ func TestNetwork_DefaultExcludes(t *testing.T) {
 	}
 }
 
-// An interface that is renamed is one that goes and one that comes. What is not sampled says nothing.
+// An interface that is renamed is one that goes and one that comes. What is not sampled says
+// nothing.
 func TestNetwork_CameAndGone(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
