@@ -56,6 +56,15 @@ func poll[C func() bool | func() error](limit time.Duration, cond C) error {
 	}
 }
 
+// Rounds is how many rounds of n a random test does: a fifth of them with the race
+// detector, which makes each of them ten times slower.
+func Rounds(n int) int {
+	if Race {
+		return max(1, n/5)
+	}
+	return n
+}
+
 // Run is for a TestMain: it runs the tests of a package that wait more than they
 // work, atOnce of them at the same time unless -parallel says otherwise.
 func Run(m *testing.M, atOnce int) (code int) {

@@ -14,7 +14,7 @@ import (
 )
 
 var (
-	randomRounds = flag.Int("random.rounds", 50, "rounds of TestRandom")
+	randomRounds = flag.Int("random.rounds", testkit.Rounds(50), "rounds of TestRandom")
 	randomSeed   = flag.Uint64("random.seed", 0, "seed of TestRandom's first round; 0 takes one from the clock")
 )
 
