@@ -173,7 +173,7 @@ export function storage(s, now) {
   const clock = s.components.time?.facts;
   if (clock) {
     const known = Boolean(clock.checked);
-    tiles.push(tile('Clock', known ? skew(clock.skew_ms) : 'not checked', known ? `${source(clock.source)}${t.ago(clock.checked, now)}` : '', known && Math.abs(clock.skew_ms) > 2000 ? 'warn' : ''));
+    tiles.push(tile('Clock', known ? skew(clock.skew_ms) : 'not checked', known ? `${source(clock.source)}${t.ago(clock.checked, now)}` : '', s.state.reasons.some((r) => r.code === 'clock_skew') ? 'warn' : ''));
   }
   byId('storage').replaceChildren(...tiles);
 }

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,12 +26,16 @@ func (d *doctor) uploads(ctx context.Context) Check {
 	if !d.Config.Remote.Enabled || !d.shipperdRuns {
 		return unknown("none: shipperd is not running, or remote.enabled is false")
 	}
-	up, err := askUploader(ctx, d.Config.Health)
+	up, late, err := askUploader(ctx, d.Config.Health)
 	switch {
 	case err != nil:
 		return unknown("cannot ask shipperd: " + err.Error())
 	case up.Error != "":
-		return fail("the last upload failed: "+up.Error, "fix this where no check above fails; shipperd keeps the samples and retries within a minute or two")
+		fix := "fix this where no check above fails; shipperd keeps the samples and retries within a minute or two"
+		if len(late) > 0 {
+			fix = cmp.Or(late[0].Remedy, fix)
+		}
+		return fail("the last upload failed: "+up.Error, fix)
 	case up.LastUpload.IsZero():
 		return ok("none yet")
 	}
@@ -41,25 +47,26 @@ const (
 	maxState = 1 << 20         // bytes of its answer
 )
 
-// askUploader returns the facts of component uploader from /health of shipperd.
-func askUploader(ctx context.Context, c config.HealthConfig) (up health.Uploader, err error) {
+// askUploader returns the facts of component uploader from /health of shipperd, and the condition of
+// late uploads, if it is active.
+func askUploader(ctx context.Context, c config.HealthConfig) (up health.Uploader, late []health.Active, err error) {
 	ctx, cancel := context.WithTimeout(ctx, askFor)
 	defer cancel()
 	host, port, err := net.SplitHostPort(c.ShipperdListen)
 	if err != nil {
-		return up, err
+		return up, nil, err
 	}
 	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
 		host = "127.0.0.1"
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/health", nil)
 	if err != nil {
-		return up, err
+		return up, nil, err
 	}
 	if c.AuthFile != "" {
 		login, err := secret.ReadLine(c.AuthFile, secret.Owner)
 		if err != nil {
-			return up, fmt.Errorf("health.auth_file: %w", err)
+			return up, nil, fmt.Errorf("health.auth_file: %w", err)
 		}
 		user, password, _ := strings.Cut(login, ":")
 		req.SetBasicAuth(user, password)
@@ -68,10 +75,11 @@ func askUploader(ctx context.Context, c config.HealthConfig) (up health.Uploader
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	res, err := client.Do(req)
 	if err != nil {
-		return up, err
+		return up, nil, err
 	}
 	defer res.Body.Close() //nolint:errcheck // it was read
 	var state struct {
+		Conditions []health.Active `json:"reasons"`
 		Components struct {
 			Uploader *struct {
 				Facts health.Uploader `json:"facts"`
@@ -80,10 +88,13 @@ func askUploader(ctx context.Context, c config.HealthConfig) (up health.Uploader
 	}
 	// The answer has the state also where the status is not 200.
 	if err := json.NewDecoder(io.LimitReader(res.Body, maxState)).Decode(&state); err != nil {
-		return up, fmt.Errorf("%s: %s: %w", req.URL, res.Status, err)
+		return up, nil, fmt.Errorf("%s: %s: %w", req.URL, res.Status, err)
 	}
 	if state.Components.Uploader == nil {
-		return up, errors.New(req.URL.String() + ": " + res.Status + ", without the state of the uploads")
+		return up, nil, errors.New(req.URL.String() + ": " + res.Status + ", without the state of the uploads")
 	}
-	return state.Components.Uploader.Facts, nil
+	late = slices.DeleteFunc(state.Conditions, func(a health.Active) bool {
+		return !slices.Contains([]string{"upload_late", "upload_overdue", "upload_stalled"}, a.Code)
+	})
+	return state.Components.Uploader.Facts, late, nil
 }

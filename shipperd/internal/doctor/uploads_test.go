@@ -34,6 +34,10 @@ func TestDoctor_Uploads(t *testing.T) {
 		{"none yet", 200, state(`"started":"2026-11-23T20:00:00Z"`), OK, "none yet"},
 		{"fine", 200, state(`"last_upload":"2026-11-23T20:00:00Z"`), OK, "succeeded"},
 		{"refused", 200, state(`"last_upload":"2026-11-23T20:00:00Z","error":"403 Forbidden: not the token's"`), Fail, "403 Forbidden: not the token's"},
+		{
+			"late", 200, `{"reasons":[{"code":"backlog","severity":"degraded","remedy":"no"},{"code":"upload_late","severity":"degraded","remedy":"Replace the token."}],` +
+				state(`"error":"connection refused"`)[1:], Fail, "Replace the token.",
+		},
 		{"ill", 503, state(`"error":"connection refused"`), Fail, "retries within a minute"},
 		{"another program", 200, `{"components":{}}`, Unknown, "without the state of the uploads"},
 		{"another port", 404, "404 page not found", Unknown, "404"},
