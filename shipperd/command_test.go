@@ -200,7 +200,7 @@ func TestCommands_NoDatabase(t *testing.T) {
 	b := newBench(t, "")
 	for _, args := range []string{"status", "status -json", "audit", "deadletter list", "deadletter retry all", "deadletter retry 1"} {
 		_, stderr := b.run(1, strings.Fields(args)...)
-		wantText(t, stderr, "shipperd "+strings.Fields(args)[0]+": open store ", b.path, "collectord makes it")
+		wantText(t, stderr, "shipperd "+strings.Fields(args)[0]+": open store ", b.path, "collectord creates it")
 		if strings.Contains(stderr, "{") {
 			t.Errorf("%s: the error is a line of log: %s", args, stderr)
 		}

@@ -4,7 +4,7 @@ package lock
 
 import "os"
 
-// alive tells whether there is such a process.
+// alive reports whether there is such a process.
 func alive(pid int) bool {
 	if pid == 0 {
 		return false

@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// alive tells whether there is such a process.
+// alive reports whether there is such a process.
 func alive(pid int) bool {
 	if pid == 0 {
 		return false

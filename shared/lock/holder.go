@@ -8,7 +8,7 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// Holder tells whether some process holds the lock at path, and which one: pid
+// Holder reports whether some process holds the lock at path, and which one: pid
 // is 0 when the file does not say. It makes no file and writes nothing. To find
 // out it takes a shared lock for some microseconds, which Acquire sits out.
 func Holder(path string) (pid int, held bool, err error) {

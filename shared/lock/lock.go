@@ -1,6 +1,6 @@
 // Package lock keeps two processes from doing the same work on one database.
 //
-// A lock is an advisory flock(2) on a file of its own, with the PID of the holder inside for people. It promises that
+// A lock is an advisory flock(2) on a file of its own, with the PID of the holder inside. It promises that
 // at most one process holds it, that the kernel frees it when the holder dies in whatever way, and that no child
 // process inherits it. The PID is a hint, not a proof: after a kill it is stale, and from inside another container it
 // names a stranger. The file stays for ever: a file that is removed while one process waits for it and another makes
@@ -63,7 +63,7 @@ func (l *Lock) Release() error {
 	if !l.file.Locked() {
 		return nil
 	}
-	// While the lock is still ours. What cannot be emptied is a stale PID, as after a kill: it harms nobody.
+	// While the lock is still ours. What cannot be emptied is a stale PID, as after a kill, and harmless.
 	_ = os.Truncate(l.file.Path(), 0)
 	if err := l.file.Unlock(); err != nil {
 		return fmt.Errorf("release lock %q: %w", l.file.Path(), err)

@@ -51,7 +51,7 @@ func ExplainAccess(path string, err error) error {
 	return err
 }
 
-// within tells whether folder is state, which systemd made for the service, or below it.
+// within reports whether folder is state, which systemd made for the service, or below it.
 func within(state, folder string) bool {
 	rel, err := filepath.Rel(state, folder)
 	return err == nil && filepath.IsLocal(rel)

@@ -45,7 +45,7 @@ func (ob *Outbox) EnforceBudget(ctx context.Context, maxBytes int64) (Freed, err
 	return enforceBudget(ctx, ob.w, ob.db, maxBytes, "size")
 }
 
-// EnforceBudget is the Outbox's, for collectord while nobody ships: a shipper that
+// EnforceBudget is the Outbox's, for collectord while shipperd does not run: a shipper that
 // has just read the rows would send what is dropped here. It is booked as dropped
 // for "unattended".
 func (in *Inserter) EnforceBudget(ctx context.Context, maxBytes int64) (Freed, error) {
@@ -118,7 +118,7 @@ func freeChunk(ctx context.Context, tx *sql.Tx) (int, error) {
 		}
 		keys, err := UnpackKeySet(packed)
 		if err != nil {
-			return 0, err
+			return 0, fmt.Errorf("chunk %d: %w: %w", id, ErrDamaged, err)
 		}
 		if _, err := tx.ExecContext(ctx, "DELETE FROM upload_checkpoints WHERE id = ?", id); err != nil {
 			return 0, err

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// CheckpointResult tells what a WAL checkpoint did.
+// CheckpointResult says what a WAL checkpoint did.
 type CheckpointResult struct {
 	Duration  time.Duration
 	WALBefore int64 // bytes
@@ -30,14 +30,14 @@ const (
 	// readers and writers. It holds the write lock while it waits for readers, so
 	// this is what a tick may be held up by.
 	truncatePatience = 50 * time.Millisecond
-	// truncateTries, with a pause between, find the moment at which nobody is in
-	// the way, among transactions of a few milliseconds.
+	// truncateTries, with a pause between, find a moment without a reader or writer,
+	// among transactions of a few milliseconds.
 	truncateTries = 10
 	truncatePause = 20 * time.Millisecond
 )
 
 // checkpoint runs beside the writing connection. The first pass does the bulk of
-// the copying and holds nobody up; a slow card may take seconds for it. The
+// the copying and blocks no one; a slow card may take seconds for it. The
 // second holds the write lock: for what came in meanwhile, and for a moment of
 // patience with readers. A reader that stays costs the room of the WAL, never a
 // tick.

@@ -32,8 +32,8 @@ func (in *Inserter) SaveStats(ctx context.Context, stats []Stat) error {
 func saveStats(ctx context.Context, w *writer, o Options, stats []Stat) error {
 	now := o.Now().UnixMilli()
 	err := w.tx(ctx, unsynced, func(ctx context.Context, tx *sql.Tx) error {
-		// What the daemon no longer tells, it no longer has: a label value that
-		// has gone would otherwise be sampled for ever.
+		// A label value that the daemon no longer has would otherwise be sampled for
+		// ever.
 		if _, err := tx.ExecContext(ctx, "DELETE FROM daemon_stats WHERE daemon = ?", o.Daemon); err != nil {
 			return err
 		}

@@ -73,7 +73,7 @@ func retryDeadLetter(ctx context.Context, w *writer, id int64) (retried bool, er
 			return err
 		}
 		if len(found) == 0 {
-			return errors.New("there is no such dead letter")
+			return errors.New("not found")
 		}
 		l := found[0]
 		if l.Type == Text || !l.Value.Valid || l.TimestampMS < 0 || l.TimestampMS > MaxTimestampMS {
@@ -111,7 +111,7 @@ func retryDeadLetter(ctx context.Context, w *writer, id int64) (retried bool, er
 }
 
 // DeadLetters is the handle of a command that retries dead letters beside the running
-// daemons. It can change nothing else, holds nobody up and begins no session: each of
+// daemons. It can change nothing else, blocks no one and begins no session: each of
 // its transactions is over in milliseconds.
 type DeadLetters struct {
 	reader

@@ -31,7 +31,7 @@ func TestLetters_Retry(t *testing.T) {
 	if retried, err := l.Retry(t.Context(), letters[0].ID); !retried || err != nil {
 		t.Errorf("got %v, %v, want it retried", retried, err)
 	}
-	if _, err := l.Retry(t.Context(), letters[0].ID); err == nil || !strings.Contains(err.Error(), "no such dead letter") {
+	if _, err := l.Retry(t.Context(), letters[0].ID); err == nil || !strings.Contains(err.Error(), "not found") {
 		t.Errorf("a second time: %v", err)
 	}
 	checkConsistent(t, db)

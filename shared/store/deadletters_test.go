@@ -86,7 +86,7 @@ func TestRetryDeadLetter_Never(t *testing.T) {
 	f("after 2039", MaxTimestampMS+1, 1.0, nil, Number)
 	f("the place is taken", tick0.UnixMilli(), 1.0, nil, Number)
 	_, err := retryDeadLetter(t.Context(), d.ob.w, 12345)
-	if err == nil || !strings.Contains(err.Error(), "retry dead letter 12345: there is no such") {
+	if err == nil || !strings.Contains(err.Error(), "retry dead letter 12345: not found") {
 		t.Errorf("got %v", err)
 	}
 }

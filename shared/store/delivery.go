@@ -17,7 +17,7 @@ type Rejection struct {
 
 // RecordSending writes down, synced, what is about to be sent; it sets the
 // chunks' IDs. Crash window: from here on until an outcome is recorded, the
-// server may or may not have these rows, and the next start must ask it.
+// server may or may not have these rows, and the next start must query it.
 func (ob *Outbox) RecordSending(ctx context.Context, chunks ...*Chunk) error {
 	var added []*Chunk
 	err := ob.w.tx(ctx, nothing, func(ctx context.Context, tx *sql.Tx) error {

@@ -24,7 +24,7 @@ var (
 	// ErrIO: the disk fails, or its file system became read-only while the file was open.
 	ErrIO = errors.New("the disk fails, or its file system became read-only after an error: see dmesg; then unmount it, run fsck, mount it again, or restart the device")
 	// ErrDamaged: the file is no database or fails its own checks.
-	ErrDamaged = errors.New("the file is damaged, or no SQLite database at all; the next start of collectord or shipperd sets it aside and salvages what can be read")
+	ErrDamaged = errors.New("the file is damaged or not an SQLite database; the next start of collectord or shipperd sets it aside and salvages it")
 )
 
 // errTooManySeries: the file holds as many series as its keys can tell apart.
@@ -55,7 +55,7 @@ func classify(err error) error {
 	return fmt.Errorf("%w: %w", class, err)
 }
 
-// isCheckFailure tells whether a CHECK of the schema refused a row.
+// isCheckFailure reports whether a CHECK of the schema refused a row.
 func isCheckFailure(err error) bool {
 	var coded *sqlite.Error
 	return errors.As(err, &coded) && coded.Code() == sqlite3.SQLITE_CONSTRAINT_CHECK

@@ -8,7 +8,7 @@ import (
 	"strconv"
 )
 
-// KeySet is a set of keys in ascending order, without doubles.
+// KeySet is a set of keys in ascending order, without duplicates.
 type KeySet []Key
 
 // Contains reports whether k is in the set.
@@ -87,7 +87,7 @@ func (s KeySet) String() string {
 }
 
 // Sorted makes a KeySet of keys in any order: it sorts them in place and drops
-// doubles.
+// duplicates.
 func (s KeySet) Sorted() KeySet {
 	slices.Sort(s)
 	return slices.Compact(s)

@@ -14,7 +14,7 @@ import (
 )
 
 // openLock says who has the database open: a lock that everybody who may write holds
-// shared, and that whoever makes, examines or exchanges the files holds alone.
+// shared, and that a process holds alone while it makes, examines or exchanges the files.
 // docs/decisions/0005-damaged-files.md says why.
 type openLock struct {
 	path  string
@@ -26,7 +26,7 @@ type openLock struct {
 // suffixes of the files that make a database.
 var suffixes = [3]string{"", "-wal", "-shm"}
 
-// lockOpen waits for the lock: alone if nobody has the database open, else shared.
+// lockOpen waits for the lock: alone if no other process has the database open, else shared.
 // While files are missing it has to be alone, since a second WAL or a second
 // shared memory on one database corrupts it.
 func lockOpen(ctx context.Context, path string, log *slog.Logger) (*openLock, error) {
@@ -35,7 +35,7 @@ func lockOpen(ctx context.Context, path string, log *slog.Logger) (*openLock, er
 	if l.file, err = os.OpenFile(path+".open.lock", os.O_RDWR|os.O_CREATE, 0o640); err != nil {
 		return nil, err
 	}
-	start, told := time.Now(), false
+	start, logged := time.Now(), false
 	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
 		if ok, err := l.try(); ok || err != nil {
 			if err != nil {
@@ -43,8 +43,8 @@ func lockOpen(ctx context.Context, path string, log *slog.Logger) (*openLock, er
 			}
 			return l, err
 		}
-		if !told && time.Since(start) > time.Second {
-			told = true
+		if !logged && time.Since(start) > time.Second {
+			logged = true
 			log.Info("database in use by the other daemon, waiting", "path", path)
 		}
 		select {
@@ -55,7 +55,7 @@ func lockOpen(ctx context.Context, path string, log *slog.Logger) (*openLock, er
 	}
 }
 
-// lockBeside takes the lock for a command: beside the daemons, or when nobody has the
+// lockBeside takes the lock for a command: beside the daemons, or when no process has the
 // database open, but not while it is made, examined or salvaged.
 func lockBeside(path string) (*openLock, error) {
 	if _, err := os.Stat(path); err != nil {

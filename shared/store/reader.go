@@ -19,7 +19,7 @@ import (
 // States of a file that only those meet who open without making or upgrading it.
 var (
 	// ErrNoFile: there is no database yet.
-	ErrNoFile = errors.New("there is no such file: collectord makes it when it first starts; if it runs, give the same -config as it has")
+	ErrNoFile = errors.New("file not found; collectord creates it at its first start; if collectord runs, use the same -config")
 	// ErrOlder: the file waits for its upgrade.
 	ErrOlder = errors.New("the file was written by an older version: start collectord or shipperd of this version once, which upgrades it")
 )
@@ -30,7 +30,7 @@ type file struct {
 	db   *sql.DB
 }
 
-// reader is how the other handles embed a Reader: nobody outside can take it out of one.
+// reader is how the other handles embed a Reader, so that it is not an exported field.
 type reader = Reader
 
 // Reader is the read side of shipperd's handle, and by itself the handle of commands and

@@ -39,7 +39,7 @@ func TestReader_Refuses(t *testing.T) {
 		}
 	}
 	path := newPath(t)
-	f("no file", path, ErrNoFile, "collectord makes it")
+	f("no file", path, ErrNoFile, "collectord creates it")
 	if left := listFolder(t, filepath.Dir(path)); len(left) > 0 {
 		t.Errorf("opening a file that is not there made %q", left)
 	}

@@ -23,7 +23,7 @@ const doubtRows = 5000
 
 // repair makes salvaged rows, chunks and accounts fit each other.
 func (s *salvager) repair(ctx context.Context) error {
-	// A row without its series is nobody's.
+	// A row without its series cannot be delivered.
 	if _, err := exec(ctx, s.tx, "DELETE FROM metrics WHERE dedup_key <= ? OR dedup_key & 4194303 NOT IN (SELECT id FROM series)", MaxSeries); err != nil {
 		return err
 	}

@@ -84,7 +84,7 @@ func (in *Inserter) Rescue(ctx context.Context) error {
 }
 
 // Rescue is Inserter.Rescue, for the time while collectord is away. When its lock was
-// removed too, nobody knows whether it is: so this waits until nobody else has the old
+// removed too, that is not known: so this waits until no other process has the old
 // files open, and leaves it to them when they stay.
 func (ob *Outbox) Rescue(ctx context.Context) error {
 	if now, err := os.Stat(ob.o.Path); err == nil && os.SameFile(now, ob.lock.ids[0]) {
@@ -94,7 +94,7 @@ func (ob *Outbox) Rescue(ctx context.Context) error {
 		return err
 	}
 	if p, err := readPlan(ob.o.Path); err != nil || p != nil {
-		return err // somebody has saved it
+		return err // it is saved already
 	}
 	return ob.lock.rescue(ctx, ob.db, ob.o)
 }
@@ -103,7 +103,7 @@ func (ob *Outbox) Rescue(ctx context.Context) error {
 // after it has noticed.
 const rescueTakes = 10 * time.Second
 
-// waitAlone waits until nobody else has the database open.
+// waitAlone waits until no other process has the database open.
 func (l *openLock) waitAlone(limit time.Duration) (alone bool, err error) {
 	for end := time.Now().Add(limit); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if alone, err = l.flock(syscall.LOCK_EX); alone || err != nil {
@@ -147,7 +147,7 @@ func (l *openLock) rescue(ctx context.Context, db *sql.DB, o Options) error {
 		return errors.Join(fmt.Errorf("save what was in the database: %w", classify(err)), removeFile(to))
 	}
 	report.Bytes = FileSize(to)
-	o.Log.Warn("saved what was in the database", "rows", report.Rows, "file", to)
+	o.Log.Warn("database copied", "rows", report.Rows, "file", to)
 	if !gone {
 		// The next start must not apply them to the other file. Behind a dot, nobody
 		// takes them for those of the copy.

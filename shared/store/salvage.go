@@ -166,7 +166,7 @@ func makeNew(ctx context.Context, o Options, p *plan) error {
 	if err != nil {
 		return errors.Join(err, removeFile(o.Path+planSuffix)) // it is whole, in another way than ours
 	}
-	o.Log.Warn("the database is damaged: salvaging what can be read", "path", o.Path, "reason", p.Reason)
+	o.Log.Warn("database damaged, salvaging", "path", o.Path, "reason", p.Reason)
 	s := &salvager{o: o, version: version, report: Salvaged{Time: p.Found, Reason: p.Reason}}
 	if err := s.run(ctx); err != nil {
 		return errors.Join(fmt.Errorf("salvage into %q: %w; it needs room for a second file", o.Path+newSuffix, classify(err)),

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"belabox-metrics/shared/store/internal/salvage"
+	"belabox-metrics/shared/testkit"
 )
 
 // TestSalvage_Damage damages files in a hundred ways, each with its own seed. Every row
@@ -24,7 +25,10 @@ func TestSalvage_Damage(t *testing.T) {
 	var all, saved int
 	for kind, damage := range damages {
 		var kindSaved int
-		const rounds = 12
+		rounds := 12
+		if testkit.Race {
+			rounds = 3
+		}
 		for seed := range uint64(rounds) {
 			dice := rand.New(rand.NewPCG(seed, 1))
 			l := merged.copyTo(t, filepath.Join(t.TempDir(), "metrics.db"))

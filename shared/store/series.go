@@ -1,6 +1,6 @@
 package store
 
-// ValueType tells what a series holds. It is part of the identity of a series,
+// ValueType says what a series holds. It is part of the identity of a series,
 // so a metric that changes from number to text becomes another series.
 type ValueType int
 

@@ -13,7 +13,7 @@ import (
 // Session is one run of a daemon, a row of table sessions.
 type Session struct {
 	ID   int64  // row id, in every row that the run inserted
-	UUID string // for logs and people
+	UUID string // for logs
 }
 
 // beginSession records that a run has started. A run that is killed stays in the
@@ -38,8 +38,8 @@ func (s Session) end(ctx context.Context, db *sql.DB, o Options) error {
 	return nil
 }
 
-// bootID tells two boots apart; "" where the kernel has none. The unit of a daemon
-// tells it (%b), because one that may see nothing of /proc but itself cannot look.
+// bootID identifies a boot; "" where the kernel has none. The unit of a daemon passes it
+// (%b), because a daemon that sees only itself in /proc cannot read it.
 // https://docs.kernel.org/admin-guide/sysctl/kernel.html#random
 func bootID() string {
 	text := []byte(os.Getenv("BELABOX_BOOT_ID"))

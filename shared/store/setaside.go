@@ -34,13 +34,13 @@ type plan struct {
 // RequestSalvage notes that the database at path was found damaged, for the other
 // daemon, which stops, and for the next start, which salvages. cause wraps
 // ErrDamaged; with any other it does nothing. Call it before the handle that met the
-// damage is closed: after that somebody else may have salvaged already.
+// damage is closed: after that another process may have salvaged already.
 func RequestSalvage(path string, cause error) error {
 	if !errors.Is(cause, ErrDamaged) {
 		return nil
 	}
 	if _, err := os.Lstat(path + planSuffix); err == nil {
-		return nil // somebody was faster
+		return nil // another process was faster
 	}
 	reason := strings.ReplaceAll(cause.Error(), ErrDamaged.Error()+": ", "")
 	return plan{Found: time.Now().UTC(), Reason: strings.Join(strings.Fields(reason), " ")}.write(path)
@@ -174,7 +174,7 @@ func DamagedFiles(path string) ([]Salvaged, error) {
 	return all, nil
 }
 
-// DamageNotice is what a person should know of the damaged files beside the
+// DamageNotice says what an operator should know about the damaged files beside the
 // database at path; "" when there is none.
 func DamageNotice(path string) string {
 	all, err := DamagedFiles(path)
@@ -185,10 +185,10 @@ func DamageNotice(path string) string {
 		return ""
 	}
 	last := all[len(all)-1]
-	text := fmt.Sprintf("the database was damaged on %s (%s): %d samples were salvaged and %d lost; what was damaged is kept as %s: remove %s* when nobody needs it",
+	text := fmt.Sprintf("the database was damaged on %s (%s): %d samples were salvaged and %d lost; what was damaged is kept as %s: remove %s* when it is no longer needed",
 		last.Time.UTC().Format(time.RFC3339), last.Reason, last.Rows, last.Lost, last.Aside, last.Aside)
 	if len(all) > 1 {
-		text += fmt.Sprintf("; this is number %d: if nobody touched the files, the disk or card is failing, replace it", len(all))
+		text += fmt.Sprintf("; this is number %d: unless the files were changed by hand, the disk or card is failing: replace it", len(all))
 	}
 	return text
 }

@@ -94,7 +94,7 @@ func (f *file) guessPageSize(size int64) int {
 	return best
 }
 
-// fills tells whether a row of a leaf begins in the second half of it, and none behind it.
+// fills reports whether a row of a leaf begins in the second half of it, and none behind it.
 func fills(page []byte) bool {
 	last := 0
 	for i := range min(int(binary.BigEndian.Uint16(page[3:])), len(page)/2-4) {
