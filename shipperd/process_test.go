@@ -110,12 +110,12 @@ func TestLive_StuckLoop(t *testing.T) {
 			return res.StatusCode == want
 		}
 	}
-	testkit.Eventually(t, 10*time.Second, "life", live(http.StatusOK))
+	testkit.Eventually(t, testkit.WaitLimit, "life", live(http.StatusOK))
 	vm.Otherwise(testkit.Hang(testkit.WholeBody, testkit.KeepNone))
 	pendingFile(t, c.Storage.Path)
-	testkit.Eventually(t, 20*time.Second, "the loop to be called stuck", live(http.StatusServiceUnavailable))
+	testkit.Eventually(t, testkit.WaitLimit, "the loop to be called stuck", live(http.StatusServiceUnavailable))
 	vm.GoAway() // what hangs ends
-	testkit.Eventually(t, 10*time.Second, "life again", live(http.StatusOK))
+	testkit.Eventually(t, testkit.WaitLimit, "life again", live(http.StatusOK))
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)

@@ -62,7 +62,7 @@ func TestSelfMetrics_Gauges(t *testing.T) {
 	if got := m.point(t, "storage.metrics_pending_upload"); got != 1 {
 		t.Errorf("pending %v, want 1", got)
 	}
-	if got := m.point(t, "storage.oldest_pending_seconds"); got < 3600 || got > 3700 {
+	if got := m.point(t, "storage.oldest_pending_seconds"); got < 3600 || got > 4200 {
 		t.Errorf("oldest pending %v s, want an hour", got)
 	}
 	for _, p := range m.set.Points() {
@@ -119,7 +119,7 @@ func TestHealthSource(t *testing.T) {
 	m, c := selfMetricsBench(t)
 	started := time.Now()
 	in := healthSource(c, m, started)(t.Context())
-	if f := in.Storage.Found; len(f) != 1 || f[0].Code != "collectord_away" || time.Since(f[0].Since).Round(time.Minute) != time.Hour {
+	if f := in.Storage.Found; len(f) != 1 || f[0].Code != "collectord_away" || (time.Since(f[0].Since) - time.Hour).Abs() > 10*time.Minute {
 		t.Errorf("without collectord: got %+v, want it away since the newest row", f)
 	}
 	if f := in.Time.Found; len(f) != 1 || f[0].Code != "clock_unchecked" || f[0].Severity != health.OK {
@@ -176,9 +176,9 @@ func TestHealthSource_Clock(t *testing.T) {
 		t.Errorf("without an answer: got %+v", got)
 	}
 	answers.Store(true)
-	testkit.Eventually(t, 10*time.Second, "the skew", func() bool {
+	testkit.Eventually(t, testkit.WaitLimit, "the skew", func() bool {
 		got := m.clockState(c)
-		return len(got.Found) == 0 && got.SkewMS > 3_598_000 && got.SkewMS < 3_602_000 && got.Source == server.URL
+		return len(got.Found) == 0 && got.SkewMS > 3_500_000 && got.SkewMS < 3_700_000 && got.Source == server.URL
 	})
 }
 
@@ -235,7 +235,7 @@ func TestHealthSource_DeadLetters(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := m.uploader(t.Context(), c, ship.Counts{}, time.Now()).Found
-	if len(f) != 1 || f[0].Code != "dead_letters" || f[0].Severity != health.OK || time.Since(f[0].Since).Abs() > time.Minute {
+	if len(f) != 1 || f[0].Code != "dead_letters" || f[0].Severity != health.OK || time.Since(f[0].Since).Abs() > 10*time.Minute {
 		t.Errorf("got %+v, want a note since now", f)
 	}
 }

@@ -55,7 +55,7 @@ func serve(t *testing.T, cfg Config, add func(*Server)) (address string, log *te
 // ends.
 func request(t *testing.T, method, url string) (*http.Response, string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), testkit.WaitLimit)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, url, nil)
 	if err != nil {
