@@ -119,7 +119,7 @@ func TestHealthSource(t *testing.T) {
 	m, c := selfMetricsBench(t)
 	started := time.Now()
 	in := healthSource(c, m, started)(t.Context())
-	if f := in.Storage.Found; len(f) != 1 || f[0].Code != "collectord_away" || (time.Since(f[0].Since) - time.Hour).Abs() > 10*time.Minute {
+	if f := in.Storage.Found; len(f) != 1 || f[0].Code != "collectord_away" || (time.Since(f[0].Since)-time.Hour).Abs() > 10*time.Minute {
 		t.Errorf("without collectord: got %+v, want it away since the newest row", f)
 	}
 	if f := in.Time.Found; len(f) != 1 || f[0].Code != "clock_unchecked" || f[0].Severity != health.OK {
