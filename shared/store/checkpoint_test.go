@@ -4,6 +4,8 @@ import (
 	"context"
 	"testing"
 	"time"
+
+	"belabox-metrics/shared/testkit"
 )
 
 // TestCheckpoint_ShrinksWAL: many rows make the WAL grow, a checkpoint empties it, and
@@ -44,7 +46,9 @@ func TestCheckpoint_ShrinksWAL(t *testing.T) {
 func TestCheckpoint_Reader(t *testing.T) {
 	t.Parallel()
 	path := newPath(t)
-	in := openInserter(t, options(path), time.Hour)
+	o := options(path)
+	o.BusyTimeout = testkit.WaitLimit
+	in := openInserter(t, o, time.Hour)
 	series := numberSeries(100)
 	mustInsert(t, in, tick0, samples(series, 1))
 	reader := rawDB(t, path)
@@ -83,12 +87,12 @@ func TestCheckpoint_Reader(t *testing.T) {
 		}
 	}
 	close(stop)
-	if longest := <-inserted; longest > busyTimeout/4 {
+	if longest := <-inserted; longest > testkit.WaitLimit/4 {
 		t.Errorf("a tick was held up for %v", longest)
 	}
 	var timeout int64
-	if err := in.db.QueryRow("PRAGMA busy_timeout").Scan(&timeout); err != nil || timeout != busyTimeout.Milliseconds() {
-		t.Errorf("busy timeout afterwards: %d ms (%v), want %v", timeout, err, busyTimeout)
+	if err := in.db.QueryRow("PRAGMA busy_timeout").Scan(&timeout); err != nil || timeout != testkit.WaitLimit.Milliseconds() {
+		t.Errorf("busy timeout afterwards: %d ms (%v), want %v", timeout, err, testkit.WaitLimit)
 	}
 	if err := rows.Close(); err != nil {
 		t.Fatal(err)

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	_ "modernc.org/sqlite"
+
+	"belabox-metrics/shared/testkit"
 )
 
 // made is a database of SQLite's own making, with every kind of value, page and
@@ -290,7 +292,7 @@ func TestRows_Garbage(t *testing.T) {
 	t.Parallel()
 	m := sample(t, 512)
 	main, wal := content(t, m.path), content(t, m.path+"-wal")
-	for range 150 {
+	for range 60 {
 		seed := rand.Uint64()
 		dice := rand.New(rand.NewPCG(seed, 0))
 		a, b := slices.Clone(main), slices.Clone(wal)
@@ -313,7 +315,7 @@ func TestRows_Garbage(t *testing.T) {
 		write(t, path+"-wal", b)
 		start := time.Now()
 		rows, _ := read(t, path)
-		if took := time.Since(start); took > 5*time.Second || len(rows) > 10*len(m.rows) {
+		if took := time.Since(start); took > testkit.WaitLimit || len(rows) > 10*len(m.rows) {
 			t.Fatalf("seed %d: %d rows after %v", seed, len(rows), took)
 		}
 	}
