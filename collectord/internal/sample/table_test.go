@@ -99,7 +99,8 @@ const selfIntro = `
 ## Self-metrics
 
 Both daemons have self-metrics: at ` + "`/metrics`" + ` of their ports, and once a minute as samples, which
-collectord stores for both. Totals continue after a restart. A **histogram** ` + "`x`" + ` arrives as ` + "`x_bucket{le}`, `x_sum` and `x_count`" + `.
+collectord stores for both. Totals continue after a restart. A **histogram** ` + "`x`" + ` arrives as
+` + "`x_bucket{le}`, `x_sum` and `x_count`" + `.
 `
 
 func orDash(text string) string { return cmp.Or(text, "–") }
