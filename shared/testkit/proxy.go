@@ -12,11 +12,11 @@ import (
 // on to a server. All its methods may be called from any goroutine, also while
 // connections are in use.
 type Proxy struct {
-	t      testing.TB
-	addr   string
-	target string
+	t    testing.TB
+	addr string
 
 	mu       sync.Mutex
+	target   string
 	listener net.Listener // nil while cut
 	links    map[*link]bool
 	flow     chan struct{} // closed while bytes may pass
@@ -86,6 +86,15 @@ func (p *Proxy) Reset() {
 	}
 }
 
+// Route leads new connections to another server, and resets those there are: what a
+// device sees that comes into another network.
+func (p *Proxy) Route(target string) {
+	p.mu.Lock()
+	p.target = target
+	p.mu.Unlock()
+	p.Reset()
+}
+
 // Stall lets no byte through. Connections stay open, and new ones are taken: what
 // a client sees of a network that loses packets.
 func (p *Proxy) Stall() {
@@ -128,14 +137,17 @@ func (p *Proxy) serve(listener net.Listener) {
 		if err != nil {
 			return
 		}
-		server, err := net.Dial("tcp", p.target)
+		p.mu.Lock()
+		target := p.target
+		p.mu.Unlock()
+		server, err := net.Dial("tcp", target)
 		if err != nil { // the server is away: so is what is behind the proxy
 			(&link{client: client, server: client, broken: make(chan struct{})}).reset()
 			continue
 		}
 		l := &link{client: client, server: server, broken: make(chan struct{})}
 		p.mu.Lock()
-		if p.listener != listener { // cut since it was accepted
+		if p.listener != listener || p.target != target { // cut or routed elsewhere since it was accepted
 			l.reset()
 		}
 		p.links[l] = true

@@ -120,6 +120,19 @@ func TestProxy_Reset(t *testing.T) {
 	talk(t, dial(t, p.Addr()))
 }
 
+func TestProxy_Route(t *testing.T) {
+	t.Parallel()
+	p := StartProxy(t, "127.0.0.1:1") // nobody is there
+	p.Route(echo(t))
+	before := dial(t, p.Addr())
+	talk(t, before)
+	p.Route(echo(t))
+	if _, err := before.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("a connection to the old server: got %v, want a reset", err)
+	}
+	talk(t, dial(t, p.Addr()))
+}
+
 func TestProxy_Stall(t *testing.T) {
 	t.Parallel()
 	p := StartProxy(t, echo(t))
