@@ -51,7 +51,7 @@ func TestArchitectureDoc(t *testing.T) {
 // functions that are declared in the file before them.
 func TestArchitectureDoc_Steps(t *testing.T) {
 	t.Parallel()
-	_, section, _ := strings.Cut(read(t, "architecture.md"), "\n## The way of a sample\n")
+	_, section, _ := strings.Cut(read(t, "architecture.md"), "\n## The path of a sample\n")
 	section, _, _ = strings.Cut(section, "\n## ")
 	steps := regexp.MustCompile(`(?m)^\d+\. `).Split(section, -1)[1:]
 	if len(steps) != 10 {
@@ -81,7 +81,7 @@ func TestArchitectureDoc_Steps(t *testing.T) {
 func TestArchitectureDoc_Layers(t *testing.T) {
 	t.Parallel()
 	_, section, _ := strings.Cut(read(t, "architecture.md"), "\n## Layers\n")
-	section, _, _ = strings.Cut(section, "\n\nTests hold")
+	section, _, _ = strings.Cut(section, "\n\nTests enforce")
 	layers := regexp.MustCompile(`(?m)^\d+\. `).Split(section, -1)[1:]
 	if len(layers) != 5 {
 		t.Fatalf("%d layers, want 5", len(layers))
