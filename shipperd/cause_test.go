@@ -28,9 +28,9 @@ func TestCauseOf(t *testing.T) {
 	server := func(status int, class victoria.Class) error { return &victoria.Error{Status: status, Class: class} }
 	f(server(401, victoria.ClassAuth), health.CauseCredentials, "m refused the credentials (401 Unauthorized)")
 	f(server(403, victoria.ClassAuth), health.CauseCredentials, "m refused the credentials (403 Forbidden)")
-	f(server(404, victoria.ClassAuth), health.CauseAddress, "m does not take imports at this address (404 Not Found)")
-	f(server(400, victoria.ClassAuth), health.CauseAddress, "m does not take imports at this address (400 Bad Request)")
-	f(server(302, victoria.ClassRedirect), health.CauseAddress, "m does not take imports")
+	f(server(404, victoria.ClassAuth), health.CauseAddress, "m does not accept imports at this address (404 Not Found)")
+	f(server(400, victoria.ClassAuth), health.CauseAddress, "m does not accept imports at this address (400 Bad Request)")
+	f(server(302, victoria.ClassRedirect), health.CauseAddress, "m does not accept imports")
 	f(server(503, victoria.ClassServer), health.CauseAnswer, "m answered with an error (503 Service Unavailable)")
 	f(server(599, victoria.ClassServer), health.CauseAnswer, "m answered with an error (599)")
 	f(&victoria.Error{Class: victoria.ClassTimeout}, health.CauseTimeout, "no answer from m in time")

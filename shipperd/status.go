@@ -257,7 +257,7 @@ func (r *statusReport) print(w io.Writer) {
 	fmt.Fprintln(w)
 	r.Ledger.print(w)
 	if len(r.Next) > 0 {
-		fmt.Fprintln(w, "\nwhat to do")
+		fmt.Fprintln(w, "\nremedies")
 	}
 	for _, text := range r.Next {
 		fmt.Fprintf(w, "  %s\n", text)

@@ -19,13 +19,12 @@ type Condition struct {
 	Message   string // a format for Active
 	Remedy    string // what to do, in sentences; commands and configuration keys in backticks
 
-	// rule finds the condition in the facts. nil: the daemon finds it by itself and adds it to its
-	// Input.
+	// rule detects the condition from the facts. nil: the daemon detects it and adds it to its Input.
 	rule rule
 }
 
-// rule returns the arguments of the message, nil where the condition does not hold, and when the
-// cause began, zero where the facts do not tell.
+// rule returns the arguments of the message, nil if the condition does not hold, and when the cause
+// began, zero if that is not known.
 type rule func(f facts) (args []any, since time.Time)
 
 // Active is a condition that holds.
@@ -38,9 +37,9 @@ type Active struct {
 	Since     time.Time `json:"since,omitzero"` // when the cause began
 }
 
-// Active returns the condition as it holds now. A zero since leaves it to the Monitor to date it.
+// Active returns the condition as it holds now. With a zero since the Monitor sets the time.
 func (c *Condition) Active(since time.Time, args ...any) Active {
-	// Errors that were joined have one line each; a message is one line.
+	// Joined errors have one line each; a message is one line.
 	message := strings.ReplaceAll(fmt.Sprintf(c.Message, args...), "\n", "; ")
 	return Active{c.Component, c.Code, c.Severity, message, c.Remedy, since}
 }
@@ -55,14 +54,14 @@ func row(c Condition) *Condition {
 	return &c
 }
 
-// codeNotStored is named by a rule, which must not refer to the table that it stands in.
+// codeNotStored is used by a rule, which must not refer to its own table.
 const codeNotStored = "ticks_not_stored"
 
 // What several remedies say.
 const (
 	repairFile = "Free disk space, remount the file system read-write, or give the directory of `storage.path` to the user of the daemons, as the error says."
-	checkLink  = "While the network is away, do nothing: samples wait in the file. Otherwise run `belabox-shipperd doctor`."
-	catchUp    = "After an outage, do nothing: shipperd catches up. If the backlog keeps growing, the link is too slow: raise `collection.interval` or switch collectors off."
+	checkLink  = "While the network is down, do nothing: samples wait in the file. Otherwise run `belabox-shipperd doctor`."
+	catchUp    = "After an outage, do nothing: shipperd catches up. If the backlog keeps growing, the network is too slow: raise `collection.interval` or switch collectors off."
 )
 
 // The table. Of the conditions with a rule, the first of each component that holds is reported, so
@@ -125,7 +124,7 @@ var (
 	})
 	NotKept = row(Condition{
 		"uploader", "not_kept", Degraded, "shipperd",
-		"the server answers 2xx and does not have the samples afterwards; they are sent again, up to `remote.verify.max_resends` (5) times, and are dead letters then",
+		"the server answers 2xx and does not have the samples afterwards; they are sent again, up to `remote.verify.max_resends` (5) times, and then become dead letters",
 		"the server accepts samples and does not keep them; the oldest is from %s UTC (%s ago)",
 		"If that is older than the server's -retentionPeriod, set `remote.max_past` below it or let the server keep more. Otherwise check the server's limits (vm_rows_ignored_total on its /metrics). `belabox-shipperd doctor` compares them. Then run `belabox-shipperd deadletter retry all`.",
 		nil,
@@ -175,9 +174,9 @@ var (
 	})
 	DatabaseDamaged = row(Condition{
 		"storage", "database_damaged", Degraded, "both",
-		"a damaged database file that was set aside stands beside the database",
+		"a damaged database file that was set aside is beside the database",
 		"%s",
-		"Check the disk or SD card. When nobody needs the files any more, remove them; this clears the condition.",
+		"Check the disk or SD card. Remove the files when you no longer need them; this clears the condition.",
 		nil,
 	})
 	WALLarge = row(Condition{
@@ -189,7 +188,7 @@ var (
 	})
 	ShipperdAway = row(Condition{
 		"storage", "shipperd_away", Degraded, "collectord",
-		"shipperd is not running, though `remote.enabled` is true; since: its last sign in the file",
+		"shipperd is not running, though `remote.enabled` is true; since: its last write to the file",
 		"shipperd is not running; samples wait in the file%s",
 		"Start shipperd: `systemctl start belabox-shipperd`.",
 		nil,
@@ -218,7 +217,7 @@ var (
 		"time", "clock_skew", Degraded, "both",
 		"the clock is off by more than `monitoring.clock_skew_warn_threshold_ms` (2000); without `monitoring.clock_skew_url` by more than 5 minutes, compared with the answers to uploads",
 		"the clock is %s %s, limit %s",
-		"Let NTP set the clock (`timedatectl`). Samples keep the times of the wrong clock. If the device is right, correct the clock that it is compared with: that of `monitoring.clock_skew_url`, without it the server's.",
+		"Let NTP set the clock (`timedatectl`). Samples keep the times of the wrong clock. If the device is right, correct the clock that it is compared with: that of `monitoring.clock_skew_url`, or if it is empty that of the server.",
 		clockSkew,
 	})
 	ClockUnchecked = row(Condition{
@@ -231,8 +230,8 @@ var (
 	ClockUnknown = row(Condition{
 		"time", "clock_unknown", OK, "both",
 		"the clock was never compared successfully, or not for three check intervals",
-		"the clock could not be checked lately",
-		"See the log of shipperd (`journalctl -u belabox-shipperd`) for why `monitoring.clock_skew_url` does not answer.",
+		"the clock has not been checked recently",
+		"The log of shipperd (`journalctl -u belabox-shipperd`) shows why `monitoring.clock_skew_url` does not answer.",
 		nil,
 	})
 )
@@ -254,8 +253,8 @@ var (
 	CauseClosed      = Cause{"closed", "HOST closed the connection", ""}
 	CauseTimeout     = Cause{"timeout", "no answer from HOST in time", ""}
 	CauseCertificate = Cause{"certificate", "the certificate of HOST is not trusted", "Check the device's clock, then `remote.tls` and the server's certificate. Samples wait in the file."}
-	CauseCredentials = Cause{"credentials", "HOST refused the credentials", "Put a valid token or password into the file that section `remote` of the configuration names. shipperd reads it again by itself. Samples wait in the file."}
-	CauseAddress     = Cause{"address", "HOST does not take imports at this address", "Check the path of `remote.url`. Samples wait in the file."}
+	CauseCredentials = Cause{"credentials", "HOST refused the credentials", "Write a valid token or password to the file that is set in section `remote` of the configuration. shipperd reads it again without a restart. Samples wait in the file."}
+	CauseAddress     = Cause{"address", "HOST does not accept imports at this address", "Check the path of `remote.url`. Samples wait in the file."}
 	CauseDiskFull    = Cause{"disk_full", "the disk is full", "Free disk space. A chunk is recorded in the file before it is sent."}
 	CauseAnswer      = Cause{"answer", "HOST answered with an error", ""}
 )

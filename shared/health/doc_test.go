@@ -44,7 +44,7 @@ var verb = regexp.MustCompile(`%[sd]`)
 
 func conditionsTable() string {
 	var b strings.Builder
-	b.WriteString("| component | status | code | reported by | when | message | what to do |\n| --- | --- | --- | --- | --- | --- | --- |\n")
+	b.WriteString("| component | status | code | reported by | when | message | remedy |\n| --- | --- | --- | --- | --- | --- | --- |\n")
 	for _, c := range Conditions() {
 		message := verb.ReplaceAllString(c.Message, "…")
 		fmt.Fprintf(&b, "| %s | **%s** | `%s` | %s | %s | %s | %s |\n", c.Component, c.Severity, c.Code, c.Daemon, c.When, message, c.Remedy)
@@ -54,7 +54,7 @@ func conditionsTable() string {
 
 func causesTable() string {
 	var b strings.Builder
-	b.WriteString("| cause | message | what to do |\n| --- | --- | --- |\n")
+	b.WriteString("| cause | message | remedy |\n| --- | --- | --- |\n")
 	for _, c := range Causes() {
 		fmt.Fprintf(&b, "| %s | %s | %s |\n", c.Code, c.Of("HOST").Message, cmp.Or(c.Remedy, "as for the condition"))
 	}

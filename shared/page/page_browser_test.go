@@ -122,7 +122,7 @@ func TestPage_Degraded(t *testing.T) {
 	at := sceneNamed(t, "degraded").serve(t)
 	b := look(t, "degraded", at.url, always, desktop, phone, desktop.inTheDark())
 	b.says("state", "Degraded")
-	b.says("reasons", "No upload for 4 min, limit 1 min: connection refused by metrics.example", "Last error", "What to do", "shipperd doctor", "The clock is 7.2 s behind", "since")
+	b.says("reasons", "No upload for 4 min, limit 1 min: connection refused by metrics.example", "Last error", "Remedy", "shipperd doctor", "The clock is 7.2 s behind", "since")
 }
 
 func TestPage_CatchingUp(t *testing.T) {
@@ -161,7 +161,7 @@ func TestPage_CatchingUp(t *testing.T) {
 	b := look(t, "catching-up", at.url, "!document.getElementById('drain').hidden", desktop, phone)
 	b.says("state", "Catching up")
 	b.says("state-line", "Nothing to do", "Since")
-	b.says("drain", "rows to go", "rows per second", "left")
+	b.says("drain", "rows left", "rows per second", "left")
 }
 
 func TestPage_Empty(t *testing.T) {

@@ -50,7 +50,7 @@ export function banner(s, now) {
   } else if (status === 'ok' && !s.delivery.enabled) {
     line = 'Samples are collected and stored. Delivery is disabled.';
   } else if (status === 'ok' && !s.storage.rows) {
-    line = 'Just started: no samples are stored yet.';
+    line = 'No samples are stored yet.';
   }
   byId('banner').className = `banner ${tone}`;
   keep(byId('state'), title);
@@ -70,7 +70,7 @@ export function banner(s, now) {
       coded(p, text);
       li.append(p);
     };
-    line('todo', 'What to do', r.remedy);
+    line('todo', 'Remedy', r.remedy);
     if (s.delivery.last_error && r.code.startsWith('upload_')) line('raw', 'Last error', s.delivery.last_error);
     return li;
   }));
@@ -143,7 +143,7 @@ export function delivery(s, now) {
   const g = d.draining;
   byId('drain').hidden = !g;
   if (g) {
-    keep(byId('drain-words'), `${t.count(g.rows)} of ${t.count(g.peak_rows)} rows to go`);
+    keep(byId('drain-words'), `${t.count(g.rows)} of ${t.count(g.peak_rows)} rows left`);
     keep(byId('drain-time'), `${t.count(g.rows_per_second)} rows per second, about ${t.duration(g.seconds_left)} left`);
     byId('drain-meter').style.width = `${(g.done * 100).toFixed(1)}%`;
   }
