@@ -82,10 +82,10 @@ func (b *budget) once(ctx context.Context) (more bool) {
 	}
 	defer held.Release() //nolint:errcheck // the next check takes it again and reports
 	freed, err := b.enforce(ctx, b.maxBytes)
-	if freed.Pending > 0 {
-		b.dropped(float64(freed.Pending))
+	if lost := freed.Pending + freed.Unproven; lost > 0 {
+		b.dropped(float64(lost))
 		b.rows.FailN(b.log, slog.LevelWarn,
-			"oldest samples dropped undelivered", nil, int(freed.Pending), "remedy", "start shipperd or raise storage.max_size_mb")
+			"oldest samples dropped undelivered", nil, lost, "remedy", "start shipperd or raise storage.max_size_mb")
 	}
 	if freed.DeadLetters > 0 {
 		b.letters.FailN(b.log, slog.LevelWarn, "dead letters deleted to free space", nil, int(freed.DeadLetters))

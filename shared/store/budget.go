@@ -11,6 +11,7 @@ import (
 // Freed says what was deleted to keep the file within its budget.
 type Freed struct {
 	Verified    int // proven rows younger than the retention
+	Unproven    int // rows that were answered 2xx and not read back: most likely delivered, and counted
 	Pending     int // rows that were never delivered: lost, and counted
 	DeadLetters int
 	More        bool // it was much, and there is more to do: call again
@@ -39,8 +40,9 @@ func dataSize(ctx context.Context, q querier) (bytes int64, err error) {
 }
 
 // EnforceBudget deletes until the data takes at most maxBytes: proven rows
-// first, then the oldest pending ones that are not under way, then the oldest
-// dead letters. What was never delivered is booked as dropped for "size".
+// first, then accepted ones that were not read back, by chunk, then the oldest
+// pending ones that are not under way, then the oldest dead letters. What was never
+// sent is booked as dropped for "size", what was not proven for "unproven".
 func (ob *Outbox) EnforceBudget(ctx context.Context, maxBytes int64) (Freed, error) {
 	return enforceBudget(ctx, ob.w, ob.db, maxBytes, "size")
 }
@@ -66,6 +68,7 @@ func enforceBudget(ctx context.Context, w *writer, db *sql.DB, maxBytes int64, r
 			return freed, nil // what is left is under way, or the schema itself
 		}
 		freed.Verified += step.Verified
+		freed.Unproven += step.Unproven
 		freed.Pending += step.Pending
 		freed.DeadLetters += step.DeadLetters
 	}
@@ -80,7 +83,10 @@ func freeStep(ctx context.Context, w *writer, reason string) (freed Freed, err e
 		if freed.Verified, err = freeVerified(ctx, tx); err != nil || freed.Verified > 0 {
 			return err
 		}
-		if freed.Verified, err = freeChunk(ctx, tx); err != nil || freed.Verified > 0 {
+		if freed.Verified, err = freeChunk(ctx, tx, math.MaxInt64); err != nil || freed.Verified > 0 {
+			return err
+		}
+		if freed.Unproven, err = freeAccepted(ctx, tx); err != nil || freed.Unproven > 0 {
 			return err
 		}
 		if freed.Pending, err = freePending(ctx, tx, reason); err != nil || freed.Pending > 0 {
@@ -103,31 +109,55 @@ func freeVerified(ctx context.Context, tx *sql.Tx) (int, error) {
 	return deleteOldest(ctx, tx, int64(safe), budgetRows)
 }
 
-// freeChunk deletes the rows and the record of the oldest verified chunk, where an
-// older chunk that is still open keeps deleteOldest from it.
-func freeChunk(ctx context.Context, tx *sql.Tx) (int, error) {
+// freeChunk deletes the rows and the record of the oldest verified chunk below end,
+// where an older chunk that is still open keeps deleteOldest from it.
+func freeChunk(ctx context.Context, tx *sql.Tx, end int64) (int, error) {
+	keys, err := deleteChunk(ctx, tx, Verified, end)
+	if err != nil || len(keys) == 0 {
+		return 0, err
+	}
+	return len(keys), bookPruned(ctx, tx, keys[len(keys)-1], int64(len(keys)), 0)
+}
+
+// freeAccepted deletes the rows and the record of the oldest chunk that was answered
+// 2xx and not read back.
+func freeAccepted(ctx context.Context, tx *sql.Tx) (int, error) {
+	keys, err := deleteChunk(ctx, tx, Accepted, math.MaxInt64)
+	if err != nil || len(keys) == 0 {
+		return 0, err
+	}
+	// The server may have them: counts over that time cannot be compared any more.
+	return len(keys), errors.Join(
+		bookPruned(ctx, tx, keys[len(keys)-1], 0, 0), book(ctx, tx, accountDropped+"unproven", int64(len(keys))))
+}
+
+// deleteChunk deletes the record of the oldest chunk in a state with all its rows below
+// end, and those rows; it returns their keys. Chunks of which no row is left are passed
+// over.
+func deleteChunk(ctx context.Context, tx *sql.Tx, state ChunkState, end int64) (KeySet, error) {
 	for {
 		var id int64
 		var packed []byte
-		err := tx.QueryRowContext(ctx, "SELECT id, row_keys FROM upload_checkpoints WHERE state = 'verified' ORDER BY first_key LIMIT 1").Scan(&id, &packed)
+		err := tx.QueryRowContext(ctx, "SELECT id, row_keys FROM upload_checkpoints WHERE state = ? AND last_key < ? ORDER BY first_key LIMIT 1",
+			state, end).Scan(&id, &packed)
 		if errors.Is(err, sql.ErrNoRows) {
-			return 0, nil
+			return nil, nil
 		}
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
 		keys, err := UnpackKeySet(packed)
 		if err != nil {
-			return 0, fmt.Errorf("chunk %d: %w: %w", id, ErrDamaged, err)
+			return nil, fmt.Errorf("chunk %d: %w: %w", id, ErrDamaged, err)
 		}
 		if _, err := tx.ExecContext(ctx, "DELETE FROM upload_checkpoints WHERE id = ?", id); err != nil {
-			return 0, err
+			return nil, err
 		}
 		if keys, err = deleteDelivered(ctx, tx, keys); err != nil {
-			return 0, err
+			return nil, err
 		}
 		if len(keys) > 0 {
-			return len(keys), errors.Join(bookUnbooked(ctx, tx, keys), bookPruned(ctx, tx, keys[len(keys)-1], int64(len(keys)), 0))
+			return keys, bookUnbooked(ctx, tx, keys)
 		}
 	}
 }

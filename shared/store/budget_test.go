@@ -52,9 +52,10 @@ func TestEnforceBudget_Order(t *testing.T) {
 		t.Errorf("ledger %+v", l)
 	}
 	d.do(d.ob.MarkUploaded(t.Context(), open, nil, nil))
-	d.enforce(0, Freed{}) // accepted is not proven
-	d.do(d.ob.MarkVerified(t.Context(), open))
-	d.enforce(0, Freed{Verified: 5})
+	d.enforce(0, Freed{Unproven: 5}) // before anything that was never sent
+	if l := checkLedger(t, d.ob); l.Dropped["unproven"] != 5 || l.Dropped["size"] != 24 || l.Accepted != 0 {
+		t.Errorf("ledger %+v", l)
+	}
 }
 
 // TestEnforceBudget_Enough deletes no more than it takes, in steps.

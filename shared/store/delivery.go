@@ -84,6 +84,41 @@ func (ob *Outbox) Requeue(ctx context.Context, c *Chunk, missing KeySet) error {
 	})
 }
 
+// Narrow records that all rows of c but those in absent were read back: they are done, and c goes on
+// with the absent ones, in the state it has. Crash window: without it the server is asked for all of
+// them again.
+func (ob *Outbox) Narrow(ctx context.Context, c *Chunk, absent KeySet) error {
+	return ob.settle(ctx, c, c.State, func(ctx context.Context, tx *sql.Tx) error {
+		if err := setUploaded(ctx, tx, c.Keys.Without(absent), false, 1); err != nil {
+			return err
+		}
+		c.Keys, c.Contiguous = absent, false
+		return nil
+	})
+}
+
+// Split moves the rows in keys, some of c's, to a chunk of their own, which is as far as c is. batchID
+// is the new chunk's. Crash window: none, the rows are in one of the two.
+func (ob *Outbox) Split(ctx context.Context, c *Chunk, keys KeySet, batchID string) (*Chunk, error) {
+	rest, part := *c, *c
+	rest.Keys, rest.Contiguous = c.Keys.Without(keys), false
+	part.ID, part.BatchID, part.Index, part.Keys, part.Contiguous = 0, batchID, 0, keys, false
+	err := ob.w.tx(ctx, unsynced, func(ctx context.Context, tx *sql.Tx) error {
+		if err := part.insert(ctx, tx); err != nil {
+			return err
+		}
+		if err := part.update(ctx, tx, part.State, nil, false); err != nil {
+			return err
+		}
+		return rest.update(ctx, tx, rest.State, nil, true)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("split chunk: %w", err)
+	}
+	*c = rest
+	return &part, nil
+}
+
 // Withdraw takes back a chunk of which the server certainly has nothing: its
 // rows are pending as if it had never been, and so is c: without an ID or state.
 func (ob *Outbox) Withdraw(ctx context.Context, c *Chunk) error {
@@ -166,7 +201,7 @@ func (ob *Outbox) settle(ctx context.Context, c *Chunk, state ChunkState, mark f
 			state = Rejected // what is left of it stands in the dead letters
 		}
 		var settled any
-		if state != Accepted {
+		if state != Accepted && state != Sending {
 			settled = ob.o.Now().UnixMilli()
 		}
 		if err := c.update(ctx, tx, state, settled, len(c.Keys) != len(before.Keys)); err != nil {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/google/uuid"
 	"pgregory.net/rapid"
 )
 
@@ -171,22 +172,65 @@ func (m *model) retry(t *rapid.T) {
 	}
 }
 
-// prune wants the oldest rows gone and no other: proven ones, of the time given.
+// prune wants proven rows of the time given gone and no other, the oldest first; behind an open chunk
+// it may be a whole chunk, however many rows that has.
 func (m *model) prune(t *rapid.T) {
 	before := tick0.Add(time.Duration(rapid.IntRange(0, 14).Draw(t, "before ms")) * time.Millisecond)
 	limit := rapid.IntRange(1, 20).Draw(t, "limit")
 	n, err := m.ob.Prune(background, before, limit)
 	noError(t, err)
-	if n > limit {
-		t.Fatalf("%d rows pruned, limit %d", n, limit)
+	kept := map[Key]bool{}
+	for _, k := range m.fileKeys(t) {
+		kept[k] = true
 	}
-	for _, k := range slices.Sorted(maps.Keys(m.rows))[:n] {
+	oldest := true // so far
+	gone := 0
+	for _, k := range slices.Sorted(maps.Keys(m.rows)) {
+		if kept[k] {
+			oldest = false
+			continue
+		}
+		if gone++; oldest && gone > limit && n > limit && gone == n {
+			t.Fatalf("%d of the oldest rows pruned, limit %d", n, limit)
+		}
 		if !m.rows[k] || m.owned(k) || k.TimestampMS() >= before.UnixMilli() {
 			t.Fatalf("row %d of %d ms is gone: uploaded %v, in an open chunk %v", k, k.TimestampMS()-tick0.UnixMilli(), m.rows[k], m.owned(k))
 		}
 		delete(m.rows, k)
 		m.gone[k] = true
 	}
+	if gone != n {
+		t.Fatalf("%d rows pruned, %d are gone", n, gone)
+	}
+}
+
+// narrow and split leave a chunk in its state with some of its rows.
+func (m *model) narrow(t *rapid.T) {
+	c := m.pick(t, Sending, Accepted)
+	all, absent := c.Keys, subset(t, c.Keys, "absent")
+	if len(absent) == 0 {
+		t.Skip("nothing is absent")
+	}
+	state := c.State
+	noError(t, m.ob.Narrow(background, c, absent))
+	if c.State != state || !slices.Equal(c.Keys, absent) {
+		t.Fatalf("narrowed to %+v, want %v", c, absent)
+	}
+	m.mark(all.Without(absent), true)
+}
+
+func (m *model) split(t *rapid.T) {
+	c := m.pick(t, Sending, Accepted)
+	all, some := c.Keys, subset(t, c.Keys, "some")
+	if len(some) == 0 || len(some) == len(all) {
+		t.Skip("nothing to split")
+	}
+	part, err := m.ob.Split(background, c, some, uuid.NewString())
+	noError(t, err)
+	if part.State != c.State || !slices.Equal(part.Keys, some) || !slices.Equal(c.Keys, all.Without(some)) {
+		t.Fatalf("split into %+v and %+v", c, part)
+	}
+	m.open = append(m.open, part)
 }
 
 // budget leaves no room at all, so that all goes that may go: proven rows, pending
@@ -202,6 +246,20 @@ func (m *model) budget(t *rapid.T) {
 		kept[k] = true
 	}
 	got := Freed{}
+	m.open = slices.DeleteFunc(m.open, func(c *Chunk) bool {
+		if c.State != Accepted {
+			return false
+		}
+		for _, k := range c.Keys {
+			if kept[k] {
+				t.Fatalf("row %d of an accepted chunk is still there", k)
+			}
+			delete(m.rows, k)
+			m.gone[k] = true
+			got.Unproven++
+		}
+		return true
+	})
 	for k, uploaded := range m.rows {
 		spanned := slices.ContainsFunc(m.open, func(c *Chunk) bool { return c.Keys[0] <= k && k <= c.Keys[len(c.Keys)-1] })
 		switch {

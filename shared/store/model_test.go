@@ -39,6 +39,8 @@ func TestModel(t *testing.T) {
 			"accept":     m.accept,
 			"verify":     m.verify,
 			"requeue":    m.requeue,
+			"narrow":     m.narrow,
+			"split":      m.split,
 			"resend":     m.resend,
 			"withdraw":   m.withdraw,
 			"bury":       m.bury,

@@ -8,9 +8,10 @@ import (
 )
 
 // Prune deletes up to limit delivered rows older than before, oldest first, and
-// returns how many. It never touches a row that is pending, or that belongs to a
-// chunk whose fate is open, or any row after such a one. The chunks' records go
-// with their rows.
+// returns how many; 0 = there is nothing more to delete. It never touches a row
+// that is pending, or that belongs to a chunk whose fate is open. Behind such a one
+// it goes by chunk: those that are verified hold up nobody. The chunks' records
+// go with their rows.
 func (ob *Outbox) Prune(ctx context.Context, before time.Time, limit int) (n int, err error) {
 	end := min(max(before.UnixMilli(), 0), MaxTimestampMS) << seriesBits
 	err = ob.w.tx(ctx, unsynced, func(ctx context.Context, tx *sql.Tx) error {
@@ -18,7 +19,10 @@ func (ob *Outbox) Prune(ctx context.Context, before time.Time, limit int) (n int
 		if err != nil {
 			return err
 		}
-		n, err = deleteOldest(ctx, tx, min(end, int64(proven)), limit)
+		if n, err = deleteOldest(ctx, tx, min(end, int64(proven)), limit); err != nil || n > 0 {
+			return err
+		}
+		n, err = freeChunk(ctx, tx, end)
 		return err
 	})
 	if err != nil {

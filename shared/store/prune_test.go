@@ -73,8 +73,8 @@ func TestPrune(t *testing.T) {
 	}
 }
 
-// TestPrune_SparesWhatIsOpen: rows of chunks that are not proven stay, with all of
-// their tick and all after it.
+// TestPrune_SparesWhatIsOpen: rows of chunks that are not proven stay. Those of verified
+// chunks behind them go, chunk by chunk, and only when they are old enough.
 func TestPrune_SparesWhatIsOpen(t *testing.T) {
 	t.Parallel()
 	later := tick0.Add(24 * time.Hour)
@@ -93,8 +93,14 @@ func TestPrune_SparesWhatIsOpen(t *testing.T) {
 		if got := d.rows(); !slices.Equal(got, d.all[10:]) {
 			t.Errorf("%s: rows %v, want %v", state, got, d.all[10:])
 		}
+		d.prune(tick0.Add(2*time.Second), 1000, 0)
+		d.prune(later, 1000, 20)
+		d.prune(later, 1000, 0)
+		if got := d.rows(); !slices.Equal(got, d.all[10:20]) {
+			t.Errorf("%s: rows %v, want those of the open chunk %v", state, got, d.all[10:20])
+		}
 		d.do(d.ob.MarkVerified(t.Context(), c))
-		d.prune(later, 1000, 30)
+		d.prune(later, 1000, 10)
 	}
 }
 
