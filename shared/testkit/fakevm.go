@@ -73,6 +73,7 @@ type FakeVM struct {
 	reject    func(line string) bool
 	keepFirst bool
 
+	front        Front
 	rejectStatus int
 	invalid      int // lines
 }
@@ -166,12 +167,34 @@ func (f *FakeVM) ComeBack() {
 	}
 	f.started = time.Now()
 	f.gone = make(chan struct{})
-	f.server = &http.Server{Handler: f}
+	f.server = &http.Server{Handler: http.HandlerFunc(f.enter)}
 	go func(s *http.Server, l net.Listener) {
 		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			f.t.Errorf("the fake server: %v", err)
 		}
 	}(f.server, f.listener)
+}
+
+// Front is what stands before a server: a login page, a proxy. It answers by itself or passes on to
+// the server.
+type Front func(w http.ResponseWriter, r *http.Request, server http.Handler)
+
+// Through puts a front before the server; nil takes it away.
+func (f *FakeVM) Through(front Front) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.front = front
+}
+
+func (f *FakeVM) enter(w http.ResponseWriter, r *http.Request) {
+	f.mu.Lock()
+	front := f.front
+	f.mu.Unlock()
+	if front == nil {
+		f.ServeHTTP(w, r)
+		return
+	}
+	front(w, r, f)
 }
 
 // Restart is a kill -9 and a new start: what was stored within the last lost is
