@@ -15,91 +15,95 @@ import (
 )
 
 // markAfter is how long an answered chunk may wait for others to be marked with
-// it in one transaction. A kill meanwhile costs no more than a question.
+// it in one transaction. A kill meanwhile costs no more than a read-back.
 const markAfter = 2 * time.Second
 
-// accepted takes note of a 2xx: all rows, or those that the answer names as
-// taken.
-func (s *Shipper) accepted(ctx context.Context, p *parcel, body *chunk.Body, reply victoria.Reply, log *slog.Logger) error {
-	rejected, again, err := perLine(body, reply.Details)
+// accept records a 2xx: for all rows, or for those that the answer names as taken.
+func (s *Shipper) accept(ctx context.Context, c *inflight, body *chunk.Body, reply victoria.Reply, log *slog.Logger) error {
+	refused, again, err := perLine(body, reply.Details)
 	if err != nil {
-		// An answer that contradicts itself says nothing: ask what is there.
-		p.Error = err.Error()
-		s.failed(p, &victoria.Error{Class: victoria.ClassServer, Status: reply.Status, Ambiguous: true, Err: err}, log)
+		// An answer that contradicts itself says nothing.
+		c.Error = err.Error()
+		s.move(c, evUnknown, inDoubt)
+		s.failed(c, &victoria.Error{Class: victoria.ClassServer, Status: reply.Status, Ambiguous: true, Err: err}, log)
 		return nil
 	}
-	p.Accepted = s.Now()
-	p.refused, p.failed, p.breaks, p.doubts = false, false, 0, 0
-	s.hear()
-	s.sending.lastAccepted, s.sending.refusals = p.tried, 0
-	s.size.accepted(p.n, s.cfg.CatchUpRows, p.tried)
+	c.Accepted = s.Now()
+	c.blame = blame{since: c.blame.since, last: c.blame.last, strikes: c.blame.strikes}
+	s.heardServer()
+	s.sending.lastAccepted, s.sending.refusals = c.tried, 0
+	s.size.accepted(c.n, s.cfg.CatchUpRows, c.tried)
 	log = log.With(logx.KeyBackoffMS, 0)
-	log.Debug("chunk uploaded", logx.KeyCount, p.n)
+	log.Debug("chunk uploaded", logx.KeyCount, c.n)
 	if s.sending.failures > 0 {
 		s.sending.log.Recover(s.Log, "uploads work again")
 		s.sending.failures = 0
 	}
-	if len(rejected)+len(again) == 0 {
-		s.unmarked = append(s.unmarked, p)
-		if s.unmarked[0].tried.Add(markAfter).Before(p.tried) {
+	if len(refused)+len(again) == 0 {
+		s.unmarked = append(s.unmarked, c)
+		if s.unmarked[0].tried.Add(markAfter).Before(c.tried) {
 			return s.flush(ctx)
 		}
 		return nil
 	}
-	return s.acceptedInPart(ctx, p, rejected, again, log)
+	return s.acceptInPart(ctx, c, refused, again, log)
 }
 
 // flush marks the chunks that were answered 2xx. It does so also when ctx has
-// ended: what is known now need not be asked later.
+// ended: what is known now need not be read back later.
 func (s *Shipper) flush(ctx context.Context) error {
 	if len(s.unmarked) == 0 {
 		return nil
 	}
-	parcels := s.unmarked
+	all := s.unmarked
 	s.unmarked = nil
-	chunks := make([]*store.Chunk, len(parcels))
-	for i, p := range parcels {
-		chunks[i] = p.Chunk
+	chunks := make([]*store.Chunk, len(all))
+	for i, c := range all {
+		chunks[i] = c.Chunk
 	}
 	if err := s.Outbox.MarkAllUploaded(context.WithoutCancel(ctx), chunks...); err != nil {
 		return err
 	}
 	s.Crash("marked")
-	for _, p := range parcels {
-		s.Stats.accept(p.n, p.Accepted)
-		p.due = p.tried.Add(s.cfg.Verify.Delay)
-		p.pack()
+	for _, c := range all {
+		s.accepted(c)
 	}
 	return nil
 }
 
-func (s *Shipper) acceptedInPart(ctx context.Context, p *parcel, rejected []store.Rejection, again store.KeySet, log *slog.Logger) error {
-	if err := s.Outbox.MarkUploaded(context.WithoutCancel(ctx), p.Chunk, rejected, again); err != nil {
+// accepted follows the mark: the chunk is read back after the delay.
+func (s *Shipper) accepted(c *inflight) {
+	s.Stats.accept(c.n, c.Accepted)
+	c.due = c.tried.Add(s.cfg.Verify.Delay)
+	c.pack()
+	s.move(c, evTaken, accepted)
+}
+
+func (s *Shipper) acceptInPart(ctx context.Context, c *inflight, refused []store.Rejection, again store.KeySet, log *slog.Logger) error {
+	if err := s.Outbox.MarkUploaded(context.WithoutCancel(ctx), c.Chunk, refused, again); err != nil {
 		return err
 	}
 	s.Crash("marked")
-	s.notice(log, noticePartial, "", nil, 0, "rejected", len(rejected), "again", len(again))
+	s.notice(log, noticePartial, "", nil, 0, "rejected", len(refused), "again", len(again))
 	s.Stats.partial()
 	byReason := map[string][]store.Rejection{}
-	for _, r := range rejected {
+	for _, r := range refused {
 		byReason[r.Reason] = append(byReason[r.Reason], r)
 	}
 	for reason, of := range byReason {
-		s.buried(len(of), reason, of[0].Detail)
+		s.rejected(len(of), reason, of[0].Detail)
 	}
-	p.measure()
-	s.Stats.accept(p.n, p.Accepted)
-	if p.State != store.Accepted {
-		s.book.close(p) // nothing of it is left to prove
+	c.measure()
+	if !c.uploaded() {
+		s.move(c, evRefused, rejected) // nothing of it is left to prove
 		return nil
 	}
-	p.due = p.tried.Add(s.cfg.Verify.Delay)
-	p.pack()
+	s.accepted(c)
 	return nil
 }
 
 // perLine turns a server's per-line answer into keys.
-func perLine(body *chunk.Body, d *victoria.Details) (rejected []store.Rejection, again store.KeySet, err error) {
+func perLine(body *chunk.Body, d *victoria.Details) (refused []store.Rejection, again store.KeySet, err error) {
 	if d == nil {
 		return nil, nil, nil // 2xx without details: the chunk
 	}
@@ -118,28 +122,31 @@ func perLine(body *chunk.Body, d *victoria.Details) (rejected []store.Rejection,
 		if r.Retry {
 			again = append(again, key)
 		} else {
-			rejected = append(rejected, store.Rejection{Key: key, Reason: "rejected", Detail: r.Reason})
+			refused = append(refused, store.Rejection{Key: key, Reason: "rejected", Detail: r.Reason})
 		}
 	}
 	slices.Sort(again)
-	return rejected, again, nil
+	return refused, again, nil
 }
 
 // giveUp moves the rows of a chunk to the dead letters.
-func (s *Shipper) giveUp(ctx context.Context, p *parcel, reason, detail string) error {
-	rejected := make([]store.Rejection, len(p.Keys))
-	for i, k := range p.Keys {
-		rejected[i] = store.Rejection{Key: k, Reason: reason, Detail: detail}
-	}
-	if err := s.Outbox.MarkUploaded(ctx, p.Chunk, rejected, nil); err != nil {
+func (s *Shipper) giveUp(ctx context.Context, c *inflight, on event, reason, detail string) error {
+	if err := c.unpack(); err != nil {
 		return err
 	}
-	s.book.close(p)
-	s.buried(len(rejected), reason, detail)
+	refused := make([]store.Rejection, len(c.Keys))
+	for i, k := range c.Keys {
+		refused[i] = store.Rejection{Key: k, Reason: reason, Detail: detail}
+	}
+	if err := s.Outbox.MarkUploaded(ctx, c.Chunk, refused, nil); err != nil {
+		return err
+	}
+	s.move(c, on, rejected)
+	s.rejected(len(refused), reason, detail)
 	return nil
 }
 
 // verdict is what the server said of a sample that it refused.
-func verdict(p *parcel) string {
-	return fmt.Sprintf("HTTP %d: %s", cmp.Or(p.HTTPStatus, p.answered), p.Error)
+func verdict(c *inflight) string {
+	return fmt.Sprintf("HTTP %d: %s", cmp.Or(c.HTTPStatus, c.status), c.Error)
 }

@@ -45,6 +45,9 @@ func (r *rig) check() {
 			at("lost: in the file %v, not at the server, not owed", f.rows[s.key])
 		}
 	}
+	if l := f.ledger; l.Dropped["unproven"] > 0 && !r.allow.unproven {
+		r.t.Errorf("%d samples dropped unproven", l.Dropped["unproven"])
+	}
 	if l := f.ledger; l.Difference() != 0 || l.Inserted != int64(len(r.samples)) || l.Dropped["size"] != int64(dropped) {
 		r.t.Errorf("ledger off by %d, %d samples, %d dropped: %+v", l.Difference(), len(r.samples), dropped, l)
 	}
@@ -137,9 +140,7 @@ func (r *rig) checkCounts(f content) {
 	for _, n := range c.Rejected {
 		rejected += n
 	}
-	for _, n := range c.Dropped {
-		dropped += n
-	}
+	dropped = c.Dropped["size"]
 	if c.Verified > f.ledger.Verified || rejected > f.ledger.Rejected || dropped > f.ledger.Dropped["size"] {
 		r.t.Errorf("counted %+v, ledger %+v", c, f.ledger)
 	}

@@ -2,6 +2,8 @@ package ship
 
 import (
 	"context"
+	"errors"
+	"log/slog"
 	"time"
 
 	"belabox-metrics/shared/store"
@@ -20,9 +22,12 @@ const (
 	freshFor = time.Minute
 )
 
+// farFrom is how far the server's clock may be from the device's without a second source.
+const farFrom = 5 * time.Minute
+
 // created returns the time for chunks of rows from first to last. ok = false
-// means that timestamps may have to be moved and the server, who alone knows,
-// does not answer: nothing can be sent.
+// means that timestamps may have to be moved and nobody whose word counts tells by
+// which clock: nothing can be sent.
 func (s *Shipper) created(ctx context.Context, first, last store.Key) (at time.Time, ok bool) {
 	at, _, known := s.Server.ServerNow(goodFor)
 	if !known {
@@ -31,7 +36,8 @@ func (s *Shipper) created(ctx context.Context, first, last store.Key) (at time.T
 	if s.stored(first, last, at) {
 		return at.Truncate(time.Millisecond), true
 	}
-	if _, _, fresh := s.Server.ServerNow(freshFor); !fresh {
+	at, agreed, known := s.Server.ServerNow(freshFor)
+	if !known || !agreed && !s.confirmed(at) {
 		if err := s.Server.AskTime(ctx); err != nil {
 			if ctx.Err() == nil {
 				s.away(err)
@@ -39,10 +45,28 @@ func (s *Shipper) created(ctx context.Context, first, last store.Key) (at time.T
 			return time.Time{}, false
 		}
 	}
-	if at, _, known = s.Server.ServerNow(freshFor); !known {
+	if at, agreed, known = s.Server.ServerNow(freshFor); !known {
 		at = s.Now() // it does not tell the time: ours is all there is
 	}
+	if !agreed && !s.confirmed(at) && !s.stored(first, last, at) {
+		s.reading.clock.Fail(s.Log, slog.LevelWarn, "server's clock far from the device's and confirmed by none, samples wait", nil,
+			"server", at, "device", s.Now(), "remedy", "set the device's clock, or monitoring.clock_skew_url")
+		s.fault(errNoClock)
+		return time.Time{}, false
+	}
+	s.reading.clock.Recover(s.Log, "clock confirmed")
 	return at.Truncate(time.Millisecond), true
+}
+
+var errNoClock = errors.New("the server's clock is far from the device's, and no second one confirms it: samples outside what the server stores wait")
+
+// confirmed reports whether the device's clock, or monitoring.clock_skew_url's, says about the same.
+func (s *Shipper) confirmed(at time.Time) bool {
+	if at.Sub(s.Now()).Abs() <= farFrom {
+		return true
+	}
+	other, ok := s.OtherClock()
+	return ok && at.Sub(other).Abs() <= farFrom
 }
 
 // stored reports whether all timestamps of a span are within what the server
@@ -53,4 +77,4 @@ func (s *Shipper) stored(first, last store.Key, at time.Time) bool {
 }
 
 // clamps reports whether timestamps of the chunk may have been moved.
-func (s *Shipper) clamps(p *parcel) bool { return !s.stored(p.first, p.last, p.Created) }
+func (s *Shipper) clamps(c *inflight) bool { return !s.stored(c.first, c.last, c.Created) }

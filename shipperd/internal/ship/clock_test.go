@@ -102,9 +102,9 @@ func TestClamp_WrongStamps(t *testing.T) {
 					if c := r.counts(); c.Clamped < 600 {
 						t.Errorf("%d timestamps moved, want 600", c.Clamped)
 					}
-					r.has("timestamps outside what the server stores were moved")
+					r.has("timestamps outside what the server stores moved")
 					rows, err := r.watch.Rows(context.Background(), r.keys())
-					if err != nil || len(rows) != 600 {
+					if err != nil || len(rows) != len(r.samples) {
 						t.Errorf("%d rows keep their original time, %v", len(rows), err)
 					}
 				})
@@ -119,6 +119,7 @@ func TestClamp_ServerAway(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 20)
+		r.silent = true
 		r.ticks(100, 10*time.Second)
 		r.skew.Store(int64(-29 * 365 * 24 * time.Hour))
 		r.vm.GoAway()

@@ -2,6 +2,7 @@ package ship
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -58,7 +59,7 @@ func (s *Shipper) Drain(ctx context.Context, progress func(Counts)) error {
 		return err
 	}
 	for failed := 0; failed < giveUpAfter; {
-		before, faults := s.Stats.Snapshot(), s.faults
+		before, faults, looks := s.Stats.Snapshot(), s.faults, s.reading.looks
 		s.drain.owed = true
 		more, err := s.cycle(ctx)
 		if err != nil {
@@ -67,10 +68,13 @@ func (s *Shipper) Drain(ctx context.Context, progress func(Counts)) error {
 		after := s.Stats.Snapshot()
 		progress(after)
 		switch {
-		case !s.drain.owed && s.loaded && len(s.book.open) == 0:
+		case !s.drain.owed && s.loaded && len(s.chunks.all) == 0:
 			return nil
 		case after.settled() > before.settled():
 			failed = 0
+		case !s.drain.owed && s.reading.looks > looks && !slices.ContainsFunc(s.chunks.all, func(c *inflight) bool { return c.state != unseen }):
+			s.notVisible()
+			failed++
 		case s.faults > faults:
 			failed++
 		}
@@ -87,6 +91,28 @@ func (s *Shipper) unfinished(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return fmt.Errorf("gave up after %d rounds without progress: %d samples are pending and %d accepted but not proven: %w",
-		giveUpAfter, l.Pending, l.Accepted, s.lastFault)
+	return fmt.Errorf("gave up after %d rounds without progress: %d samples are pending, %d of them in doubt, and %d accepted but not proven: %w",
+		giveUpAfter, l.Pending, s.inDoubt(), l.Accepted, s.lastFault)
+}
+
+// notVisible notes that all that is left is waited for; why it came to that stays in the error.
+func (s *Shipper) notVisible() {
+	switch {
+	case s.lastFault == nil:
+		s.fault(errNotVisible)
+	case errors.Is(s.lastFault, errNotVisible):
+		s.faults++
+	default:
+		s.fault(fmt.Errorf("%w; before that: %w", errNotVisible, s.lastFault))
+	}
+}
+
+// inDoubt is how many pending rows the server may have.
+func (s *Shipper) inDoubt() (rows int) {
+	for _, c := range s.chunks.all {
+		if !c.uploaded() && !c.toSend() {
+			rows += c.n
+		}
+	}
+	return rows
 }

@@ -31,9 +31,9 @@ func TestDrain(t *testing.T) {
 	t.Parallel()
 	for name, script := range map[string][]testkit.Step{
 		"well":             nil,
-		"half stored":      {testkit.AcceptSome(testkit.KeepEvery(2))},
 		"reply lost":       {testkit.ResetAfter(testkit.WholeBody, testkit.KeepAll)},
-		"twice away":       {testkit.Answer(503, testkit.KeepNone), testkit.Answer(503, testkit.KeepNone)},
+		"stored and away":  {testkit.Answer(503, testkit.KeepAll), testkit.Answer(503, testkit.KeepNone)},
+		"refused":          {testkit.Answer(400, testkit.KeepNone)},
 		"wants patience":   {testkit.RetryAfter(429, "30")},
 		"wants to be left": {testkit.RetryAfter(429, "900")},
 	} {
@@ -51,6 +51,34 @@ func TestDrain(t *testing.T) {
 					t.Errorf("took %v", took)
 				}
 			})
+		})
+	}
+}
+
+// TestDrain_NotVisible: what does not show is not sent again, since nothing was sent later. The end says
+// how much it is; a later run, with samples that came since, finishes it.
+func TestDrain_NotVisible(t *testing.T) {
+	t.Parallel()
+	for want, step := range map[string]testkit.Step{
+		"0 samples are pending, 0 of them in doubt, and 40 accepted":  testkit.AcceptSome(testkit.KeepEvery(3)),
+		"0 samples are pending, 0 of them in doubt, and 60 accepted":  testkit.AcceptSome(testkit.KeepNone),
+		"60 samples are pending, 60 of them in doubt, and 0 accepted": testkit.Answer(503, testkit.KeepNone),
+		"30 samples are pending, 30 of them in doubt, and 0 accepted": testkit.ResetAfter(testkit.WholeBody, testkit.KeepFirst(30)),
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, 20)
+			r.ticks(3, 10*time.Second)
+			r.vm.Then(step)
+			took, err := r.drainAll()
+			if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "does not show") || took > 5*time.Minute {
+				t.Errorf("%v after %v, want %q", err, took, want)
+			}
+			r.all = append(r.all, r.shipper.Stats.Snapshot())
+			r.wire()
+			r.tick(r.now())
+			if took, err = r.drainAll(); err != nil || !r.settled() {
+				t.Errorf("%v after %v, settled %v", err, took, r.settled())
+			}
 		})
 	}
 }

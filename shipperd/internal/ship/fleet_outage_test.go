@@ -195,7 +195,7 @@ func (d *fleetDevice) fleetCycle(ctx context.Context) (more bool) {
 		i--
 		if fault := d.server.do(0); fault != nil { // the question
 			d.parked = append(d.parked, fleetChunk{c.rows, time.Now().Add(d.cfg.Verify.Settle)})
-			d.failed(&parcel{Chunk: &store.Chunk{}, n: c.rows}, fault, d.Log)
+			d.failed(&inflight{Chunk: &store.Chunk{}, n: c.rows}, fault, d.Log)
 			return false
 		}
 		if !d.request(ctx, c.rows) {
@@ -231,21 +231,22 @@ func (d *fleetDevice) fleetCycle(ctx context.Context) (more bool) {
 
 // request is Shipper.transmit for a model. Rows that certainly did not arrive wait again.
 func (d *fleetDevice) request(ctx context.Context, rows int) (ok bool) {
-	p := &parcel{Chunk: &store.Chunk{}, n: rows}
+	c := &inflight{Chunk: &store.Chunk{}, n: rows, state: recorded}
 	for attempt := 1; ; attempt++ {
+		d.move(c, evSend, sending)
 		fault := d.server.do(rows)
 		if fault == nil {
 			d.sending.failures = 0
 			return true
 		}
-		again, wait := d.judge(p, fault, attempt)
+		again, wait := d.judge(c, fault, attempt)
 		if !again {
-			if p.unsent {
+			if c.state == recorded {
 				d.done -= float64(rows)
 			} else {
 				d.parked = append(d.parked, fleetChunk{rows, time.Now().Add(d.cfg.Verify.Settle)})
 			}
-			return d.failed(p, fault, d.Log)
+			return d.failed(c, fault, d.Log)
 		}
 		if !d.sleep(ctx, time.Now().Add(wait)) {
 			return false

@@ -44,6 +44,7 @@ func TestLate_RetriedLetters(t *testing.T) {
 		r.vm.Otherwise(testkit.AcceptSome(func(_ int, s testkit.Sample) bool { return s.Series != bad }))
 		r.allow.letters = func(s sample) bool { return s.series == bad }
 		r.ticks(30, 10*time.Second)
+		r.series = r.series[:1]
 		r.run()
 		r.deliver(8 * time.Hour)
 		r.sleep(2 * time.Hour) // the others are pruned

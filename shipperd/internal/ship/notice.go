@@ -17,29 +17,32 @@ type notice struct {
 }
 
 var (
-	noticeBuried = notice{
-		slog.LevelWarn, "samples moved to the dead letters; 'belabox-shipperd deadletter list' shows them",
-		"no further samples went to the dead letters",
+	noticeRejected = notice{
+		slog.LevelWarn, "samples moved to the dead letters",
+		"no more samples moved to the dead letters",
 	}
 	noticeClamped = notice{
-		slog.LevelWarn, "timestamps outside what the server stores were moved to the edge; check the device's clock",
-		"no further timestamps had to be moved",
+		slog.LevelWarn, "timestamps outside what the server stores moved to its edge",
+		"no more timestamps moved",
 	}
 	noticePartial = notice{
-		slog.LevelWarn, "server took part of a chunk", "no further chunk was taken in part",
+		slog.LevelWarn, "chunk accepted in part", "no more chunks accepted in part",
 	}
 	noticeRefused = notice{
-		slog.LevelWarn, "server refused a chunk; it is halved to find the sample that it minds", "no further chunk was refused",
+		slog.LevelWarn, "chunk refused, halved to find the bad sample", "no more chunks refused",
 	}
 	noticeDropped = notice{
-		slog.LevelWarn, "the database is full: the oldest samples were dropped undelivered; raise storage.max_size_mb or see why they cannot be delivered",
-		"no further samples had to be dropped",
+		slog.LevelWarn, "database full, oldest samples dropped undelivered",
+		"no more samples dropped",
+	}
+	noticeUnproven = notice{
+		slog.LevelWarn, "database full, accepted samples dropped before they were read back", "no more accepted samples dropped",
 	}
 	noticeLettersDropped = notice{
-		slog.LevelWarn, "the database is full: dead letters were deleted", "no further dead letters had to be deleted",
+		slog.LevelWarn, "database full, dead letters deleted", "no more dead letters deleted",
 	}
 	noticeRetry = notice{
-		slog.LevelInfo, "upload is tried again", "no further upload had to be tried again",
+		slog.LevelInfo, "upload retried", "no more uploads retried",
 	}
 )
 

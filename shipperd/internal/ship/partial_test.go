@@ -30,6 +30,7 @@ func TestPartialSuccess_25Of50(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			r := newRig(t, 50)
+			r.silent = true
 			r.tick(r.now().Add(-time.Second))
 			odd := testkit.AcceptSamples(func(s testkit.Sample) string {
 				if int(s.Value)%2 == 0 {
@@ -103,6 +104,7 @@ func TestPartialSuccess_AnotherTime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 50)
+		r.silent = true
 		r.tick(r.now().Add(-time.Second))
 		busy := testkit.AcceptLines(func(line string) string {
 			if lineWith(1, 2, 3)(line) {

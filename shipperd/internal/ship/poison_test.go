@@ -234,6 +234,7 @@ func TestTooLarge_OneSample(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 4)
+		r.silent = true
 		r.tick(r.now().Add(-time.Minute))
 		noise := make([]byte, 3000)
 		for i := range noise {

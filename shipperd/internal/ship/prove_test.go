@@ -2,6 +2,7 @@ package ship
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -104,45 +105,97 @@ func TestServerGone(t *testing.T) {
 
 func (r *rig) fine() { r.vm.Otherwise(testkit.Accept()) }
 
-// TestThrowsAway: a server that answers 204 and stores nothing of some samples
-// gets them MaxResends times more, with growing pauses; then they are dead
-// letters.
+// TestThrowsAway: a server answers 204 and throws one series away. Nothing is sent again, since
+// nothing of it ever shows; it is told, and after two hours the samples are dead letters.
 func TestThrowsAway(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 20)
+		r.ticks(3, 10*time.Second)
+		bad := r.samples[0].series
+		r.vm.Otherwise(testkit.AcceptSome(func(_ int, s testkit.Sample) bool { return s.Series != bad }))
+		r.allow.letters = func(s sample) bool { return s.series == bad }
+		r.run()
+		r.live(7*time.Minute, time.Minute)
+		if c := r.counts(); !c.Unkept.Equal(time.UnixMilli(r.samples[0].key.TimestampMS())) || c.UnkeptSince.IsZero() || !c.NotVisible.IsZero() {
+			t.Errorf("got %v since %v, want the oldest sample that is thrown away", c.Unkept, c.UnkeptSince)
+		}
+		r.live(100*time.Minute, time.Minute)
+		r.letters(0, "", "")
+		r.live(time.Hour, time.Minute)
+		c := r.counts()
+		if c.Rejected["not_stored"] < 10 || c.Requeued != 0 {
+			t.Errorf("dead letters %v, %d sent again", c.Rejected, c.Requeued)
+		}
+		r.letters(int(c.Rejected["not_stored"]), "not_stored", "in two hours nothing of its series has shown")
+		r.silent = true
+		r.vm.Otherwise(testkit.Accept())
+		r.live(10*time.Minute, time.Minute)
+		r.deliver(6 * time.Hour)
+		if c := r.counts(); !c.Unkept.IsZero() || !c.UnkeptSince.IsZero() {
+			t.Errorf("got %v since %v at the end, want none", c.Unkept, c.UnkeptSince)
+		}
+	})
+}
+
+// TestThrowsAway_Samples: a server that answers 204 and stores nothing of some samples, of series that
+// it shows, gets them MaxResends times more, with growing pauses; then they are dead letters.
+func TestThrowsAway_Samples(t *testing.T) {
 	t.Parallel()
 	for _, resends := range []int{0, 1, 5} {
 		t.Run(fmt.Sprint(resends), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				r := newRig(t, 20, func(r *rig) { r.cfg.Verify.MaxResends = resends })
-				r.ticks(3, 10*time.Second)
-				bad := r.samples[0].series
-				r.vm.Otherwise(testkit.AcceptSome(func(_ int, s testkit.Sample) bool { return s.Series != bad }))
-				r.allow.letters = func(s sample) bool { return s.series == bad }
-				r.run()
-				r.sleep(7 * time.Minute)
-				if c := r.counts(); resends > 1 && (!c.Unkept.Equal(time.UnixMilli(r.samples[0].key.TimestampMS())) || c.UnkeptSince.IsZero()) {
-					t.Errorf("got %v since %v, want the oldest sample that is thrown away", c.Unkept, c.UnkeptSince)
-				}
-				r.deliver(2 * time.Hour)
-				if c := r.counts(); !c.Unkept.IsZero() || !c.UnkeptSince.IsZero() {
-					t.Errorf("got %v since %v at the end, want none", c.Unkept, c.UnkeptSince)
-				}
-				r.letters(3, "not_stored", fmt.Sprintf("accepted %d times", resends+1))
+				r.ticks(1, 10*time.Second)
+				bad := func(s testkit.Sample) bool { return int(s.Value) <= 3 }
 				var times []time.Time
-				for _, req := range r.vm.Imports() {
-					times = append(times, req.Time)
-				}
+				r.vm.Otherwise(testkit.AcceptSome(func(_ int, s testkit.Sample) bool {
+					if int(s.Value) == 1 {
+						times = append(times, time.Now())
+					}
+					return !bad(s)
+				}))
+				r.allow.letters = func(s sample) bool { return slices.Contains(r.samples[:3], s) }
+				r.run()
+				r.live(2*time.Hour, 10*time.Second)
+				r.deliver(time.Hour)
+				r.letters(3, "not_stored", fmt.Sprintf("accepted %d times", resends+1))
 				if len(times) != resends+1 {
 					t.Errorf("sent %d times, want %d", len(times), resends+1)
 				}
-				for i := 2; i < len(times); i++ {
-					if a, b := times[i-1].Sub(times[i-2]), times[i].Sub(times[i-1]); i > 2 && b < a {
+				for i := 3; i < len(times); i++ {
+					if a, b := times[i-1].Sub(times[i-2]), times[i].Sub(times[i-1]); b < a-2*time.Minute {
 						t.Errorf("pauses %v, then %v", a, b)
 					}
 				}
 			})
 		})
 	}
+}
+
+// TestEnded: a killed server forgets samples of a series that ends with them. There is no witness; after
+// two hours they are sent again, once.
+func TestEnded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 20)
+		r.run()
+		r.live(5*time.Minute, 10*time.Second)
+		r.vm.Then(testkit.AcceptSome(testkit.KeepEvery(2)))
+		r.tick(r.now().Add(time.Millisecond))
+		r.series = r.series[:1] // the others have ended
+		r.live(110*time.Minute, 10*time.Second)
+		if c := r.counts(); c.Requeued > 3 { // of the series that goes on
+			t.Errorf("%d sent again without a witness", c.Requeued)
+		}
+		r.live(time.Hour, 10*time.Second)
+		r.deliver(time.Hour)
+		r.letters(0, "", "")
+		if c := r.counts(); c.Requeued < 5 || c.Requeued > 60 {
+			t.Errorf("%d sent again", c.Requeued)
+		}
+	})
 }
 
 // TestDedup: a server that thins hides from all readers what it leaves out, long

@@ -2,114 +2,126 @@ package ship
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"time"
 
 	"belabox-metrics/shared/logx"
 	"belabox-metrics/shared/store"
+	"belabox-metrics/shipperd/internal/chunk"
 	"belabox-metrics/shipperd/internal/victoria"
 )
 
 const (
-	// unprovenAfter is how many refused questions, with uploads going well between
-	// each two, make the server one that lets us write but not read.
-	unprovenAfter = 3
-	// unprovenFor is how long that is believed before reading is tried again.
-	unprovenFor = 10 * time.Minute
+	// busyMost bounds the pause after an answer that says that the question was too much.
+	busyMost = 10 * time.Minute
+	// strangersMost is how many series that nobody asked for an answer may have: more than that, and
+	// something on the way ignores the selector.
+	strangersMost = 1000
 )
 
-// reading is what is known of the server as a giver of answers.
+// reading is what is known of the server as one that is read.
 type reading struct {
-	notBefore   time.Time // not to be asked before
-	fails       int       // failed questions in a row
-	refused     int       // questions answered with 401, 403, 404 or a redirect, an accepted upload before each
-	lastRefused time.Time
-	unproven    bool // the server lets us write but not read
-	told        bool // and the log knows
+	notBefore   time.Time // no read before
+	unseenAfter time.Time // no look at what does not show before
+	looks       int       // such looks
+	fails       int       // failed reads in a row
+	most        int       // rows that one read may be about; 0 = any number
 
 	uncountable time.Time // it does not count; until then
-	thinning    time.Time // it thins the data, see thin.go; until then; zero = it does not
-	interval    int64     // by keeping one sample of so many milliseconds
-	thinFails   int       // questions about that which failed, in a row
-	thinAgain   time.Time // it is not asked about it before
+	thinning    time.Time // it keeps one sample of each interval, see dedup.go; until then; zero = it does not
+	interval    int64     // of so many milliseconds
+	thinFails   int       // reads about that which failed, in a row
+	thinAgain   time.Time // none about it before
 	blurred     interval  // where the server may have samples that the file has elsewhere, or once
 	partly      *wanted   // a list of which a part was read
-	log         *logx.Throttle
 
-	forgotten     *logx.Throttle // samples that were answered 2xx and are not there
-	forgottenRows int            // how many, since the start
+	log      *logx.Throttle
+	lost     *logx.Throttle // samples that were answered 2xx and are not there
+	lostRows int            // how many, since the start
+	hidden   *logx.Throttle // nothing shows
+	clock    *logx.Throttle // no clock to move timestamps by
 }
 
-// assume is prove for a server that cannot be read: what was accepted counts as
-// verified, and what may have been stored is sent again.
-func (s *Shipper) assume(ctx context.Context, now time.Time) error {
-	for _, p := range s.book.due(now, (*parcel).ambiguous) {
-		p.unsent = true // at least once: the price of not being allowed to ask
-		s.reading.blurred.add(p.first.TimestampMS(), p.last.TimestampMS())
-	}
-	if due := s.book.due(now, func(p *parcel) bool { return p.State == store.Accepted }); len(due) > 0 {
-		return s.verified(ctx, due...)
-	}
-	return nil
-}
-
-// readFailed gives the reading side a pause that grows. A server that refuses
-// to be read while it goes on accepting is believed after a few refusals; one that
-// refuses everything has other reasons, such as a token that was revoked.
+// readFailed gives reading a pause that grows. Whatever the reason is, the rows stay as they are.
 func (s *Shipper) readFailed(ctx context.Context, err error) {
 	if ctx.Err() != nil {
 		return
 	}
-	r, now := &s.reading, time.Now()
+	r, now, fault := &s.reading, time.Now(), asError(err)
 	r.fails++
-	r.notBefore = now.Add(backoff(s.cfg.Retry, r.fails, s.Rand))
-	r.log.Fail(s.Log, slog.LevelWarn, "cannot read back what was sent", err)
-	s.Stats.reading(err, s.Now())
+	wait := backoff(s.cfg.Retry, r.fails, s.Rand)
+	if fault.Busy() {
+		// Fewer and smaller reads, not more.
+		wait = jitter(min(busyMost, s.cfg.Verify.Settle<<min(r.fails-1, 10)), s.cfg.Retry.JitterPercent, s.Rand)
+		r.most = max(1, s.readMost()/2)
+	}
+	if fault.RetryAfter > 0 {
+		wait = max(wait, beyond(fault.RetryAfter, s.cfg.Retry.JitterPercent, s.Rand))
+	}
+	r.notBefore = now.Add(wait)
+	r.log.Fail(s.Log, slog.LevelWarn, "read-back failed", err, "evidence", string(fault.Evidence()))
+	s.Stats.reading(fault, s.Now())
 	s.fault(err)
-	switch asError(err).Class {
-	case victoria.ClassAuth, victoria.ClassRedirect:
+	switch fault.Class {
 	case victoria.ClassNetwork, victoria.ClassTimeout, victoria.ClassServer:
 		s.sending.lastAway = now
-		fallthrough
-	default:
-		r.refused = 0
-		return
-	}
-	if r.refused == 0 || s.sending.lastAccepted.After(r.lastRefused) {
-		r.refused++
-		r.lastRefused = now
-	}
-	if r.refused < unprovenAfter {
-		return
-	}
-	r.unproven, r.notBefore = true, now.Add(unprovenFor)
-	s.Stats.unproven(true)
-	if !r.told {
-		r.told = true
-		s.Log.Warn("the server can be written but not read: delivery is at least once and unproven; give the credentials read access or set remote.verify.url",
-			logx.Err(err))
-	}
-}
-
-// hope ends, after a while, what was concluded of a server.
-func (s *Shipper) hope(now time.Time) {
-	r := &s.reading
-	if r.unproven && !now.Before(r.notBefore) {
-		r.unproven, r.fails = false, 0 // one refusal more, and it is back
-	}
-	if !r.thinning.IsZero() && !now.Before(r.thinning) {
-		s.notThinning()
 	}
 }
 
 // readWorks notes an answer.
 func (s *Shipper) readWorks() {
-	s.hear()
+	s.heardServer()
 	r := &s.reading
-	if r.fails > 0 || r.told {
-		r.log.Recover(s.Log, "reading back works again")
-		s.Stats.unproven(false)
-	}
+	r.log.Recover(s.Log, "read-back works again")
 	s.Stats.reading(nil, time.Time{})
-	r.fails, r.refused, r.lastRefused, r.told = 0, 0, time.Time{}, false
+	r.fails = 0
+	if r.most > 0 {
+		if r.most *= 2; r.most >= togetherRows {
+			r.most = 0
+		}
+	}
+}
+
+// readMost is how many rows one read may be about.
+func (s *Shipper) readMost() int {
+	if s.reading.most > 0 {
+		return s.reading.most
+	}
+	return togetherRows
+}
+
+// export reads samples and hands out those of our series, by the text of their labels. An answer full
+// of others is ended early.
+func (s *Shipper) export(ctx context.Context, sel victoria.Selector, from, to int64, names map[string]bool,
+	ours func(text string) bool, each func(text string, labels []store.Tag, timestamps []int64),
+) error {
+	s.Beat()
+	strangers := 0
+	return s.Server.Export(ctx, sel, from, to, func(labels []store.Tag, timestamps []int64) error {
+		text := sentAs(labels, names)
+		if ours(text) {
+			each(text, labels, timestamps)
+			return nil
+		}
+		if strangers++; strangers > strangersMost {
+			return &victoria.Error{
+				Class: victoria.ClassStranger, Status: 200,
+				Err: fmt.Errorf("the answer has more than %d lines of series that were not asked for: something on the way ignores the selector", strangersMost),
+			}
+		}
+		return nil
+	})
+}
+
+// sentAs is what our series would have been called. A proxy may have added labels
+// of its own (extra_label): those are left out.
+func sentAs(labels []store.Tag, names map[string]bool) string {
+	kept := make([]store.Tag, 0, len(labels))
+	for _, l := range labels {
+		if names[l.Name] {
+			kept = append(kept, l)
+		}
+	}
+	return chunk.Text(kept)
 }

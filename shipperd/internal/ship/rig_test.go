@@ -51,6 +51,11 @@ type rig struct {
 	log     testkit.Buffer
 	all     []Counts // of Shippers that are gone
 	allow   allowance
+
+	alsoMoved func(step)
+	silent    bool // nothing is sampled while everything is delivered
+
+	otherClock func() (time.Time, bool) // monitoring.clock_skew_url
 }
 
 // sample is one inserted sample; its value is its index in rig.samples plus 1.
@@ -62,12 +67,13 @@ type sample struct {
 
 // allowance is what a test's circumstances excuse.
 type allowance struct {
-	doubles bool                // at-least-once delivery
-	moved   bool                // clamped timestamps
-	lost    func(s sample) bool // at the server: thinned, say
-	dropped bool                // by the size budget
-	retried int64               // dead letters
-	letters func(s sample) bool // may be a dead letter
+	doubles  bool                // at-least-once delivery
+	moved    bool                // clamped timestamps
+	lost     func(s sample) bool // at the server: thinned, say
+	dropped  bool                // by the size budget
+	unproven bool                // accepted, and dropped by it before they were read back
+	retried  int64               // dead letters
+	letters  func(s sample) bool // may be a dead letter
 }
 
 // newRig is a device with n series, of two ticks' distance from nothing: no row yet.
@@ -140,14 +146,23 @@ func (r *rig) wire() {
 	limits.MaxPast, limits.MaxFuture = r.cfg.MaxPast, r.cfg.MaxFuture
 	r.shipper = New(r.cfg, Deps{
 		Outbox: r.outbox, Server: r.http, Builder: chunk.New(limits), Now: r.now, Rand: r.rand,
-		Log:  slog.New(slog.NewTextHandler(&r.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Beat: func() { r.beats.Add(1) },
+		Log:        slog.New(slog.NewTextHandler(&r.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Beat:       func() { r.beats.Add(1) },
+		OtherClock: r.otherClock,
 		Crash: func(point string) {
 			if f := r.crash.Load(); f != nil {
 				(*f)(point)
 			}
 		},
 	})
+	r.shipper.moved = func(s step) {
+		if !known[s] {
+			panic(fmt.Sprintf("%s on %q to %s is not in the table", s.from, s.on, s.to))
+		}
+		if r.alsoMoved != nil {
+			r.alsoMoved(s)
+		}
+	}
 }
 
 // atCrash has f called at each crash point.
@@ -273,12 +288,18 @@ func (r *rig) left() (pending []store.Row, open []*store.Chunk) {
 	return pending, open
 }
 
-// deliver waits until everything is delivered and proven, and checks it. Time
-// costs nothing here, but must have an end.
+// deliver waits until everything is delivered and proven, and checks it. The device lives on: without
+// a sample that is sent later nothing is known to be lost. Time costs nothing here, but must have an
+// end.
 func (r *rig) deliver(within time.Duration) {
 	r.t.Helper()
 	start := time.Now()
+	next := start.Add(time.Minute)
 	for !r.settled() {
+		if !time.Now().Before(next) && !r.silent {
+			r.tick(r.now())
+			next = time.Now().Add(10 * time.Minute)
+		}
 		if time.Since(start) > within {
 			pending, open := r.left()
 			var chunks []string

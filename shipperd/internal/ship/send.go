@@ -16,13 +16,13 @@ import (
 // chunks.
 const unsentLimit = 10 * time.Minute
 
-// send ships what is owed: chunks that are to go again, then pending rows, then the
-// chunks that were answered with an error of the server, and at last those against
-// which something speaks, so that these hold up nobody. more = there is a backlog and the server takes it.
+// send ships the chunks that are to go out, then pending rows, then the chunks that
+// were answered with an error of the server, and at last the suspects, so that these
+// hold up nobody. more = there is a backlog and the server takes it.
 func (s *Shipper) send(ctx context.Context) (more bool, err error) {
 	batch := s.drain != nil || !time.Now().Before(s.nextBatch)
 	steps := []func() (ok bool, err error){
-		func() (bool, error) { return s.sendAgain(ctx, (*parcel).clean) },
+		func() (bool, error) { return s.sendAgain(ctx, (*inflight).clean) },
 		func() (ok bool, err error) {
 			if !batch {
 				return true, nil
@@ -30,15 +30,14 @@ func (s *Shipper) send(ctx context.Context) (more bool, err error) {
 			more, ok, err = s.sendPending(ctx)
 			return ok, err
 		},
-		func() (bool, error) { return s.sendAgain(ctx, (*parcel).doubtful) },
-		func() (bool, error) { return s.sendAgain(ctx, (*parcel).suspect) },
+		func() (bool, error) { return s.sendAgain(ctx, (*inflight).doubted) },
+		func() (bool, error) { return s.sendAgain(ctx, (*inflight).suspect) },
 	}
-	if s.doubtsFirst() {
+	if s.doubtedFirst() {
 		steps[1], steps[2] = steps[2], steps[1]
 	}
 	if s.sending.sick() {
-		// The server refuses everything: one request at a time, and each kind gets
-		// its turn to show that it does not.
+		// The server refuses everything: one request at a time, of each kind in turn.
 		if s.sending.probes++; s.sending.probes%2 == 0 {
 			steps = steps[3:]
 		}
@@ -89,17 +88,17 @@ func (s *Shipper) sendPending(ctx context.Context) (more, ok bool, err error) {
 	if err := s.setAside(ctx, refused, text); err != nil {
 		return false, false, err
 	}
-	parcels, err := s.record(ctx, bodies, created)
+	chunks, err := s.record(ctx, bodies, created)
 	if err != nil {
 		return false, false, err
 	}
-	for i, p := range parcels {
+	for i, c := range chunks {
 		body := bodies[i]
 		bodies[i] = nil // sent, it is garbage
-		if s.tooLarge(p) {
+		if s.tooLarge(c) {
 			continue // the last one was
 		}
-		if ok, err := s.transmit(ctx, p, body); err != nil || !ok {
+		if ok, err := s.transmit(ctx, c, body); err != nil || !ok {
 			return false, false, err
 		}
 		if more && !s.wait(ctx, s.pace.spent(len(body.Gzip), time.Now())) {
@@ -109,14 +108,14 @@ func (s *Shipper) sendPending(ctx context.Context) (more, ok bool, err error) {
 	return more, true, nil
 }
 
-// pending returns the oldest pending rows that no open chunk has.
+// pending returns the oldest pending rows that no chunk in flight has.
 func (s *Shipper) pending(ctx context.Context, limit int) ([]store.Row, error) {
-	rows, err := s.Outbox.Pending(ctx, 0, limit, s.book.owner())
+	rows, err := s.Outbox.Pending(ctx, 0, limit, s.chunks.owner())
 	if s.drain == nil || err != nil {
 		return rows, err
 	}
 	if rows = s.drain.cut(rows); len(rows) == 0 && len(s.drain.ahead) > 0 {
-		rows, err = s.Outbox.Pending(ctx, s.drain.ahead[0], limit, s.book.owner())
+		rows, err = s.Outbox.Pending(ctx, s.drain.ahead[0], limit, s.chunks.owner())
 		rows = s.drain.cut(rows)
 	}
 	return rows, err
@@ -142,77 +141,77 @@ func (s *Shipper) setAside(ctx context.Context, refused []chunk.Refused, text st
 		return err
 	}
 	for reason, of := range byReason {
-		s.buried(len(of), reason, of[0].Detail)
+		s.rejected(len(of), reason, of[0].Detail)
 	}
 	return nil
 }
 
-// buried counts and logs what went to the dead letters.
-func (s *Shipper) buried(n int, reason, detail string) {
+// rejected counts and logs what went to the dead letters.
+func (s *Shipper) rejected(n int, reason, detail string) {
 	s.Stats.reject(reason, n)
-	s.notice(s.Log, noticeBuried, reason, nil, n, "detail", detail)
+	s.notice(s.Log, noticeRejected, reason, nil, n, "detail", detail)
 }
 
 // record writes the chunks down before their first byte leaves.
-func (s *Shipper) record(ctx context.Context, bodies []*chunk.Body, created time.Time) ([]*parcel, error) {
+func (s *Shipper) record(ctx context.Context, bodies []*chunk.Body, created time.Time) ([]*inflight, error) {
 	if len(bodies) == 0 {
 		return nil, nil
 	}
 	batch := uuid.NewString()
-	parcels := make([]*parcel, len(bodies))
 	chunks := make([]*store.Chunk, len(bodies))
 	for i, b := range bodies {
 		chunks[i] = &store.Chunk{
 			BatchID: batch, Index: i, Keys: b.Keys, Contiguous: b.Contiguous,
 			Bytes: len(b.Gzip), Hash: b.Hash, Created: created,
 		}
-		parcels[i] = newParcel(chunks[i])
-		parcels[i].unsent, parcels[i].born = true, time.Now()
 	}
 	if err := s.Outbox.RecordSending(ctx, chunks...); err != nil {
 		return nil, err
 	}
-	for i, p := range parcels {
-		s.clamped(p, bodies[i])
-		s.book.add(p)
+	all := make([]*inflight, len(bodies))
+	for i, c := range chunks {
+		all[i] = newInflight(c)
+		all[i].born = time.Now()
+		s.clamped(all[i], bodies[i])
+		s.move(all[i], evRecord, recorded)
 	}
 	s.Crash("recorded")
-	return parcels, nil
+	return all, nil
 }
 
 // clamped notes how many timestamps of a body were moved.
-func (s *Shipper) clamped(p *parcel, body *chunk.Body) {
+func (s *Shipper) clamped(c *inflight, body *chunk.Body) {
 	if body.Clamped == 0 {
 		return
 	}
 	s.reading.blurred.add(body.Range())
 	s.Stats.clamped(body.Clamped)
-	s.notice(s.Log, noticeClamped, "", nil, body.Clamped, logx.KeyBatchID, p.BatchID, logx.KeyChunkIndex, p.Index)
+	s.notice(s.Log, noticeClamped, "", nil, body.Clamped, logx.KeyBatchID, c.BatchID, logx.KeyChunkIndex, c.Index)
 }
 
-// withdraw takes back a chunk of which the server certainly has nothing.
-func (s *Shipper) withdraw(ctx context.Context, p *parcel) error {
-	if err := s.Outbox.Withdraw(ctx, p.Chunk); err != nil {
+// withdraw takes back a chunk of which the server certainly has nothing, or of which no row is left.
+func (s *Shipper) withdraw(ctx context.Context, c *inflight, on event) error {
+	if err := s.Outbox.Withdraw(ctx, c.Chunk); err != nil {
 		return err
 	}
-	s.book.close(p)
+	s.move(c, on, withdrawn)
 	return nil
 }
 
 // rebuild makes the body of a recorded chunk anew from its rows. nil = none of
-// them is in the file any more, and the chunk is closed.
-func (s *Shipper) rebuild(ctx context.Context, p *parcel) (*chunk.Body, error) {
-	if err := p.unpack(); err != nil {
+// them is in the file any more, and the chunk is withdrawn.
+func (s *Shipper) rebuild(ctx context.Context, c *inflight) (*chunk.Body, error) {
+	if err := c.unpack(); err != nil {
 		return nil, err
 	}
-	rows, err := s.Outbox.Rows(ctx, p.Keys)
+	rows, err := s.Outbox.Rows(ctx, c.Keys)
 	if err != nil {
 		return nil, err
 	}
 	if len(rows) == 0 {
-		return nil, s.withdraw(ctx, p)
+		return nil, s.withdraw(ctx, c, evGone)
 	}
-	return s.Builder.Rebuild(rows, s.series(ctx), p.Created)
+	return s.Builder.Rebuild(rows, s.series(ctx), c.Created)
 }
 
 func (s *Shipper) series(ctx context.Context) chunk.SeriesFunc {

@@ -3,16 +3,15 @@
 //
 // It promises that every committed sample is read back from the server exactly
 // once, or is still in the file, or is a dead letter with a reason, or was
-// dropped by the size budget and counted. It rests on two rules. What may have
-// reached the server is never sent again before the server was asked what it
-// has, and its answer is believed only Settle after the attempt ended and the
-// server was heard again (hear.go). And nothing counts as delivered because of a
-// 2xx: only because it was read back (docs/decisions/0003-delivery.md).
+// dropped by the size budget and counted. It rests on one rule: nothing counts
+// without evidence. A sample is delivered when the server shows it, and lost when
+// the server lacks it and shows one of the same series that was sent later
+// (docs/decisions/0008-evidence.md).
 //
-// One goroutine does it all, so a chunk is in one state at a time. A chunk that
-// waits is parked with the time at which something can be done about it, and the
-// others go on. What is measured in time goes by the monotonic clock; the wall
-// clock is for stored times only.
+// A chunk is a state machine, of which machine.go has the table and DESIGN.md the
+// picture. One goroutine takes what is due, does one step and records it. What is
+// measured in time goes by the monotonic clock; the wall clock is for stored
+// times only.
 package ship
 
 import (
@@ -55,8 +54,8 @@ type RetryConfig struct {
 type VerifyConfig struct {
 	Enabled    bool
 	Delay      time.Duration // from acceptance to reading back
-	Settle     time.Duration // from the end of an attempt to believing an absence
-	MaxResends int           // times a row may be found missing before it is a dead letter
+	Settle     time.Duration // between two answers of which the second is believed; also from the end of an attempt to the first
+	MaxResends int           // times a row may be found lost before it is a dead letter
 }
 
 // Server is the edge to VictoriaMetrics; *victoria.Client is the real one.
@@ -79,7 +78,10 @@ type Deps struct {
 	Rand    *rand.Rand          // nil = seeded by the system; jitter and spread
 	Beat    func()              // called whenever the loop advances; nil = nothing
 	Took    func(time.Duration) // told the time of each request with samples; nil = nothing
-	Crash   func(point string)  // called at named crash points; nil = nothing
+	// OtherClock is the time of a source beside the server and the device, such as
+	// monitoring.clock_skew_url; nil = there is none.
+	OtherClock func() (now time.Time, ok bool)
+	Crash      func(point string) // called at named crash points; nil = nothing
 	// Room is called before each cycle, which adds some MB to the WAL at most; it
 	// waits, for a while, when that is too large. nil = nothing.
 	Room func(ctx context.Context)
@@ -93,19 +95,22 @@ type Shipper struct {
 	Stats Stats // read by health and the metrics
 
 	// Owned by the loop, like all that follows. Times are monotonic.
-	book       book
-	loaded     bool // the book says what the file says
-	resumed    bool // the log knows what an earlier run left
-	unmarked   []*parcel
-	pace       pace
-	size       sizer
-	nextBatch  time.Time // when pending rows are to be taken
-	notBefore  time.Time // the server asked for patience, or we give it some
-	pruneAfter time.Time
-	houseAfter time.Time
-	drain      *drain // nil in Run
+	chunks      inflights
+	order       order
+	loaded      bool        // chunks say what the file says
+	resumed     bool        // the log knows what an earlier run left
+	unmarked    []*inflight // answered 2xx, not marked yet
+	pressed     bool        // the file may be full: what can be proven should be soon
+	moved       func(step)  // told each transition; nil = nothing
+	pace        pace
+	size        sizer
+	nextBatch   time.Time // when pending rows are to be taken
+	notBefore   time.Time // no request with samples before: the server wants a pause, or gets one
+	pruneAfter  time.Time
+	budgetAfter time.Time
+	drain       *drain // nil in Run
 
-	sending sending
+	sending sender
 	reading reading
 
 	faults    int   // cycles' reasons for getting no further, all of them
@@ -128,6 +133,9 @@ func New(cfg Config, deps Deps) *Shipper {
 	if deps.Took == nil {
 		deps.Took = func(time.Duration) {}
 	}
+	if deps.OtherClock == nil {
+		deps.OtherClock = func() (time.Time, bool) { return time.Time{}, false }
+	}
 	if deps.Crash == nil {
 		deps.Crash = func(string) {}
 	}
@@ -139,9 +147,12 @@ func New(cfg Config, deps Deps) *Shipper {
 	}
 	s := &Shipper{
 		cfg: cfg, Deps: deps,
-		pace:     pace{bytesPerSecond: cfg.CatchUpBytesPerSecond},
-		sending:  sending{log: logx.NewThrottle(time.Minute, nil)},
-		reading:  reading{log: logx.NewThrottle(time.Minute, nil), forgotten: logx.NewThrottle(time.Minute, nil)},
+		pace:    pace{bytesPerSecond: cfg.CatchUpBytesPerSecond},
+		sending: sender{log: logx.NewThrottle(time.Minute, nil)},
+		reading: reading{
+			log: logx.NewThrottle(time.Minute, nil), lost: logx.NewThrottle(time.Minute, nil),
+			hidden: logx.NewThrottle(10*time.Minute, nil), clock: logx.NewThrottle(10*time.Minute, nil),
+		},
 		storeLog: logx.NewThrottle(time.Minute, nil),
 		notices:  map[noticed]*logx.Throttle{},
 	}
@@ -178,20 +189,20 @@ func (s *Shipper) cycle(ctx context.Context) (more bool, err error) {
 	s.Beat()
 	s.Room(ctx)
 	if err = s.load(ctx); err == nil {
-		err = s.prove(ctx)
+		err = s.verify(ctx)
 	}
 	if err == nil && !time.Now().Before(s.notBefore) {
 		more, err = s.send(ctx)
 	}
 	if err == nil || isFull(err) {
-		err = errors.Join(err, s.keepHouse(ctx, isFull(err)))
+		err = errors.Join(err, s.maintain(ctx, isFull(err)))
 	}
 	if err != nil {
 		return false, s.storeTrouble(ctx, err)
 	}
-	s.storeLog.Recover(s.Log, "database works again")
+	s.storeLog.Recover(s.Log, "database usable again")
 	s.Stats.store(nil, time.Time{})
-	s.nothingMissing()
+	s.report()
 	s.quiet(max(quietAfter, 2*s.cfg.UploadInterval))
 	return more, nil
 }
@@ -203,22 +214,24 @@ func (s *Shipper) nextWake() time.Time {
 		return s.nextBatch // the database is in trouble
 	}
 	next := later(s.nextBatch, s.notBefore)
-	ask := s.reading.notBefore
-	if !s.proving() {
-		ask = time.Time{} // nobody is asked
+	read := s.reading.notBefore
+	if !s.cfg.Verify.Enabled {
+		read = time.Time{} // nothing is read
 	}
-	for _, p := range s.book.open {
-		switch {
-		case p.State == store.Accepted:
-			next = earliest(next, later(p.due.Add(s.together()), ask))
-		case p.State == store.Requeued || p.unsent:
-			next = earliest(next, later(p.due, s.notBefore))
+	for _, c := range s.chunks.all {
+		switch c.state {
+		case accepted:
+			next = earliest(next, later(c.due.Add(s.together()), read))
+		case recorded, owed:
+			next = earliest(next, later(c.due, s.notBefore))
+		case unseen:
+			next = earliest(next, later(later(c.due, s.reading.unseenAfter), read))
 		default:
-			next = earliest(next, later(p.due, ask))
+			next = earliest(next, later(c.due, read))
 		}
 	}
 	// The floor keeps a loop that cannot get on from spinning.
-	return later(earliest(next, s.houseAfter), time.Now().Add(time.Second))
+	return later(earliest(next, s.budgetAfter), time.Now().Add(time.Second))
 }
 
 // wait returns true at the given moment and false when ctx ends. It beats while

@@ -17,32 +17,36 @@ type Stats struct {
 
 // Counts is a snapshot of Stats. Samples unless it says otherwise.
 type Counts struct {
-	Uploaded      int64            // answered 2xx, or found there though no answer came
-	Verified      int64            // read back, or assumed where reading is not allowed
-	Thinned       int64            // of them, left out by a server that keeps one sample of several
-	Requeued      int64            // found missing and owed again
-	Rejected      map[string]int64 // moved to the dead letters, by reason
-	Dropped       map[string]int64 // deleted undelivered, by reason
-	Clamped       int64            // sent with another timestamp
-	Pruned        int64            // proven rows deleted
-	Attempts      int64            // requests
-	Failures      int64            // chunks whose last attempt in a cycle failed
-	Retries       int64            // requests tried again in the same cycle
-	Partial       int64            // chunks of which the server took a part
-	BytesSent     int64
-	BytesReceived int64
-	LastAccepted  time.Time // wall clock
-	LastVerified  time.Time
-	LastError     error         // of the last failure; nil after a success
-	StoreError    string        // why the database cannot be used; "" = it can
-	StoreFailing  time.Time     // since when, wall clock
-	ReadError     string        // why what was sent cannot be read back; "" = it can
-	ReadFailing   time.Time     // since when, wall clock
-	Duration      time.Duration // of all requests together
-	Unproven      bool          // the server cannot be read: delivery is at least once
-	Thinning      bool          // the server keeps one sample of several
-	Unkept        time.Time     // the oldest sample that a server that was well accepted and does not have; zero = none is owed
-	UnkeptSince   time.Time     // when the first of them was missed, wall clock
+	Uploaded        int64            // answered 2xx, or found there though no answer came
+	Verified        int64            // read back, or assumed where reading is not allowed
+	Thinned         int64            // of them, left out by a server that keeps one sample of several
+	Requeued        int64            // found missing and owed again
+	Rejected        map[string]int64 // moved to the dead letters, by reason
+	Dropped         map[string]int64 // deleted undelivered, by reason
+	Clamped         int64            // sent with another timestamp
+	Pruned          int64            // proven rows deleted
+	Attempts        int64            // requests
+	Failures        int64            // chunks whose last attempt in a cycle failed
+	Retries         int64            // requests tried again in the same cycle
+	Partial         int64            // chunks of which the server took a part
+	BytesSent       int64
+	BytesReceived   int64
+	LastAccepted    time.Time // wall clock
+	LastVerified    time.Time
+	LastError       error         // of the last failure; nil after a success
+	StoreError      string        // why the database cannot be used; "" = it can
+	StoreFailing    time.Time     // since when, wall clock
+	ReadError       error         // why what was sent cannot be read back, a *victoria.Error; nil = it can
+	ReadFailing     time.Time     // since when, wall clock
+	NotVisible      time.Time     // the oldest sample that does not show, while nothing shows that was sent since; zero = none
+	NotVisibleSince time.Time     // since when, wall clock
+	FreedUnproven   time.Time     // when accepted samples were last dropped before they were read back, wall clock
+	Invisible       int           // how many those are
+	Duration        time.Duration // of all requests together
+	Unproven        bool          // verification is off: delivery is at least once
+	Thinning        bool          // the server keeps one sample of several
+	Unkept          time.Time     // the oldest sample that a server that was well accepted and does not have; zero = none is owed
+	UnkeptSince     time.Time     // when the first of them was missed, wall clock
 }
 
 // settled grows with whatever is a step towards the end.
@@ -96,6 +100,11 @@ func (s *Stats) reject(reason string, n int) { s.do(func(c *Counts) { addTo(&c.R
 
 func (s *Stats) drop(reason string, n int) { s.do(func(c *Counts) { addTo(&c.Dropped, reason, n) }) }
 
+func (s *Stats) freed(n int, at time.Time) {
+	s.drop("unproven", n)
+	s.do(func(c *Counts) { c.FreedUnproven = at })
+}
+
 func addTo(m *map[string]int64, key string, n int) {
 	if *m == nil {
 		*m = map[string]int64{}
@@ -118,18 +127,30 @@ func (s *Stats) store(err error, at time.Time) {
 	})
 }
 
-// reading notes whether the server answers questions; nil = it does.
+// reading notes whether the server can be read; nil = it can.
 func (s *Stats) reading(err error, at time.Time) {
 	s.do(func(c *Counts) {
 		switch {
 		case err == nil:
-			c.ReadError, c.ReadFailing = "", time.Time{}
-		case c.ReadError == "":
+			c.ReadError, c.ReadFailing = nil, time.Time{}
+		case c.ReadError == nil:
 			c.ReadFailing = at
 			fallthrough
 		default:
-			c.ReadError = err.Error()
+			c.ReadError = err
 		}
+	})
+}
+
+// notVisible notes that nothing shows of what was sent since the oldest of these rows; zero = it does.
+func (s *Stats) notVisible(oldest time.Time, rows int, at time.Time) {
+	s.do(func(c *Counts) {
+		if oldest.IsZero() {
+			at = time.Time{}
+		} else if !c.NotVisibleSince.IsZero() {
+			at = c.NotVisibleSince
+		}
+		c.NotVisible, c.NotVisibleSince, c.Invisible = oldest, at, rows
 	})
 }
 
@@ -140,8 +161,9 @@ func (s *Stats) unkept(oldest, at time.Time) {
 		case oldest.IsZero():
 			c.Unkept, c.UnkeptSince = time.Time{}, time.Time{}
 		case c.Unkept.IsZero():
-			c.Unkept, c.UnkeptSince = oldest, at
-		case oldest.Before(c.Unkept):
+			c.UnkeptSince = at
+			fallthrough
+		default:
 			c.Unkept = oldest
 		}
 	})

@@ -123,7 +123,7 @@ func TestCatchUp_BrokenLink(t *testing.T) {
 				if breaking.broken == 0 || breaking.broken > 20 {
 					t.Errorf("%d requests broke off", breaking.broken)
 				}
-				r.has("requests break off; smaller ones follow")
+				r.has("requests break off, smaller ones follow")
 			})
 		})
 	}
@@ -234,7 +234,7 @@ func TestRetention(t *testing.T) {
 func TestBudget(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, 100, func(r *rig) { r.cfg.MaxDataBytes = 500 << 10; r.allow.dropped = true })
+		r := newRig(t, 100, func(r *rig) { r.cfg.MaxDataBytes = 500 << 10; r.allow.dropped, r.allow.unproven = true, true })
 		r.run()
 		r.live(20*time.Minute, 10*time.Second)
 		r.vm.GoAway()
@@ -247,7 +247,7 @@ func TestBudget(t *testing.T) {
 		if err != nil || size > 530<<10 || size < 400<<10 {
 			t.Errorf("the data takes %d bytes, %v", size, err)
 		}
-		r.has("the oldest samples were dropped undelivered")
+		r.has("oldest samples dropped undelivered")
 		r.vm.ComeBack()
 		r.live(5*time.Minute, 10*time.Second)
 		r.deliver(time.Hour)

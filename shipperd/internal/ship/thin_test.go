@@ -22,6 +22,7 @@ func TestThinning(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				r := newRig(t, 4)
+				r.silent = true
 				kept := func(ms int64) bool { return ms%keep.Milliseconds() == 0 }
 				r.vm.Otherwise(testkit.AcceptSome(func(_ int, s testkit.Sample) bool { return kept(s.Timestamp) }))
 				r.allow.lost = func(s sample) bool { return !kept(s.key.TimestampMS()) }
@@ -48,6 +49,7 @@ func TestThinning_Crash(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 4)
+		r.silent = true
 		kept := func(ms int64) bool { return ms%10_000 == 0 }
 		r.vm.Otherwise(testkit.AcceptSome(func(_ int, s testkit.Sample) bool { return kept(s.Timestamp) }))
 		r.allow.lost = func(s sample) bool { return !kept(s.key.TimestampMS()) }
@@ -62,6 +64,9 @@ func TestThinning_Crash(t *testing.T) {
 			r.vm.Restart(10 * time.Second)
 			r.live(2*time.Minute, time.Second)
 		}
+		for r.now().UnixMilli()%10_000 != 0 { // the end of an interval shows what became of it
+			r.pass(time.Second, time.Second)
+		}
 		r.deliver(2 * time.Hour)
 	})
 }
@@ -71,6 +76,7 @@ func TestThinning_Ends(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 4)
+		r.silent = true
 		var ended int64
 		kept := func(ms int64) bool { return ended > 0 || ms%10_000 == 0 }
 		r.vm.Otherwise(testkit.AcceptSome(func(_ int, s testkit.Sample) bool { return kept(s.Timestamp) }))

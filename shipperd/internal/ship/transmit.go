@@ -14,50 +14,55 @@ import (
 )
 
 // stopGrace is how long a request in flight may go on after SIGTERM: a reply
-// that still comes spares the next start a question.
+// that still comes spares the next start a read-back.
 const stopGrace = 3 * time.Second
 
-// sending is what is known of the server as a taker of requests.
-type sending struct {
+// sender is what is known of the server as one that takes requests.
+type sender struct {
 	failures     int       // cycles that ended with a failure, in a row
 	lastAccepted time.Time // when it last answered 2xx
-	refusals     int       // answers against bodies since then, see suspect.go
+	refusals     int       // answers against bodies since then, see blame.go
 	probes       int       // cycles while it refused everything
+	hangups      int       // chunks in a row that were proved although it closed the connection soon after the 2xx
 	lastAway     time.Time // when it last did not answer, or failed
 	log          *logx.Throttle
 }
 
-// transmit sends one recorded chunk, with the attempts of one cycle. ok = the
-// server answers and takes other chunks, whatever became of this one.
-func (s *Shipper) transmit(ctx context.Context, p *parcel, body *chunk.Body) (ok bool, err error) {
-	id := fmt.Sprintf("%s/%d", p.BatchID, p.Index)
+// transmit sends one recorded chunk, with the attempts of one cycle. ok = the server
+// answers and takes other chunks, whatever became of this one.
+func (s *Shipper) transmit(ctx context.Context, c *inflight, body *chunk.Body) (ok bool, err error) {
+	id := fmt.Sprintf("%s/%d", c.BatchID, c.Index)
 	for attempt := 1; ; attempt++ {
 		s.Beat()
 		start := time.Now()
-		p.unsent, p.heard = false, false // from the first byte on, who knows
+		s.move(c, evSend, sending)
+		c.attempt, c.answered = s.order.next(body.Keys), false
 		reply, failure := s.importLingering(ctx, body.Gzip, id)
 		s.Crash("sent")
-		p.tried = time.Now()
-		p.Attempts++
-		p.Attempted, p.HTTPStatus, p.Error = s.Now(), reply.Status, ""
-		s.Stats.attempt(reply, p.tried.Sub(start))
-		s.Took(p.tried.Sub(start))
-		log := s.Log.With(logx.KeyBatchID, p.BatchID, logx.KeyChunkIndex, p.Index, logx.KeyAttempt, attempt,
+		c.tried = time.Now()
+		c.Attempts++
+		c.Attempted, c.HTTPStatus, c.Error = s.Now(), reply.Status, ""
+		s.Stats.attempt(reply, c.tried.Sub(start))
+		s.Took(c.tried.Sub(start))
+		log := s.Log.With(logx.KeyBatchID, c.BatchID, logx.KeyChunkIndex, c.Index, logx.KeyAttempt, attempt,
 			logx.KeyHTTPStatus, reply.Status, logx.KeyBytesSent, reply.BytesSent, logx.KeyBytesRcvd, reply.BytesReceived,
-			logx.KeyDurationMS, p.tried.Sub(start).Milliseconds())
+			logx.KeyDurationMS, c.tried.Sub(start).Milliseconds())
+		if failure == nil && !s.cfg.Verify.Enabled && !reply.Own {
+			failure = notOwn(reply.Status)
+		}
 		if failure == nil {
-			return true, s.accepted(ctx, p, body, reply, log)
+			return true, s.accept(ctx, c, body, reply, log)
 		}
 		fault := asError(failure)
-		p.answered = fault.Status
-		p.HTTPStatus, p.Error = fault.Status, cmp.Or(fault.Body, fault.Error())
-		again, wait := s.judge(p, fault, attempt)
+		c.status = fault.Status
+		c.HTTPStatus, c.Error = fault.Status, cmp.Or(fault.Body, fault.Error())
+		again, wait := s.judge(c, fault, attempt)
 		if ctx.Err() != nil {
-			log.Info("upload was cut short by the stop; the next start settles it", logx.Err(failure))
+			log.Info("upload interrupted by the stop, the next start verifies it", logx.Err(failure))
 			return false, nil
 		}
 		if !again {
-			return s.failed(p, fault, log), nil
+			return s.failed(c, fault, log), nil
 		}
 		s.Stats.retry()
 		if s.sending.failures > 0 { // the outage has its line a minute
@@ -68,6 +73,15 @@ func (s *Shipper) transmit(ctx context.Context, p *parcel, body *chunk.Body) (ok
 		if !s.wait(ctx, time.Now().Add(wait)) {
 			return false, nil
 		}
+	}
+}
+
+// notOwn is the failure of a 2xx that may come from anybody, where nothing is read back: a login page
+// answers so to every POST.
+func notOwn(status int) error {
+	return &victoria.Error{
+		Class: victoria.ClassStranger, Status: status, Ambiguous: true,
+		Err: errors.New("the answer does not show that it is VictoriaMetrics', and remote.verify.enabled is false: nothing counts as delivered"),
 	}
 }
 
@@ -82,48 +96,56 @@ func (s *Shipper) importLingering(ctx context.Context, body []byte, id string) (
 	return s.Server.Import(request, body, id)
 }
 
-// judge decides whether this cycle tries the chunk again and after what wait. It
-// also notes in p whether the server may have some of it.
-func (s *Shipper) judge(p *parcel, fault *victoria.Error, attempt int) (again bool, wait time.Duration) {
-	p.unsent = !fault.Ambiguous
-	p.refused = fault.Class == victoria.ClassRejected || fault.Class == victoria.ClassTooLarge
-	p.failed = false
-	if fault.Ambiguous && s.proving() {
-		return false, 0 // never again before the server was asked
+// judge decides whether this cycle sends the chunk again, and after what wait. It also records
+// whether the server may have some of it.
+func (s *Shipper) judge(c *inflight, fault *victoria.Error, attempt int) (again bool, wait time.Duration) {
+	c.blame.refused = fault.Class == victoria.ClassRejected || fault.Class == victoria.ClassTooLarge
+	c.blame.failed = false
+	if fault.Ambiguous {
+		s.move(c, evUnknown, inDoubt)
+	} else {
+		s.move(c, evNothing, recorded)
 	}
 	switch fault.Class {
-	case victoria.ClassAuth, victoria.ClassRedirect, victoria.ClassRejected, victoria.ClassTooLarge:
+	case victoria.ClassAuth, victoria.ClassRedirect, victoria.ClassStranger, victoria.ClassRejected, victoria.ClassTooLarge:
 		return false, 0 // the same request would get the same answer
+	}
+	if fault.Ambiguous && s.cfg.Verify.Enabled {
+		return false, 0 // never again before the server has shown what it has
 	}
 	wait = backoff(s.cfg.Retry, attempt, s.Rand)
 	if fault.RetryAfter > 0 {
 		wait = beyond(fault.RetryAfter, s.cfg.Retry.JitterPercent, s.Rand)
 	}
-	// More patience than a cycle has comes from notBefore.
-	return s.cfg.Retry.Enabled && attempt < s.cfg.Retry.MaxAttempts && wait <= max(s.cfg.Retry.MaxBackoff, s.cfg.UploadInterval), wait
+	// A longer wait than a cycle has comes from notBefore.
+	again = s.cfg.Retry.Enabled && attempt < s.cfg.Retry.MaxAttempts && wait <= max(s.cfg.Retry.MaxBackoff, s.cfg.UploadInterval)
+	if again && c.state == inDoubt {
+		s.move(c, evAssumed, recorded) // at least once: nothing is read back
+	}
+	return again, wait
 }
 
 // failed parks a chunk after the last attempt of a cycle; ok as for transmit.
-func (s *Shipper) failed(p *parcel, fault *victoria.Error, log *slog.Logger) (ok bool) {
+func (s *Shipper) failed(c *inflight, fault *victoria.Error, log *slog.Logger) (ok bool) {
 	now := time.Now()
-	p.due = now
-	if !p.unsent {
-		p.due = now.Add(s.cfg.Verify.Settle)
+	c.due = now
+	if c.state == inDoubt {
+		c.due = now.Add(s.cfg.Verify.Settle)
 	}
 	s.Stats.failure(fault)
 	switch fault.Class {
 	case victoria.ClassRejected, victoria.ClassTooLarge:
-		return s.refused(p, fault, log)
-	case victoria.ClassAuth, victoria.ClassRedirect:
+		return s.refused(c, fault, log)
+	case victoria.ClassAuth, victoria.ClassRedirect, victoria.ClassStranger:
 		s.pause(s.patience())
 	default:
 		s.sending.lastAway = now
 		switch {
 		case !fault.Ambiguous:
 		case fault.Class == victoria.ClassNetwork, fault.Class == victoria.ClassTimeout:
-			s.broke(p)
+			s.broke(c)
 		case fault.Class == victoria.ClassServer:
-			s.doubt(p)
+			s.doubt(c)
 		}
 		if fault.RetryAfter > 0 {
 			s.pause(beyond(fault.RetryAfter, s.cfg.Retry.JitterPercent, s.Rand))
@@ -170,13 +192,4 @@ func (s *Shipper) patience() time.Duration {
 		d = 5 * time.Second
 	}
 	return jitter(d, s.cfg.Retry.JitterPercent, s.Rand)
-}
-
-// asError returns what the edge says of a failure. What is no *victoria.Error
-// is treated as the worst of them.
-func asError(err error) *victoria.Error {
-	if fault, ok := errors.AsType[*victoria.Error](err); ok {
-		return fault
-	}
-	return &victoria.Error{Class: victoria.ClassServer, Ambiguous: true, Err: err}
 }

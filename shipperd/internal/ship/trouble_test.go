@@ -40,12 +40,12 @@ func TestDiskFull(t *testing.T) {
 				r.sleep(2 * time.Hour)
 				r.check()
 				if room == 0 {
-					r.has("database cannot be used, delivery waits")
+					r.has("database unusable, delivery waits")
 				}
 				r.file.MaxPages = 0 // somebody has cleaned up
 				r.restart()
 				r.deliver(time.Hour)
-				told := slices.DeleteFunc(r.lines("taking up open chunks"), func(l string) bool { return !strings.Contains(l, "level=INFO") })
+				told := slices.DeleteFunc(r.lines("open chunks taken up"), func(l string) bool { return !strings.Contains(l, "level=INFO") })
 				if len(told) > 2 {
 					t.Errorf("%d lines for two runs about what was left open", len(told))
 				}
@@ -73,7 +73,7 @@ func TestDiskFull_ProvenGoFirst(t *testing.T) {
 			t.Error("nothing was deleted")
 		}
 		r.deliver(time.Hour)
-		r.has("database works again")
+		r.has("database usable again")
 	})
 }
 
@@ -102,14 +102,14 @@ func TestBusy(t *testing.T) {
 				}
 				r.sleep(5 * time.Hour)
 				r.check()
-				r.has("database cannot be used, delivery waits")
+				r.has("database unusable, delivery waits")
 				if e := r.shipper.Stats.Snapshot().LastError; e == nil || !strings.Contains(e.Error(), "busy") {
-					t.Errorf("health would say %q", e)
+					t.Errorf("health would say %v", e)
 				}
 				release()
 				r.live(10*time.Minute, 10*time.Second)
 				r.deliver(time.Hour)
-				r.has("database works again")
+				r.has("database usable again")
 			})
 		})
 	}

@@ -210,11 +210,11 @@ func TestView_ThinnedBy(t *testing.T) {
 	f("all is lost", 1000, func(i int) bool { return false }, 0)
 }
 
-// TestBook_Owner finds the owner of each row, and of no other.
-func TestBook_Owner(t *testing.T) {
+// TestInflights_Owner finds the owner of each row, and of no other.
+func TestInflights_Owner(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		var b book
+		var b inflights
 		owned := map[store.Key]bool{}
 		for range rapid.IntRange(0, 5).Draw(t, "chunks") {
 			keys := store.KeySet{}
@@ -226,10 +226,8 @@ func TestBook_Owner(t *testing.T) {
 			if len(keys) == 0 {
 				continue
 			}
-			p := newParcel(&store.Chunk{Keys: keys.Sorted(), State: rapid.SampledFrom([]store.ChunkState{store.Sending, store.Requeued, store.Accepted}).Draw(t, "state")})
-			if p.State == store.Accepted {
-				p.pack()
-			}
+			p := newInflight(&store.Chunk{Keys: keys.Sorted(), State: rapid.SampledFrom([]store.ChunkState{store.Sending, store.Requeued, store.Accepted}).Draw(t, "state")})
+			p.pack()
 			for _, k := range keys {
 				owned[k] = p.State != store.Accepted
 			}
@@ -244,11 +242,11 @@ func TestBook_Owner(t *testing.T) {
 	})
 }
 
-// TestParcel_Pack: a packed parcel unpacks to what it was.
-func TestParcel_Pack(t *testing.T) {
+// TestInflight_Pack: a packed chunk unpacks to what it was.
+func TestInflight_Pack(t *testing.T) {
 	t.Parallel()
 	keys := store.KeySet{5, 6, 1 << 40, 1<<62 - 1}
-	p := newParcel(&store.Chunk{Keys: keys})
+	p := newInflight(&store.Chunk{Keys: keys, State: store.Accepted})
 	p.pack()
 	if p.Keys != nil || p.n != 4 || p.first != 5 || p.last != 1<<62-1 {
 		t.Errorf("packed: %+v", p)

@@ -27,9 +27,9 @@ const historyMost = 30 * time.Minute
 
 // historyOf reads the history of a few metrics around a chunk, as far as evidence
 // for an interval needs. fault is the server's, err the file's.
-func (s *Shipper) historyOf(ctx context.Context, p *parcel, few []victoria.Selector, interval int64) (h *history, fault, err error) {
+func (s *Shipper) historyOf(ctx context.Context, c *inflight, few []victoria.Selector, interval int64) (h *history, fault, err error) {
 	reach := min((oddEvidenceNeeded+1)*interval, max((evidenceNeeded+1)*interval, historyMost.Milliseconds()))
-	from, to := p.first.TimestampMS()-reach, p.last.TimestampMS()+reach
+	from, to := c.first.TimestampMS()-reach, c.last.TimestampMS()+reach
 	h = &history{from: from, to: to, sent: map[string][]int64{}, shown: map[string][]int64{}}
 	keys, err := s.Outbox.UploadedKeys(ctx, from, to)
 	if err != nil {
@@ -60,12 +60,10 @@ func (s *Shipper) historyOf(ctx context.Context, p *parcel, few []victoria.Selec
 		slices.Sort(timestamps) // two series may have one text
 	}
 	for _, sel := range few {
-		s.Beat()
-		fault := s.Server.Export(ctx, sel, from, to, func(labels []store.Tag, timestamps []int64) error {
-			text := chunk.Text(slices.DeleteFunc(slices.Clone(labels), func(l store.Tag) bool { return !labelNames[l.Name] }))
-			h.shown[text] = append(h.shown[text], timestamps...)
-			return nil
-		})
+		fault := s.export(ctx, sel, from, to, labelNames, func(text string) bool { return h.sent[text] != nil },
+			func(text string, _ []store.Tag, timestamps []int64) {
+				h.shown[text] = append(h.shown[text], timestamps...)
+			})
 		if fault != nil {
 			return nil, fault, nil
 		}

@@ -9,12 +9,12 @@ import (
 	"belabox-metrics/shipperd/internal/victoria"
 )
 
-// pieceSamples bounds the samples of one question, so that its answer of some 7 B
+// pieceSamples bounds the samples of one read, so that its answer of some 7 B
 // a sample gets through a slow link within remote.timeout.
 const pieceSamples = 20_000
 
 // wanted is the list of samples that a chunk should have at the server; what the
-// server names is struck off.
+// server shows is crossed off.
 type wanted struct {
 	chunkID int64
 	lines   []wantedLine
@@ -22,7 +22,7 @@ type wanted struct {
 	labels  map[string]bool  // the names of all labels that our series use
 
 	selectors []victoria.Selector // one for each device
-	pieces    []piece             // what is still to be asked, oldest first
+	pieces    []piece             // what is still to be read, oldest first
 }
 
 // wantedLine is a line of the body.
@@ -41,18 +41,18 @@ type piece struct{ from, to int64 }
 // Prometheus, timestamps clamped. A list of which a part was read already is
 // taken up again: what was found stays found. nil = no row of the chunk is in the
 // file any more.
-func (s *Shipper) wanted(ctx context.Context, p *parcel) (*wanted, error) {
-	if err := p.unpack(); err != nil {
+func (s *Shipper) wanted(ctx context.Context, c *inflight) (*wanted, error) {
+	if err := c.unpack(); err != nil {
 		return nil, err
 	}
-	if w := s.reading.partly; w != nil && w.chunkID == p.ID {
+	if w := s.reading.partly; w != nil && w.chunkID == c.ID {
 		return w, nil
 	}
-	body, err := s.rebuild(ctx, p)
+	body, err := s.rebuild(ctx, c)
 	if err != nil || body == nil {
 		return nil, err
 	}
-	w := &wanted{chunkID: p.ID, series: map[string][]int{}, labels: map[string]bool{}}
+	w := &wanted{chunkID: c.ID, series: map[string][]int{}, labels: map[string]bool{}}
 	type head struct{ text, name, device string }
 	heads := map[int64]head{} // by series id
 	names := map[string][]string{}
@@ -80,13 +80,13 @@ func (s *Shipper) wanted(ctx context.Context, p *parcel) (*wanted, error) {
 		slices.Sort(n)
 		w.selectors = append(w.selectors, victoria.Selector{DeviceID: device, Names: slices.Compact(n)})
 	}
-	w.cut()
+	w.cut(min(pieceSamples, s.readMost()))
 	s.reading.partly = w
 	return w, nil
 }
 
-// cut makes the pieces.
-func (w *wanted) cut() {
+// cut makes the pieces, of so many samples.
+func (w *wanted) cut(most int) {
 	var all []int64
 	for _, l := range w.lines {
 		for _, sample := range l.samples {
@@ -95,7 +95,7 @@ func (w *wanted) cut() {
 	}
 	slices.Sort(all)
 	for len(all) > 0 {
-		n := min(pieceSamples, len(all))
+		n := min(most, len(all))
 		for n < len(all) && all[n] == all[n-1] {
 			n++ // a tick is not cut
 		}
@@ -104,16 +104,14 @@ func (w *wanted) cut() {
 	}
 }
 
-// readBack asks the server what it has and strikes it off. After an error the
-// pieces that were not answered are left; nothing can be concluded yet.
-func (w *wanted) readBack(ctx context.Context, server Server, beat func()) error {
+// read reads what the server has and crosses it off. After an error the pieces that were not answered
+// are left; nothing can be concluded yet.
+func (w *wanted) read(ctx context.Context, s *Shipper) error {
+	ours := func(text string) bool { return w.series[text] != nil }
 	for len(w.pieces) > 0 {
 		for _, sel := range w.selectors {
-			beat()
-			err := server.Export(ctx, sel, w.pieces[0].from, w.pieces[0].to, func(labels []store.Tag, timestamps []int64) error {
-				w.strike(w.text(labels), timestamps)
-				return nil
-			})
+			err := s.export(ctx, sel, w.pieces[0].from, w.pieces[0].to, w.labels, ours,
+				func(text string, _ []store.Tag, timestamps []int64) { w.crossOff(text, timestamps) })
 			if err != nil {
 				return err
 			}
@@ -123,16 +121,10 @@ func (w *wanted) readBack(ctx context.Context, server Server, beat func()) error
 	return nil
 }
 
-// text is what our series would have been called. A proxy may have added labels
-// of its own (extra_label): those are left out.
-func (w *wanted) text(labels []store.Tag) string {
-	return chunk.Text(slices.DeleteFunc(slices.Clone(labels), func(l store.Tag) bool { return !w.labels[l.Name] }))
-}
-
-// strike notes that the server has samples of a series, in time order. Two rows
+// crossOff notes that the server has samples of a series, in time order. Two rows
 // that became the same series and timestamp cannot be told apart: one copy
-// strikes off both.
-func (w *wanted) strike(text string, timestamps []int64) {
+// crosses off both.
+func (w *wanted) crossOff(text string, timestamps []int64) {
 	for _, n := range w.series[text] {
 		l := &w.lines[n]
 		for _, ts := range timestamps {
@@ -146,7 +138,7 @@ func (w *wanted) strike(text string, timestamps []int64) {
 	}
 }
 
-// missing returns the rows that are not struck off.
+// missing returns the rows that are not crossed off.
 func (w *wanted) missing() store.KeySet {
 	var missing store.KeySet
 	for _, l := range w.lines {

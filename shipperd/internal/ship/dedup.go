@@ -13,7 +13,7 @@ import (
 )
 
 // A server with -dedup.minScrapeInterval keeps of each series the last sample of
-// each interval, of its own will, and deletes the others when it merges its
+// each interval, and deletes the others when it merges its
 // files. Sending these again would never end. Such a server can be told from one
 // that lost samples: no interval has two of any series, and none that misses a
 // sample has none behind it. The intervals end at multiples of their length.
@@ -62,46 +62,46 @@ var intervals = func() []int64 {
 	return all
 }()
 
-// thinned returns those of the missing samples of an accepted chunk that the
-// server has thinned out. No interval is looked for before a first resend did not
-// help. While there is one that nothing contradicts and too little speaks for, the
-// chunk is undecided: a resend more does not count against it. ok = the server
-// answers questions.
-func (s *Shipper) thinned(ctx context.Context, p *parcel, w *wanted) (keys store.KeySet, ok bool, err error) {
-	p.undecided = 0
+// leftOut returns those of the missing samples of an accepted chunk that the
+// server leaves out by its deduplication interval. No interval is looked for before
+// a first resend did not help. While there is one that nothing contradicts and too
+// little speaks for, the chunk is undecided: a resend more does not count against
+// it. ok = the server can be read.
+func (s *Shipper) leftOut(ctx context.Context, c *inflight, w *wanted) (keys store.KeySet, ok bool, err error) {
+	c.undecided = 0
 	r, now := &s.reading, time.Now()
 	if now.Before(r.thinAgain) {
 		return nil, true, nil
 	}
-	keys, fault, err := s.explained(ctx, p, w, w.missingSamples())
+	keys, fault, err := s.explained(ctx, c, w, w.missingSamples())
 	if err != nil || fault == nil {
 		r.thinFails = 0
 		return keys, true, err
 	}
 	if r.thinFails++; r.thinFails >= thinFailsMost {
 		r.thinFails, r.thinAgain = 0, now.Add(thinPause)
-		s.Log.Info("whether the server thins the data cannot be found out; what is missing is sent again", logx.Err(fault))
+		s.Log.Info("deduplication interval of the server unknown, missing samples are sent again", logx.Err(fault))
 		return nil, true, nil
 	}
 	s.readFailed(ctx, fault)
-	p.due = later(r.notBefore, now.Add(jitter(time.Minute, s.cfg.Retry.JitterPercent, s.Rand)))
+	c.due = later(r.notBefore, now.Add(jitter(time.Minute, s.cfg.Retry.JitterPercent, s.Rand)))
 	return nil, false, nil
 }
 
-// explained is thinned without patience. fault is the server's, err the file's.
-func (s *Shipper) explained(ctx context.Context, p *parcel, w *wanted, missing []missingSample) (keys store.KeySet, fault, err error) {
-	if keys, fault = s.covered(ctx, w, missing); fault != nil || len(keys) == len(missing) || max(p.owing, p.Resends) == 0 || s.clamps(p) {
+// explained is leftOut without its retries. fault is the server's, err the file's.
+func (s *Shipper) explained(ctx context.Context, c *inflight, w *wanted, missing []missingSample) (keys store.KeySet, fault, err error) {
+	if keys, fault = s.covered(ctx, w, missing); fault != nil || len(keys) == len(missing) || max(c.lost, c.Resends) == 0 || s.clamps(c) {
 		return keys, fault, nil
 	}
 	candidates, fault := s.candidates(ctx, w, missing)
 	if fault != nil || len(candidates) == 0 {
 		return keys, fault, nil
 	}
-	h, fault, err := s.historyOf(ctx, p, w.some(), slices.Max(candidates))
+	h, fault, err := s.historyOf(ctx, c, w.some(), slices.Max(candidates))
 	if fault != nil || err != nil {
 		return nil, fault, err
 	}
-	if s.learnInterval(h, p, candidates) {
+	if s.learnInterval(h, c, candidates) {
 		keys, fault = s.covered(ctx, w, missing)
 	}
 	return keys, fault, nil
@@ -114,16 +114,23 @@ func (s *Shipper) covered(ctx context.Context, w *wanted, missing []missingSampl
 	if s.reading.thinning.IsZero() {
 		return nil, nil
 	}
-	v, err := w.view(ctx, s.Server, s.Beat, missing, w.selectors, s.reading.interval)
+	v, err := s.view(ctx, w, missing, w.selectors, s.reading.interval)
 	if err != nil {
 		return nil, err
 	}
 	if v.contradicts(s.reading.interval) {
 		s.notThinning()
-		s.Log.Warn("the server no longer keeps one sample of each interval; what is missing is sent again")
+		s.Log.Warn("server no longer keeps one sample of each interval, missing samples are sent again")
 		return nil, nil
 	}
 	return v.covered(s.reading.interval), nil
+}
+
+// forgetInterval ends, after a while, what is believed of the server.
+func (s *Shipper) forgetInterval(now time.Time) {
+	if !s.reading.thinning.IsZero() && !now.Before(s.reading.thinning) {
+		s.notThinning()
+	}
 }
 
 func (s *Shipper) notThinning() {
@@ -153,7 +160,7 @@ func (s *Shipper) candidates(ctx context.Context, w *wanted, missing []missingSa
 	}
 	first := slices.MinFunc(sighted, func(a, b missingSample) int { return cmp.Compare(a.ms, b.ms) }).ms
 	sighted = slices.DeleteFunc(sighted, func(m missingSample) bool { return m.ms > first+sightedFor.Milliseconds() })
-	v, err := w.view(ctx, s.Server, s.Beat, sighted, few, longestInterval.Milliseconds())
+	v, err := s.view(ctx, w, sighted, few, longestInterval.Milliseconds())
 	if err != nil {
 		return nil, err
 	}
@@ -170,9 +177,9 @@ func (s *Shipper) candidates(ctx context.Context, w *wanted, missing []missingSa
 
 // learnInterval believes the first candidate that the time around the chunk bears
 // out.
-func (s *Shipper) learnInterval(h *history, p *parcel, candidates []int64) bool {
+func (s *Shipper) learnInterval(h *history, c *inflight, candidates []int64) bool {
 	for _, ms := range candidates {
-		evidence, fits := h.judge(ms, func(from, to int64) bool { return s.openBeside(p, from, to) })
+		evidence, fits := h.judge(ms, func(from, to int64) bool { return s.openBeside(c, from, to) })
 		needed := evidenceNeeded
 		if !slices.Contains(usual, ms) {
 			needed = oddEvidenceNeeded
@@ -182,11 +189,11 @@ func (s *Shipper) learnInterval(h *history, p *parcel, candidates []int64) bool 
 		case evidence >= needed:
 			s.reading.thinning, s.reading.interval = time.Now().Add(thinningFor), ms
 			s.Stats.thinning(true)
-			s.Log.Warn("the server keeps one sample of each interval (-dedup.minScrapeInterval): what it leaves out counts as verified",
+			s.Log.Warn("server keeps one sample of each interval (-dedup.minScrapeInterval), what it leaves out counts as verified",
 				"interval_seconds", float64(ms)/1000)
 			return true
-		case p.owing < undecidedMost && p.undecided == 0:
-			p.undecided = time.Duration(ms) * time.Millisecond
+		case c.lost < undecidedMost && c.undecided == 0:
+			c.undecided = time.Duration(ms) * time.Millisecond
 		}
 	}
 	return false
@@ -194,8 +201,8 @@ func (s *Shipper) learnInterval(h *history, p *parcel, candidates []int64) bool 
 
 // openBeside reports whether another open chunk, whose fate is not known, has rows
 // in the span.
-func (s *Shipper) openBeside(p *parcel, fromMS, toMS int64) bool {
-	return slices.ContainsFunc(s.book.open, func(o *parcel) bool { return o != p && o.overlaps(fromMS, toMS) })
+func (s *Shipper) openBeside(c *inflight, fromMS, toMS int64) bool {
+	return slices.ContainsFunc(s.chunks.all, func(o *inflight) bool { return o != c && o.overlaps(fromMS, toMS) })
 }
 
 // view is what the server shows around missing samples.
@@ -211,7 +218,7 @@ type missingSample struct {
 	key                store.Key
 }
 
-// missingSamples lists what is not struck off.
+// missingSamples lists what is not crossed off.
 func (w *wanted) missingSamples() (missing []missingSample) {
 	for _, l := range w.lines {
 		for i, sample := range l.samples {
@@ -223,23 +230,22 @@ func (w *wanted) missingSamples() (missing []missingSample) {
 	return missing
 }
 
-// view asks for what the server shows to people, which is thinned already where
+// view reads what the server shows, which is deduplicated already where
 // its files are not yet: from the first of the missing samples to reach milliseconds
 // behind the last.
-func (w *wanted) view(ctx context.Context, server Server, beat func(), missing []missingSample, selectors []victoria.Selector, reach int64) (*view, error) {
+func (s *Shipper) view(ctx context.Context, w *wanted, missing []missingSample, selectors []victoria.Selector, reach int64) (*view, error) {
 	v := &view{missing: missing, shown: map[string][]int64{}, all: map[string][]int64{}}
 	from, to := missing[0].ms, missing[0].ms
 	for _, m := range missing {
 		from, to = min(from, m.ms), max(to, m.ms)
 	}
 	for _, sel := range selectors {
-		beat()
-		err := server.Export(ctx, sel, from, to+reach, func(labels []store.Tag, timestamps []int64) error {
-			ours, whole := w.text(labels), chunk.Text(labels)
-			v.shown[ours] = append(v.shown[ours], timestamps...)
-			v.all[whole] = append(v.all[whole], timestamps...)
-			return nil
-		})
+		err := s.export(ctx, sel, from, to+reach, w.labels, func(text string) bool { return w.series[text] != nil },
+			func(text string, labels []store.Tag, timestamps []int64) {
+				whole := chunk.Text(labels)
+				v.shown[text] = append(v.shown[text], timestamps...)
+				v.all[whole] = append(v.all[whole], timestamps...)
+			})
 		if err != nil {
 			return nil, err
 		}

@@ -1,0 +1,254 @@
+package ship
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"belabox-metrics/shared/logx"
+	"belabox-metrics/shared/store"
+	"belabox-metrics/shipperd/internal/chunk"
+	"belabox-metrics/shipperd/internal/victoria"
+)
+
+// A chunk becomes a suspect when the server answers with an error that speaks against its content,
+// when connections keep breaking with it, or when it keeps getting 5xx from a server that takes
+// others: a proxy turns a broken backend into a 502. It is halved until the sample is alone that the
+// server refuses. But a proxy in front may answer 400 to everything, and then nothing is wrong with
+// any sample. So a sample is given up only if it was refused alone, several times, a while apart, by a
+// server that is well: it has accepted something else since it first refused this. While everything is
+// refused, hardly anything is halved either.
+
+const (
+	// sickAfter is how many refusals without evidence speak against the server
+	// rather than the samples. A chunk with one bad sample gets two: its own and
+	// that of the half with the sample.
+	sickAfter = 5
+	// sickest bounds the pause between two probes of a server that refuses
+	// everything.
+	sickest = 10 * time.Minute
+	// strikesNeeded is how often a single sample must be refused by a server that is
+	// well.
+	strikesNeeded = 3
+	// breaksNeeded is how many broken connections in a row make a chunk suspect.
+	breaksNeeded = 3
+	// doubtsNeeded is the same for 5xx of a server that is well.
+	doubtsNeeded = 3
+	// failedMost is how many chunks with a 5xx may wait while others are tried before
+	// them, to see whether the server or the chunk is at fault.
+	failedMost = 2
+)
+
+func (s *sender) sick() bool { return s.refusals >= sickAfter }
+
+// suspect: something speaks against it.
+func (c *inflight) suspect() bool {
+	return c.toSend() && (c.blame.refused || c.blame.breaks >= breaksNeeded || c.blame.fails >= doubtsNeeded)
+}
+
+// doubted: the last answer to it was a 5xx.
+func (c *inflight) doubted() bool { return c.toSend() && c.blame.failed && !c.suspect() }
+
+// clean: nothing speaks against it.
+func (c *inflight) clean() bool { return c.toSend() && !c.suspect() && !c.doubted() }
+
+// doubt notes a 5xx. It speaks against the chunk if the server has taken another
+// one since the first.
+func (s *Shipper) doubt(c *inflight) {
+	b, now := &c.blame, time.Now()
+	b.failed = true
+	switch {
+	case b.since.IsZero():
+		b.since = now
+	case !s.sending.lastAccepted.After(b.since):
+	default:
+		b.fails++
+		if c.n == 1 {
+			b.strikes++
+		}
+	}
+	b.last = now
+}
+
+// doubtedFirst decides whether chunks that were answered 5xx go before pending rows.
+// A few of them wait until others were tried; but while everything fails, each
+// batch that is tried becomes one more of them.
+func (s *Shipper) doubtedFirst() bool {
+	n := 0
+	for _, c := range s.chunks.all {
+		if c.blame.failed && !c.uploaded() {
+			n++
+		}
+	}
+	return n > failedMost && s.sending.failures%(2*n) != 0
+}
+
+// refused notes an answer against the body; ok as for transmit.
+func (s *Shipper) refused(c *inflight, fault *victoria.Error, log *slog.Logger) (ok bool) {
+	now := time.Now()
+	if fault.Class == victoria.ClassTooLarge && c.n > 1 {
+		s.size.tooLarge(c.n, now)
+		log.Warn("request too large for the server, smaller ones follow", logx.Err(fault), "rows_at_most", s.size.limit)
+		return true
+	}
+	b := &c.blame
+	if b.since.IsZero() {
+		b.since = now
+	}
+	b.last = now
+	switch takesOthers := s.sending.lastAccepted.After(b.since); {
+	case !takesOthers:
+		s.sending.refusals++
+	case c.n == 1 && s.sending.refusals == 0:
+		b.strikes++
+	}
+	if !s.sending.sick() {
+		s.notice(log, noticeRefused, "", fault, 0, "rows", c.n)
+		return true
+	}
+	s.pause(min(sickest, s.patience()<<min(s.sending.refusals-sickAfter, 4)))
+	s.stalled(log, fmt.Errorf("the server, or a proxy in front of it, refuses everything: %w", fault))
+	return false
+}
+
+// broke notes a request that broke off.
+func (s *Shipper) broke(c *inflight) {
+	c.blame.breaks++
+	before := s.size.limit
+	if s.size.broke(c.n, time.Now()); s.size.limit != before {
+		s.Log.Info("requests break off, smaller ones follow", "rows_at_most", s.size.limit)
+	}
+}
+
+// sendAgain ships the chunks of a kind that are to go out. ok = the server takes requests.
+func (s *Shipper) sendAgain(ctx context.Context, kind func(*inflight) bool) (ok bool, err error) {
+	due := s.chunks.due(time.Now(), kind)
+	// Those that were tried longest ago come first, so that each has its turn.
+	slices.SortStableFunc(due, func(a, b *inflight) int { return a.tried.Compare(b.tried) })
+	for _, c := range due {
+		if c.state == recorded {
+			ok, err = s.sendRecorded(ctx, c)
+		} else {
+			ok, err = s.resend(ctx, c)
+		}
+		if err != nil || !ok {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// sendRecorded ships a chunk of which the server certainly has nothing, as it was recorded. Where
+// timestamps had to be moved, or after a while, it is made anew: with what the clocks say then, and
+// in larger chunks.
+func (s *Shipper) sendRecorded(ctx context.Context, c *inflight) (ok bool, err error) {
+	switch {
+	case s.tooLarge(c), !c.blame.refused && c.Resends == 0 && (time.Since(c.born) > unsentLimit || s.clamps(c)):
+		return true, s.withdraw(ctx, c, evDivided)
+	case c.suspect():
+		if err := s.Outbox.Requeue(ctx, c.Chunk, c.Keys); err != nil {
+			return false, err
+		}
+		s.move(c, evBlamed, owed)
+		return s.resend(ctx, c)
+	}
+	body, err := s.rebuild(ctx, c)
+	if err != nil || body == nil {
+		return err == nil, err
+	}
+	return s.transmit(ctx, c, body)
+}
+
+// tooLarge: its rows have to go out in smaller chunks.
+func (s *Shipper) tooLarge(c *inflight) bool { return !s.size.fits(c.n) }
+
+// resend ships a chunk whose rows were found lost.
+func (s *Shipper) resend(ctx context.Context, c *inflight) (ok bool, err error) {
+	switch {
+	case c.Resends > s.cfg.Verify.MaxResends:
+		return true, s.giveUp(ctx, c, evRefused, "not_stored",
+			fmt.Sprintf("answered as accepted %d times and never found there", c.Resends))
+	case c.n == 1 && (c.blame.refused || c.blame.fails >= doubtsNeeded):
+		return s.tryAlone(ctx, c)
+	case c.suspect() && c.n > 1:
+		return s.halve(ctx, c)
+	case s.tooLarge(c) && c.Resends == 0:
+		return true, s.withdraw(ctx, c, evDivided)
+	}
+	return s.resendWhole(ctx, c)
+}
+
+// resendWhole ships the rows of an owed chunk as a new body.
+func (s *Shipper) resendWhole(ctx context.Context, c *inflight) (ok bool, err error) {
+	created, ok := s.created(ctx, c.first, c.last)
+	if !ok {
+		return false, nil
+	}
+	c.Created = created
+	body, err := s.rebuild(ctx, c)
+	if err != nil || body == nil {
+		return err == nil, err
+	}
+	c.Bytes, c.Hash = len(body.Gzip), body.Hash
+	if err := s.Outbox.RecordSending(ctx, c.Chunk); err != nil {
+		return false, err
+	}
+	c.born = time.Now()
+	s.clamped(c, body)
+	return s.transmit(ctx, c, body)
+}
+
+// tryAlone decides about a single sample that the server refused.
+func (s *Shipper) tryAlone(ctx context.Context, c *inflight) (ok bool, err error) {
+	if c.blame.strikes >= strikesNeeded {
+		return true, s.giveUp(ctx, c, evRefused, "rejected", verdict(c))
+	}
+	if next := c.blame.last.Add(s.patience()); time.Now().Before(next) {
+		c.due = next
+		return true, nil
+	}
+	return s.resendWhole(ctx, c)
+}
+
+// halve ships the two halves of a suspect. Crash window: between the two
+// transactions the rows are plain pending rows, and the search begins anew.
+func (s *Shipper) halve(ctx context.Context, c *inflight) (ok bool, err error) {
+	rows, err := s.Outbox.Rows(ctx, c.Keys)
+	if err != nil {
+		return false, err
+	}
+	created, ok := s.created(ctx, c.first, c.last)
+	if !ok {
+		return false, nil
+	}
+	if err := s.withdraw(ctx, c, evDivided); err != nil {
+		return false, err
+	}
+	a, b, halved := chunk.Halve(rows)
+	if !halved {
+		return true, nil // the rest is no longer in the file
+	}
+	var bodies []*chunk.Body
+	for _, half := range [][]store.Row{a, b} {
+		body, err := s.Builder.Rebuild(half, s.series(ctx), created)
+		if err != nil {
+			return false, err
+		}
+		bodies = append(bodies, body)
+	}
+	halves, err := s.record(ctx, bodies, created)
+	if err != nil {
+		return false, err
+	}
+	for _, half := range halves {
+		half.blame = blame{since: c.blame.since, breaks: max(0, c.blame.breaks-1), fails: max(0, c.blame.fails-1)}
+	}
+	for i, half := range halves {
+		if ok, err := s.transmit(ctx, half, bodies[i]); err != nil || !ok {
+			return false, err
+		}
+	}
+	return true, nil
+}

@@ -1,0 +1,127 @@
+package ship
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"belabox-metrics/shared/store"
+)
+
+// inflight is a chunk that is not settled, and what the loop knows about it beyond the file.
+type inflight struct {
+	*store.Chunk
+	state       state
+	first, last store.Key
+	n           int    // rows
+	packed      []byte // Keys while they are not needed: hours of them may be in flight
+
+	due      time.Time // when something can be done about it
+	born     time.Time // when it was recorded; zero = by an earlier run
+	tried    time.Time // when its last request ended; zero = in an earlier run
+	attempt  uint32    // the number of that request, see order
+	answered bool      // the server has answered something since
+	status   int       // the HTTP status of its last answer
+
+	blame blame
+	lost  int // times it was found lost after a 2xx, whatever the reason
+
+	absent    time.Time     // of the first read-back that lacked samples; zero = none has
+	silent    time.Time     // since when it lacks them while others show
+	seen      uint32        // order.newest at the last read-back
+	undecided time.Duration // the server may leave it out, by this deduplication interval
+}
+
+// blame is what speaks against the content of a chunk, see blame.go.
+type blame struct {
+	refused bool      // the last answer spoke against the body itself
+	failed  bool      // the last answer was an error of the server
+	since   time.Time // when it, or the chunk it was a part of, was blamed first
+	last    time.Time // when it was blamed last
+	strikes int       // times that a single row was refused by a server that was well
+	breaks  int       // requests with it that broke off, in a row
+	fails   int       // times that a server that was well answered 5xx, in a row
+}
+
+func newInflight(c *store.Chunk) *inflight {
+	f := &inflight{Chunk: c}
+	f.measure()
+	return f
+}
+
+// measure follows a change of Keys.
+func (c *inflight) measure() {
+	if c.n = len(c.Keys); c.n > 0 {
+		c.first, c.last = c.Keys[0], c.Keys[c.n-1]
+	}
+}
+
+func (c *inflight) pack() {
+	if c.uploaded() && c.Keys != nil { // the rows of the others have to be told from free ones, see owner
+		c.packed, c.Keys = c.Keys.Pack(), nil
+	}
+}
+
+func (c *inflight) unpack() (err error) {
+	if c.packed != nil {
+		c.Keys, err = store.UnpackKeySet(c.packed)
+		c.packed = nil
+	}
+	return err
+}
+
+// uploaded reports whether its rows are marked: the server has answered 2xx.
+func (c *inflight) uploaded() bool { return c.State == store.Accepted }
+
+// toSend reports whether it can be sent without a word of the server.
+func (c *inflight) toSend() bool { return c.state == recorded || c.state == owed }
+
+// overlaps reports whether the chunk has rows in a span of milliseconds.
+func (c *inflight) overlaps(fromMS, toMS int64) bool {
+	return c.first.TimestampMS() <= toMS && fromMS <= c.last.TimestampMS()
+}
+
+// inflights are all chunks in flight.
+type inflights struct{ all []*inflight }
+
+func (s *inflights) add(c *inflight) { s.all = append(s.all, c) }
+
+func (s *inflights) remove(c *inflight) {
+	s.all = slices.DeleteFunc(s.all, func(o *inflight) bool { return o == c })
+}
+
+// due returns the chunks for which something can be done now, oldest rows first.
+func (s *inflights) due(now time.Time, which func(*inflight) bool) []*inflight {
+	var due []*inflight
+	for _, c := range s.all {
+		if !c.due.After(now) && which(c) {
+			due = append(due, c)
+		}
+	}
+	slices.SortStableFunc(due, func(a, b *inflight) int { return cmp.Compare(a.first, b.first) })
+	return due
+}
+
+// in returns a filter for due.
+func in(states ...state) func(*inflight) bool {
+	return func(c *inflight) bool { return slices.Contains(states, c.state) }
+}
+
+// owner returns a function that tells whether a pending row belongs to a chunk in flight, so that no
+// other may carry it; nil where no row does. Callers pass rows in ascending order.
+func (s *inflights) owner() func(store.Key) bool {
+	var holders []*inflight
+	for _, c := range s.all {
+		if !c.uploaded() {
+			holders = append(holders, c)
+		}
+	}
+	if len(holders) == 0 {
+		return nil
+	}
+	return func(k store.Key) bool {
+		return slices.ContainsFunc(holders, func(c *inflight) bool {
+			return c.first <= k && k <= c.last && c.Keys.Contains(k)
+		})
+	}
+}

@@ -1,0 +1,118 @@
+package ship
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"belabox-metrics/shared/store"
+)
+
+const (
+	// budgetEvery is how often the size of the data is looked at.
+	budgetEvery = time.Minute
+	// pruneEvery is how often old rows are looked for: seldom, because each delete
+	// writes whole pages.
+	pruneEvery = 5 * time.Minute
+	// pruneRows is the size of one delete: small, so that the write lock is held
+	// for milliseconds on a slow card.
+	pruneRows = 5000
+)
+
+// maintain deletes proven rows older than the retention, and keeps the data
+// within its budget. full means that the disk had no room for a transaction:
+// then proven rows go before their time, as collectord needs their place.
+func (s *Shipper) maintain(ctx context.Context, full bool) error {
+	now := time.Now()
+	if full || !now.Before(s.budgetAfter) {
+		s.budgetAfter = now.Add(budgetEvery)
+		if err := s.keepBudget(ctx); err != nil {
+			return err
+		}
+	}
+	if full {
+		n, err := s.Outbox.Prune(ctx, time.UnixMilli(store.MaxTimestampMS), pruneRows)
+		s.Stats.prune(n)
+		return err
+	}
+	if now.Before(s.pruneAfter) {
+		return nil
+	}
+	s.pruneAfter = now.Add(pruneEvery)
+	before := s.Now().Add(-s.cfg.Retention)
+	for ctx.Err() == nil {
+		n, err := s.Outbox.Prune(ctx, before, pruneRows)
+		if err != nil {
+			return err
+		}
+		s.Stats.prune(n)
+		if n == 0 {
+			return nil
+		}
+		s.Beat()
+	}
+	return nil
+}
+
+// keepBudget deletes what is above MaxDataBytes. Rows that were accepted and are not proven go
+// before those that were never sent. What was never delivered is lost then, and counted: newer samples
+// are worth more than the oldest.
+func (s *Shipper) keepBudget(ctx context.Context) error {
+	if s.cfg.MaxDataBytes == 0 {
+		return nil
+	}
+	enforce := s.Outbox.EnforceBudget
+	if s.pressed = s.provable(); s.pressed {
+		enforce = s.Outbox.FreeProven
+	}
+	for ctx.Err() == nil {
+		freed, err := enforce(ctx, s.cfg.MaxDataBytes)
+		s.Stats.prune(freed.Verified)
+		if freed.Unproven > 0 {
+			s.Stats.freed(freed.Unproven, s.Now())
+			s.notice(s.Log, noticeUnproven, "", nil, freed.Unproven)
+			if err := s.closeFreed(ctx); err != nil {
+				return err
+			}
+		}
+		if freed.Pending > 0 {
+			s.Stats.drop("size", freed.Pending)
+			s.notice(s.Log, noticeDropped, "", nil, int(freed.Pending))
+		}
+		if freed.DeadLetters > 0 {
+			s.notice(s.Log, noticeLettersDropped, "", nil, int(freed.DeadLetters))
+		}
+		if err != nil || !freed.More {
+			return err
+		}
+		s.Beat()
+	}
+	return nil
+}
+
+// provable reports whether accepted rows are about to be read back: they are worth waiting for,
+// before anything else is dropped. They do not wait for each other then.
+func (s *Shipper) provable() bool {
+	return s.cfg.Verify.Enabled && s.sending.failures == 0 && s.reading.fails == 0 &&
+		slices.ContainsFunc(s.chunks.all, func(c *inflight) bool {
+			return c.state == accepted && time.Since(c.due) < budgetEvery
+		})
+}
+
+// closeFreed lets go of the accepted chunks whose rows the budget has deleted.
+func (s *Shipper) closeFreed(ctx context.Context) error {
+	left, err := s.Outbox.OpenChunks(ctx)
+	if err != nil {
+		return err
+	}
+	inFile := make(map[int64]bool, len(left))
+	for _, c := range left {
+		inFile[c.ID] = true
+	}
+	for _, c := range slices.Clone(s.chunks.all) {
+		if !inFile[c.ID] {
+			s.move(c, evFreed, freed)
+		}
+	}
+	return nil
+}
