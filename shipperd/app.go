@@ -84,7 +84,7 @@ func serve(ctx context.Context, env daemon.Env) (err error) {
 			return err
 		}
 		defer held.Release() //nolint:errcheck // the process ends; so does the lock
-		shipper, client, err := newShipper(env, outbox, ship.Deps{Beat: progress.Beat, Took: self.took, Room: checkpointer.EnsureHeadroom})
+		shipper, client, err := newShipper(env, outbox, ship.Deps{Beat: progress.Beat, Took: self.took, Room: checkpointer.EnsureHeadroom, OtherClock: other(clock)})
 		if err != nil {
 			return err
 		}
@@ -197,6 +197,17 @@ func newCheckpointer(env daemon.Env, outbox *store.Outbox) *wal.Checkpointer {
 	return wal.New(wal.Config{
 		Path: c.Path, Interval: c.WALCheckpointInterval, Size: c.WALCheckpointSizeMB << 20,
 	}, outbox.Checkpoint, env.Log)
+}
+
+// other is the time of monitoring.clock_skew_url, which may confirm the server's; nil = it is not asked.
+func other(clock *skew.Checker) func() (time.Time, bool) {
+	if clock == nil {
+		return nil
+	}
+	return func() (time.Time, bool) {
+		m, ok := clock.Last()
+		return time.Now().Add(-m.Skew), ok
+	}
 }
 
 // newShipper wires the delivery loop from the configuration; deps are what the loop

@@ -35,6 +35,8 @@ func causeOf(err error, host string) health.Cause {
 		return answered(health.CauseCredentials.Of(host), fault.Status)
 	case fault.Class == victoria.ClassAuth && fault.Status > 0 || fault.Class == victoria.ClassRedirect:
 		return answered(health.CauseAddress.Of(host), fault.Status)
+	case fault.Class == victoria.ClassStranger:
+		return answered(health.CauseStranger.Of(host), fault.Status)
 	case fault.Status > 0:
 		return answered(health.CauseAnswer.Of(host), fault.Status)
 	case fault.Class == victoria.ClassTimeout:

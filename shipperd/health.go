@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"belabox-metrics/shared/config"
 	"belabox-metrics/shared/health"
 	"belabox-metrics/shared/human"
 	"belabox-metrics/shipperd/internal/ship"
+	"belabox-metrics/shipperd/internal/victoria"
 )
 
 // healthSource returns the state of shipperd: the uploads, the file, the clock.
@@ -18,9 +20,16 @@ func healthSource(c config.Config, m *selfMetrics, started time.Time) health.Sou
 	}
 }
 
-// unreadAfter is how long reading back may fail before it is a condition: a server that takes no
-// uploads either has one much sooner.
-const unreadAfter = 10 * time.Minute
+const (
+	// unreadAfter is how long reading back may fail before it is a condition: a server that takes no
+	// uploads either has one much sooner.
+	unreadAfter = 10 * time.Minute
+	// refusedAfter is the same where reads are refused, or answered by something else than the
+	// server: that does not heal by waiting.
+	refusedAfter = time.Minute
+	// freedFor is how long samples that were dropped unproven are a condition.
+	freedFor = time.Hour
+)
 
 func (m *selfMetrics) uploader(ctx context.Context, c config.Config, counts ship.Counts, started time.Time) *health.Uploader {
 	u := &health.Uploader{Started: started, LastUpload: counts.LastAccepted}
@@ -42,8 +51,14 @@ func (m *selfMetrics) uploader(ctx context.Context, c config.Config, counts ship
 	}
 	if counts.Unproven || !c.Remote.Verify.Enabled {
 		found(health.Unproven, time.Time{})
-	} else if !counts.ReadFailing.IsZero() && time.Since(counts.ReadFailing) > unreadAfter {
-		found(health.Unread, counts.ReadFailing, counts.ReadError)
+	} else if cond := unread(counts); cond != nil {
+		found(cond, counts.ReadFailing, counts.ReadError)
+	}
+	if !counts.NotVisible.IsZero() {
+		found(health.NotVisible, counts.NotVisibleSince, human.Time(counts.NotVisible))
+	}
+	if !counts.FreedUnproven.IsZero() && time.Since(counts.FreedUnproven) < freedFor {
+		found(health.UnprovenDropped, counts.FreedUnproven)
 	}
 	if !counts.Unkept.IsZero() {
 		found(health.NotKept, counts.UnkeptSince, human.Time(counts.Unkept), human.Duration(time.Since(counts.Unkept)))
@@ -52,6 +67,24 @@ func (m *selfMetrics) uploader(ctx context.Context, c config.Config, counts ship
 		found(health.ServerThins, time.Time{})
 	}
 	return u
+}
+
+// unread returns the condition of failing reads, nil while they work or have not failed for long.
+func unread(counts ship.Counts) *health.Condition {
+	if counts.ReadError == nil {
+		return nil
+	}
+	lasts := time.Since(counts.ReadFailing)
+	if fault, ok := errors.AsType[*victoria.Error](counts.ReadError); ok && fault.Evidence() != victoria.Unreachable {
+		if lasts > refusedAfter {
+			return health.ReadsRefused
+		}
+		return nil
+	}
+	if lasts > unreadAfter {
+		return health.Unread
+	}
+	return nil
 }
 
 // storage looks at the file and at collectord, which fills it.

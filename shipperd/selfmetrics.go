@@ -31,7 +31,7 @@ var (
 		"rejected", "not_stored", string(chunk.NoValue), string(chunk.NotFinite), string(chunk.NameTooLong),
 		string(chunk.TooManyLabels), string(chunk.LabelTooLong), string(chunk.TooLarge),
 	}
-	droppedFor = []string{"size"}
+	droppedFor = []string{"size", "unproven"}
 )
 
 // selfMetrics are shipperd's metrics about itself, the queue and the clock.

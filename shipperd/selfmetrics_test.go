@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -21,6 +22,7 @@ import (
 	"belabox-metrics/shared/store"
 	"belabox-metrics/shared/testkit"
 	"belabox-metrics/shipperd/internal/ship"
+	"belabox-metrics/shipperd/internal/victoria"
 )
 
 // selfMetricsBench returns the self-metrics over a real file with one pending row.
@@ -307,14 +309,15 @@ func TestHealthSource_LastUploadOfAnEarlierRun(t *testing.T) {
 func TestHealthSource_Unread(t *testing.T) {
 	t.Parallel()
 	m, c := selfMetricsBench(t)
-	f := func(ago time.Duration, unproven bool, want ...string) {
+	f := func(class victoria.Class, ago time.Duration, unproven bool, want ...string) {
 		t.Helper()
 		since := time.Now().Add(-ago)
-		counts := ship.Counts{ReadError: "server error: HTTP 500", ReadFailing: since, Unproven: unproven, LastAccepted: time.Now()}
+		fault := &victoria.Error{Class: class, Err: errors.New("HTTP 500")}
+		counts := ship.Counts{ReadError: fault, ReadFailing: since, Unproven: unproven, LastAccepted: time.Now()}
 		var codes []string
 		for _, r := range m.uploader(t.Context(), c, counts, time.Now()).Found {
 			codes = append(codes, r.Code)
-			if r.Code == "unread" && (!r.Since.Equal(since) || r.Severity != health.Degraded || !strings.Contains(r.Message, "HTTP 500")) {
+			if (r.Code == "unread" || r.Code == "reads_refused") && (!r.Since.Equal(since) || r.Severity != health.Degraded || !strings.Contains(r.Message, "HTTP 500")) {
 				t.Errorf("got %+v", r)
 			}
 		}
@@ -322,7 +325,30 @@ func TestHealthSource_Unread(t *testing.T) {
 			t.Errorf("for %v, unproven %v: got %q, want %q", ago, unproven, codes, want)
 		}
 	}
-	f(9*time.Minute, false)
-	f(11*time.Minute, false, "unread")
-	f(11*time.Minute, true, "unproven") // it says no: that is the better reason
+	f(victoria.ClassServer, 9*time.Minute, false)
+	f(victoria.ClassServer, 11*time.Minute, false, "unread")
+	f(victoria.ClassServer, 11*time.Minute, true, "unproven") // it is not asked at all
+	for _, refused := range []victoria.Class{victoria.ClassAuth, victoria.ClassRejected, victoria.ClassRedirect, victoria.ClassStranger} {
+		f(refused, 50*time.Second, false)
+		f(refused, 70*time.Second, false, "reads_refused")
+	}
+}
+
+// Nothing shows of what was sent; or it was dropped before it could be read back.
+func TestHealthSource_NotVisible(t *testing.T) {
+	t.Parallel()
+	m, c := selfMetricsBench(t)
+	now := time.Now()
+	counts := ship.Counts{LastAccepted: now, NotVisible: now.Add(-time.Hour), NotVisibleSince: now.Add(-time.Minute), FreedUnproven: now.Add(-50 * time.Minute)}
+	var codes []string
+	for _, r := range m.uploader(t.Context(), c, counts, now).Found {
+		codes = append(codes, r.Code)
+	}
+	if want := []string{"not_visible", "unproven_dropped"}; !slices.Equal(codes, want) {
+		t.Errorf("got %q, want %q", codes, want)
+	}
+	counts.FreedUnproven, counts.NotVisible = now.Add(-2*time.Hour), time.Time{}
+	if found := m.uploader(t.Context(), c, counts, now).Found; len(found) > 0 {
+		t.Errorf("got %+v", found)
+	}
 }

@@ -44,23 +44,28 @@ func dataSize(ctx context.Context, q querier) (bytes int64, err error) {
 // pending ones that are not under way, then the oldest dead letters. What was never
 // sent is booked as dropped for "size", what was not proven for "unproven".
 func (ob *Outbox) EnforceBudget(ctx context.Context, maxBytes int64) (Freed, error) {
-	return enforceBudget(ctx, ob.w, ob.db, maxBytes, "size")
+	return enforceBudget(ctx, ob.w, ob.db, maxBytes, "size", false)
+}
+
+// FreeProven is EnforceBudget that deletes nothing but proven rows.
+func (ob *Outbox) FreeProven(ctx context.Context, maxBytes int64) (Freed, error) {
+	return enforceBudget(ctx, ob.w, ob.db, maxBytes, "", true)
 }
 
 // EnforceBudget is the Outbox's, for collectord while shipperd does not run: a shipper that
 // has just read the rows would send what is dropped here. It is booked as dropped
 // for "unattended".
 func (in *Inserter) EnforceBudget(ctx context.Context, maxBytes int64) (Freed, error) {
-	return enforceBudget(ctx, in.w, in.db, maxBytes, "unattended")
+	return enforceBudget(ctx, in.w, in.db, maxBytes, "unattended", false)
 }
 
-func enforceBudget(ctx context.Context, w *writer, db *sql.DB, maxBytes int64, reason string) (freed Freed, err error) {
+func enforceBudget(ctx context.Context, w *writer, db *sql.DB, maxBytes int64, reason string, proven bool) (freed Freed, err error) {
 	for range budgetSteps {
 		size, err := dataSize(ctx, db)
 		if err != nil || size <= maxBytes {
 			return freed, err
 		}
-		step, err := freeStep(ctx, w, reason)
+		step, err := freeStep(ctx, w, reason, proven)
 		if err != nil {
 			return freed, fmt.Errorf("keep within storage.max_size_mb: %w", err)
 		}
@@ -77,13 +82,13 @@ func enforceBudget(ctx context.Context, w *writer, db *sql.DB, maxBytes int64, r
 }
 
 // freeStep deletes up to budgetRows of what is worth least, in one transaction.
-func freeStep(ctx context.Context, w *writer, reason string) (freed Freed, err error) {
+func freeStep(ctx context.Context, w *writer, reason string, proven bool) (freed Freed, err error) {
 	err = w.tx(ctx, unsynced, func(ctx context.Context, tx *sql.Tx) (err error) {
 		freed = Freed{}
 		if freed.Verified, err = freeVerified(ctx, tx); err != nil || freed.Verified > 0 {
 			return err
 		}
-		if freed.Verified, err = freeChunk(ctx, tx, math.MaxInt64); err != nil || freed.Verified > 0 {
+		if freed.Verified, err = freeChunk(ctx, tx, math.MaxInt64); err != nil || freed.Verified > 0 || proven {
 			return err
 		}
 		if freed.Unproven, err = freeAccepted(ctx, tx); err != nil || freed.Unproven > 0 {
