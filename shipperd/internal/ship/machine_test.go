@@ -336,12 +336,14 @@ func TestMachine_Model(t *testing.T) {
 					r.vm.Then([]testkit.Step{
 						testkit.AcceptSome(keep), testkit.Answer(500, keep), testkit.Answer(400, keep), testkit.ResetAfter(testkit.WholeBody, keep),
 						testkit.Hang(testkit.HalfBody, keep), testkit.CutAnswer(200, keep), testkit.Answer(413, testkit.KeepNone),
-						testkit.Answer(429, testkit.KeepNone), testkit.Answer(401, testkit.KeepNone), {Status: 200, Keep: testkit.KeepAll},
+						testkit.Answer(429, testkit.KeepNone), testkit.Answer(401, testkit.KeepNone),
+						{Status: 200, Keep: testkit.KeepAll},
 					}[a.how%10])
 				case 4:
 					r.vm.ThenRead([]testkit.Step{
 						testkit.Answer(500, nil), testkit.Answer(422, nil), testkit.Answer(403, nil), testkit.Hang(testkit.WholeBody, nil),
-						{Reply: testkit.CutReply}, {Status: 200, Body: "<html>"},
+						{Reply: testkit.CutReply},
+						{Status: 200, Body: "<html>"},
 					}[a.how%6])
 				case 5: // killed at the next time of a point
 					point := points[a.how%len(points)]
