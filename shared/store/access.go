@@ -25,10 +25,10 @@ func ExplainAccess(path string, err error) error {
 	folder := filepath.Dir(path)
 	if errors.Is(err, syscall.EROFS) || errors.Is(unix.Access(folder, unix.W_OK), unix.EROFS) {
 		if state := os.Getenv("STATE_DIRECTORY"); state != "" && !within(state, folder) {
-			return fmt.Errorf("%w: the service may write below %s alone: give %s to user %s and add ReadWritePaths=%s to section [Service] of both (systemctl edit belabox-collectord, and belabox-shipperd)",
+			return fmt.Errorf("%w: the service may write only below %s: give %s to user %s and add ReadWritePaths=%s to section [Service] of both (systemctl edit belabox-collectord, and belabox-shipperd)",
 				err, state, folder, userName(os.Getuid()), folder)
 		}
-		return fmt.Errorf("%w: the file system of %s is mounted read-only; after an error of the disk it stays so until it is checked: unmount it, run fsck, mount it again, or restart the device",
+		return fmt.Errorf("%w: the file system of %s is mounted read-only; after a disk error it stays read-only until it is checked: unmount it, run fsck, mount it again, or restart the device",
 			err, folder)
 	}
 	for _, look := range []struct {
@@ -36,7 +36,7 @@ func ExplainAccess(path string, err error) error {
 		mode uint32
 		what string
 	}{
-		{folder, unix.W_OK | unix.X_OK, "write the folder"},
+		{folder, unix.W_OK | unix.X_OK, "write the directory"},
 		{path, unix.R_OK | unix.W_OK, "read and write"},
 		{path + "-wal", unix.R_OK | unix.W_OK, "read and write"},
 		{path + "-shm", unix.R_OK | unix.W_OK, "read and write"},
@@ -51,7 +51,7 @@ func ExplainAccess(path string, err error) error {
 	return err
 }
 
-// within reports whether folder is state, which systemd made for the service, or below it.
+// within reports whether directory is state, which systemd made for the service, or below it.
 func within(state, folder string) bool {
 	rel, err := filepath.Rel(state, folder)
 	return err == nil && filepath.IsLocal(rel)

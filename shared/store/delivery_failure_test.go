@@ -136,7 +136,7 @@ func TestDelivery_FullDisk(t *testing.T) {
 	if after := dump(t, db); after != before {
 		t.Errorf("the file changed:\n%s", diff(after, before))
 	}
-	if want := "record chunks: disk full; make room on it, or lower storage.max_size_mb: "; !strings.HasPrefix(err.Error(), want) {
+	if want := "record chunks: disk full; free disk space, or lower storage.max_size_mb: "; !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("got %q, want %q", err, want)
 	}
 	checkConsistent(t, db)

@@ -16,13 +16,13 @@ var (
 	// ErrNewer: a newer program has upgraded the file.
 	ErrNewer = errors.New("the file was written by a newer version; install that version again or set storage.path to another file")
 	// ErrFull: the disk is full, or the file has reached its bound.
-	ErrFull = errors.New("disk full; make room on it, or lower storage.max_size_mb")
+	ErrFull = errors.New("disk full; free disk space, or lower storage.max_size_mb")
 	// ErrBusy: another process held the write lock for longer than the busy timeout.
 	ErrBusy = errors.New("database busy")
 	// ErrReadOnly: the file or its file system cannot be written.
-	ErrReadOnly = errors.New("read-only; this user must be able to write the file and its folder")
+	ErrReadOnly = errors.New("read-only; this user must be able to write the file and its directory")
 	// ErrIO: the disk fails, or its file system became read-only while the file was open.
-	ErrIO = errors.New("the disk fails, or its file system became read-only after an error: see dmesg; then unmount it, run fsck, mount it again, or restart the device")
+	ErrIO = errors.New("disk error, or its file system became read-only after one: see dmesg; then unmount it, run fsck, mount it again, or restart the device")
 	// ErrDamaged: the file is no database or fails its own checks.
 	ErrDamaged = errors.New("the file is damaged or not an SQLite database; the next start of collectord or shipperd sets it aside and salvages it")
 )

@@ -47,7 +47,7 @@ func migrate(ctx context.Context, db *sql.DB, o Options, steps []migrations.Migr
 		return err
 	}
 	if version > newest {
-		return fmt.Errorf("schema %d, this program knows %d: %w", version, newest, ErrNewer)
+		return fmt.Errorf("schema %d, this program supports %d: %w", version, newest, ErrNewer)
 	}
 	log := o.Log.With("path", o.Path)
 	if version == 0 {

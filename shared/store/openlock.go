@@ -120,7 +120,7 @@ func incomplete(path string) bool {
 func (l *openLock) opened() (err error) {
 	for i, s := range suffixes {
 		if l.ids[i], err = os.Stat(l.path + s); err != nil {
-			return fmt.Errorf("look at the files just opened: %w", err)
+			return fmt.Errorf("stat the opened files: %w", err)
 		}
 	}
 	l.write(lastOpen{open: true, db: idOf(l.ids[0]), wal: idOf(l.ids[1])})

@@ -113,12 +113,12 @@ func TestOpen_FileInPlaceOfFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := Migrate(t.Context(), options(filepath.Join(file, "metrics.db")))
-	if want := "set storage.path to one this user may write"; err == nil || !strings.Contains(err.Error(), want) {
+	if want := "set storage.path to one that this user may write"; err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("got %v, want %q in it", err, want)
 	}
 }
 
-// TestOpen_NotAllowed has a user who may not write the folder or the file.
+// TestOpen_NotAllowed has a user who may not write the directory or the file.
 func TestOpen_NotAllowed(t *testing.T) {
 	t.Parallel()
 	who := "user " + userName(os.Getuid())
@@ -156,11 +156,11 @@ func TestOpen_NotAllowed(t *testing.T) {
 			}
 		})
 	}
-	f("no file, read-only folder", 0, 0o555, false, "ErrReadOnly", who+" may not write the folder", "mode 0555", "run: chown -R ")
+	f("no file, read-only folder", 0, 0o555, false, "ErrReadOnly", who+" may not write the directory", "mode 0555", "run: chown -R ")
 	f("read-only file", 0o444, 0o777, true, "ErrReadOnly", who+" may not read and write", "owner root, group root, mode 0444", "run: chown -R ")
-	f("read-only folder", 0o666, 0o555, true, "ErrReadOnly", who+" may not write the folder", "mode 0555")
+	f("read-only folder", 0o666, 0o555, true, "ErrReadOnly", who+" may not write the directory", "mode 0555")
 	f("secret file", 0o000, 0o777, true, "ErrReadOnly", who+" may not read and write", "metrics.db (", "mode 0000")
-	f("secret folder", 0o666, 0o000, true, "permission denied", "ErrReadOnly", who+" may not write the folder", "mode 0000")
+	f("secret folder", 0o666, 0o000, true, "permission denied", "ErrReadOnly", who+" may not write the directory", "mode 0000")
 }
 
 // nobody is a user without any rights, on every Linux.

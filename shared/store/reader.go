@@ -110,9 +110,9 @@ func checkCurrent(ctx context.Context, db *sql.DB) error {
 	}
 	switch newest := migrations.Newest(); {
 	case version < newest:
-		return fmt.Errorf("schema %d, this program reads %d: %w", version, newest, ErrOlder)
+		return fmt.Errorf("schema %d, this program supports %d: %w", version, newest, ErrOlder)
 	case version > newest:
-		return fmt.Errorf("schema %d, this program reads %d: %w", version, newest, ErrNewer)
+		return fmt.Errorf("schema %d, this program supports %d: %w", version, newest, ErrNewer)
 	}
 	return nil
 }

@@ -49,7 +49,7 @@ func TestReader_Refuses(t *testing.T) {
 	if err := os.WriteFile(path, nil, 0o640); err != nil {
 		t.Fatal(err)
 	}
-	f("an empty file", path, ErrOlder, "schema 0, this program reads")
+	f("an empty file", path, ErrOlder, "schema 0, this program supports")
 	for version := 1; version < migrations.Newest(); version++ {
 		path := newPath(t)
 		db := rawDB(t, path)

@@ -67,7 +67,7 @@ func TestOpen_NewerFile(t *testing.T) {
 		db.Close()
 		checkRefused(t, path, ErrNewer)
 		err := Migrate(t.Context(), options(path))
-		if want := fmt.Sprintf("schema %d, this program knows 6", version); err == nil || !strings.Contains(err.Error(), want) {
+		if want := fmt.Sprintf("schema %d, this program supports 6", version); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q in it", err, want)
 		}
 	}

@@ -54,7 +54,7 @@ func (l *openLock) inPlace() error {
 		case errors.Is(err, fs.ErrNotExist):
 			return replaced(i, "removed")
 		case err != nil:
-			continue // the folder cannot be read at the moment, say: nothing is known
+			continue // the directory cannot be read at the moment, say: nothing is known
 		case !os.SameFile(now, l.ids[i]):
 			return replaced(i, "replaced by another file")
 		}
@@ -68,10 +68,10 @@ func (l *openLock) inPlace() error {
 // replaced says what happened to one of the files, and what follows.
 func replaced(which int, how string) error {
 	if which == 0 {
-		return fmt.Errorf("%w: it was %s; what was in it is saved now, and the next start takes what is there then; stop both daemons before you touch it",
+		return fmt.Errorf("%w: it was %s; its content is being saved, and the next start uses the file that is there then; stop both daemons before you change it",
 			ErrReplaced, how)
 	}
-	return fmt.Errorf("%w: its %s file was %s; what was committed is brought into the database now; stop both daemons before you touch it",
+	return fmt.Errorf("%w: its %s file was %s; what was committed is being copied into the database; stop both daemons before you change it",
 		ErrReplaced, suffixes[which][1:], how)
 }
 

@@ -153,7 +153,7 @@ func makeNew(ctx context.Context, o Options, p *plan) error {
 		return err
 	}
 	if n := recently(o); n >= salvagesPerHour {
-		return fmt.Errorf("%w: it was salvaged %d times within an hour and is damaged again: replace the disk or card, or move the files %s%s* away to go on",
+		return fmt.Errorf("%w: it was salvaged %d times within an hour and is damaged again: replace the disk or card, or move the files %s%s* away to continue",
 			ErrDamaged, n, o.Path, asideSuffix)
 	}
 	o.at("planned")
@@ -169,7 +169,7 @@ func makeNew(ctx context.Context, o Options, p *plan) error {
 	o.Log.Warn("database damaged, salvaging", "path", o.Path, "reason", p.Reason)
 	s := &salvager{o: o, version: version, report: Salvaged{Time: p.Found, Reason: p.Reason}}
 	if err := s.run(ctx); err != nil {
-		return errors.Join(fmt.Errorf("salvage into %q: %w; it needs room for a second file", o.Path+newSuffix, classify(err)),
+		return errors.Join(fmt.Errorf("salvage into %q: %w; it needs space for a second file", o.Path+newSuffix, classify(err)),
 			removeFile(o.Path+newSuffix))
 	}
 	if s.report.Aside, err = asideName(o.Path, p.Found); err != nil {
@@ -199,7 +199,7 @@ func damagedVersion(path string) (int, error) {
 	case !ok || app == 0 && version == 0:
 		return newest, nil
 	case app == applicationID && version > newest:
-		return 0, fmt.Errorf("schema %d, this program knows %d: %w", version, newest, ErrNewer)
+		return 0, fmt.Errorf("schema %d, this program supports %d: %w", version, newest, ErrNewer)
 	case app == applicationID && version >= firstMarked, app == 0 && 0 < version && version < firstMarked:
 		return version, nil
 	}

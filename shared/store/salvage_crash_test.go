@@ -99,7 +99,7 @@ func TestSalvage_NoRoom(t *testing.T) {
 	o := l.options()
 	o.MaxPages = 40
 	err := Migrate(t.Context(), o)
-	if !errors.Is(err, ErrFull) || !strings.Contains(err.Error(), "it needs room for a second file") {
+	if !errors.Is(err, ErrFull) || !strings.Contains(err.Error(), "it needs space for a second file") {
 		t.Errorf("got %v, want ErrFull and what is needed", err)
 	}
 	if readFile(t, l.path) != before || len(l.damagedFiles(t)) > 0 {

@@ -68,7 +68,7 @@ func (r *Reader) Probe(ctx context.Context, ids []int64, from, to, every int64, 
 		return nil
 	}
 	if from < 0 || to > MaxTimestampMS || every < 1 {
-		return fmt.Errorf("read samples: from %d to %d ms, every %d ms: no times that a key can hold", from, to, every)
+		return fmt.Errorf("read samples: from %d to %d ms, every %d ms: times out of range", from, to, every)
 	}
 	wanted, err := json.Marshal(ids)
 	if err != nil {

@@ -52,7 +52,7 @@ func (p plan) write(path string) error {
 		return err
 	}
 	if err := writeSynced(path+planSuffix, append(text, '\n')); err != nil {
-		return fmt.Errorf("note that %q is damaged: %w", path, err)
+		return fmt.Errorf("record that %q is damaged: %w", path, err)
 	}
 	return nil
 }
@@ -99,7 +99,7 @@ func moveAside(path, aside, suffix string) error {
 		if _, err := os.Lstat(from); errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
-		return fmt.Errorf("set %q aside: %q is there already; move one of them away", from, to)
+		return fmt.Errorf("set %q aside: %q exists already; move one of them away", from, to)
 	}
 	if err := os.Rename(from, to); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("set the damaged file aside: %w", err)
@@ -125,7 +125,7 @@ func writeSynced(path string, content []byte) (err error) {
 	return syncFolder(path)
 }
 
-// syncFolder brings renames in the folder of path to the disk.
+// syncFolder brings renames in the directory of path to the disk.
 func syncFolder(path string) error {
 	dir, err := os.Open(filepath.Dir(path))
 	if err != nil {

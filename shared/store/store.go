@@ -1,12 +1,11 @@
-// Package store is the database file that the two daemons share, and the only
-// package with SQL in it. It promises that a committed sample is in the file
-// until it is proven delivered, moved to the dead letters with a reason, or
-// dropped by the size budget and counted; that a sample is never stored twice;
-// and that neither daemon ever sees the other's work half done.
+// Package store is the database file that the two daemons share, and the only package with SQL in
+// it. It promises that a committed sample is in the file until it is proven delivered, moved to the
+// dead letters with a reason, or dropped by the size budget and counted; that a sample is never
+// stored twice; and that neither daemon ever reads a partial change of the other.
 //
-// collectord gets an Inserter, shipperd an Outbox: what a daemon may do is a
-// type. A sample is one row of table metrics, whose key packs its millisecond
-// and its series (see PackKey); migrations/0006_compact.sql has the tables.
+// collectord gets an Inserter, shipperd an Outbox: the type limits what a daemon can do. A sample
+// is one row of table metrics, whose key packs its millisecond and its series (see PackKey);
+// migrations/0006_compact.sql has the tables.
 package store
 
 import (
@@ -131,7 +130,7 @@ func openOnce(ctx context.Context, o Options, synchronous string, conns int) (db
 	if err == nil && doubt != "" {
 		var asked int64
 		if asked, err = askForPending(ctx, db, o.Now()); asked > 0 {
-			o.Log.Warn("pending samples in doubt, the server is asked first", "reason", doubt, "samples", asked)
+			o.Log.Warn("pending samples in doubt, read back first", "reason", doubt, "samples", asked)
 		}
 	}
 	if err == nil {
@@ -224,10 +223,10 @@ func quickCheck(ctx context.Context, db *sql.DB) error {
 	return nil
 }
 
-// errNotRegular: a folder, a device or the like stands under the name.
+// errNotRegular: a directory, a device or the like stands under the name.
 var errNotRegular = errors.New("not a regular file; set storage.path to the name of a file")
 
-// prepareFolder makes the folder, and refuses what is not a regular file.
+// prepareFolder makes the directory, and refuses what is not a regular file.
 func prepareFolder(path string) error {
 	if err := MakeFolder(path); err != nil {
 		return err
@@ -251,13 +250,13 @@ func prepareFile(path string) error {
 	return err
 }
 
-// MakeFolder makes the folder for the database at path, for the owner and the
+// MakeFolder makes the directory for the database at path, for the owner and the
 // group, where it is missing.
 func MakeFolder(path string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o750); errors.Is(err, syscall.EROFS) {
 		return fmt.Errorf("open store %q: %w", path, ExplainAccess(path, err))
 	} else if err != nil {
-		return fmt.Errorf("open store %q: %w; make the folder or set storage.path to one this user may write", path, err)
+		return fmt.Errorf("open store %q: %w; create the directory, or set storage.path to one that this user may write", path, err)
 	}
 	syncFolders(filepath.Dir(path))
 	return nil

@@ -1,10 +1,10 @@
-// Package salvage reads the rows of a damaged database. SQLite gives up at the first
-// page of a table that does not fit, so each page is shown to it by itself, as the only
-// page of a small sound database. Neither the header, nor the schema, nor the inner pages
-// of a tree are needed: a row is lost only with its own page.
+// Package salvage reads the rows of a damaged database. SQLite gives up at the first page of a
+// table that does not fit, so each page is given to it separately, as the only page of a small
+// intact database. Neither the header, nor the schema, nor the inner pages of a tree are needed: a
+// row is lost only with its own page.
 //
-// The package never writes to the damaged files, and ends whatever their bytes are. It
-// does not promise that rows of different pages belong to one moment.
+// The package never writes to the damaged files, and always terminates. It does not promise that
+// rows of different pages belong to the same commit.
 package salvage
 
 import (
