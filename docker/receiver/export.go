@@ -16,31 +16,35 @@ import (
 )
 
 const (
-	// maxFormBytes bounds the parameters of an export in a body. A reader may list thousands of names.
+	// maxFormBytes bounds the parameters of an export in a body. A reader may list thousands of
+	// names.
 	maxFormBytes = 1 << 20
 	// maxSelectors bounds the number of match[]: each one is a walk over series.
 	maxSelectors = 100
-	// maxRowsPerLine cuts a longer series into several lines, so that an export takes a bounded amount of memory and each
-	// of its lines can be imported again.
+	// maxRowsPerLine cuts a longer series into several lines, so that an export takes a bounded
+	// amount of memory and each of its lines can be imported again.
 	maxRowsPerLine = 100_000
 	// maxLineWrite is how long the client may take for one line.
 	maxLineWrite = 2 * time.Minute
 )
 
-// export answers with the samples that the parameters select, in the format of VictoriaMetrics' /api/v1/export.
+// export answers with the samples that the parameters select, in the format of VictoriaMetrics'
+// /api/v1/export.
 //
 //	match[]            series selector; several mean the union
 //	start, end         first and last time, both included: unix seconds, unix milliseconds or RFC 3339; default: all
 //	max_rows_per_line  most samples in a line, up to 100000, which is the default
 //
-// An error in the middle of the answer cuts the connection, so that a part is never taken for the whole.
+// An error in the middle of the answer cuts the connection, so that a part is never taken for the
+// whole.
 func (rc *receiver) export(w http.ResponseWriter, r *http.Request) error {
 	q, err := parseQuery(w, r)
 	if err != nil {
 		return err
 	}
 	control := http.NewResponseController(w)
-	// The time limit for reading the request would end the answer. The only error is that there is no connection.
+	// The time limit for reading the request would end the answer. The only error is that there is
+	// no connection.
 	_ = control.SetReadDeadline(time.Time{})
 	w.Header().Set("Content-Type", "application/stream+json; charset=utf-8")
 	w.Header().Set("Vary", "Accept-Encoding")
@@ -123,9 +127,10 @@ func parseQuery(w http.ResponseWriter, r *http.Request) (query, error) {
 	return q, nil
 }
 
-// parseTime reads a time into milliseconds since 1970, not before that and not after the year 9999. Like VictoriaMetrics
-// it takes seconds, with or without a fraction, milliseconds and RFC 3339. A number is milliseconds from 1e11 on: as
-// seconds that would be after the year 5138, as milliseconds it is 1973.
+// parseTime reads a time into milliseconds since 1970, not before that and not after the year 9999.
+// Like VictoriaMetrics it takes seconds, with or without a fraction, milliseconds and RFC 3339. A
+// number is milliseconds from 1e11 on: as seconds that would be after the year 5138, as
+// milliseconds it is 1973.
 func parseTime(text string) (int64, error) {
 	var ms float64
 	if n, err := strconv.ParseFloat(text, 64); err == nil && !math.IsNaN(n) {

@@ -17,21 +17,23 @@ import (
 	"belabox-metrics/shared/jsonline"
 )
 
-// The most that one body may hold; beyond that the answer is 413, and the sender has to split. They bound the memory of a
-// request and of its answer, and the time that one transaction takes.
+// The most that one body may hold; beyond that the answer is 413, and the sender has to split. They
+// bound the memory of a request and of its answer, and the time that one transaction takes.
 const (
 	maxLines   = 100_000
 	maxSamples = 1_000_000
 )
 
-// minTimestamp and maxTimestamp bound the timestamps that are believed, in milliseconds since 1970: 3 March 1973 to the
-// end of the year 9999. Seconds fall below the first, microseconds above the second.
+// minTimestamp and maxTimestamp bound the timestamps that are believed, in milliseconds since 1970:
+// 3 March 1973 to the end of the year 9999. Seconds fall below the first, microseconds above the
+// second.
 const (
 	minTimestamp = 100_000_000_000
 	maxTimestamp = 253_402_300_799_999
 )
 
-// details is the body of a 200. shipperd reads it (shipperd/internal/victoria/details.go): its form does not change.
+// details is the body of a 200. shipperd reads it (shipperd/internal/victoria/details.go): its form
+// does not change.
 //
 //	{"accepted":2,"rejected":1,"lines":[{"line":2,"reason":"timestamp is before 1973…","retry":false,"timestamps":[1700000000]}]}
 type details struct {
@@ -44,14 +46,15 @@ type details struct {
 type lineDetails struct {
 	Line   int    `json:"line"` // counted from 1, blank lines too
 	Reason string `json:"reason"`
-	// Retry would tell that the same samples may be taken at another time. All reasons that there are are final.
+	// Retry would tell that the same samples may be taken at another time. All reasons that there
+	// are are final.
 	Retry bool `json:"retry"`
 	// Timestamps are the samples that were rejected; without them it was the whole line.
 	Timestamps []int64 `json:"timestamps,omitempty"`
 }
 
-// importLines stores the good samples of a body and answers when they are on the disk. After another status than 200
-// nothing of the body was stored.
+// importLines stores the good samples of a body and answers when they are on the disk. After
+// another status than 200 nothing of the body was stored.
 func (rc *receiver) importLines(w http.ResponseWriter, r *http.Request) error {
 	extra := jsonline.ExtraLabels(r.URL.Query())
 	text, err := rc.body(w, r)
@@ -87,7 +90,8 @@ func (rc *receiver) keep(ctx context.Context, lines []jsonline.Line) error {
 	return err
 }
 
-// body returns a reader of the text of a body. It fails with a *statusError where a limit is passed.
+// body returns a reader of the text of a body. It fails with a *statusError where a limit is
+// passed.
 func (rc *receiver) body(w http.ResponseWriter, r *http.Request) (*bufio.Reader, error) {
 	if r.ContentLength > rc.maxBody { // before it is sent
 		return nil, readError(&http.MaxBytesError{Limit: rc.maxBody})
@@ -111,7 +115,8 @@ func (rc *receiver) body(w http.ResponseWriter, r *http.Request) (*bufio.Reader,
 	return bufio.NewReader(&limitedReader{text, rc.maxText, rc.maxText}), nil
 }
 
-// limitedReader reads decoded text up to a limit: a gzip body of a few kilobytes may stand for gigabytes.
+// limitedReader reads decoded text up to a limit: a gzip body of a few kilobytes may stand for
+// gigabytes.
 type limitedReader struct {
 	r           io.Reader
 	left, limit int64
@@ -228,7 +233,8 @@ func (b *batch) refuses(ts int64, value float64) string {
 	return ""
 }
 
-// refuse adds a sample to the details with its reason among those of its line, which begin at first.
+// refuse adds a sample to the details with its reason among those of its line, which begin at
+// first.
 func (b *batch) refuse(first, number int, reason string, ts int64) {
 	b.answer.Rejected++
 	i := first + slices.IndexFunc(b.answer.Lines[first:], func(l lineDetails) bool { return l.Reason == reason })

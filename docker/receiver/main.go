@@ -1,12 +1,13 @@
-// Command receiver is a small sink for samples: it takes what shipperd sends to VictoriaMetrics' /api/v1/import, keeps it
-// in one SQLite file, and gives it back at /api/v1/export. It is for a first look and for tests. It has no users and no
-// TLS: let it listen on the loopback address. Fleets use VictoriaMetrics, with vmauth in front of it (docs/fleet.md).
+// Command receiver is a small sink for samples: it accepts what shipperd sends to VictoriaMetrics'
+// /api/v1/import, stores it in one SQLite file, and returns it at /api/v1/export. It is for trying
+// the agent and for tests. It has no users and no TLS: let it listen on the loopback address.
+// Fleets use VictoriaMetrics, with vmauth in front of it (docs/fleet.md).
 //
 //	POST     /api/v1/import  stores samples; the answer lists by line what was refused
 //	GET,POST /api/v1/export  samples of the series that match[] selects, one JSON line for each series
 //	GET      /health         OK
 //
-// Exit codes: 0 stopped as asked, 1 it could not work, 2 the command line is wrong.
+// Exit codes: 0 success, 1 failure, 2 wrong usage.
 package main
 
 import (
@@ -33,8 +34,8 @@ const (
 	shutdownWait = 2 * time.Second
 	// pruneEvery is how often old samples are removed.
 	pruneEvery = time.Hour
-	// pruneGrace is how much longer than the retention a sample stays, so that a sender can read back one that was
-	// taken on its last day.
+	// pruneGrace is how much longer than the retention a sample stays, so that a sender can read
+	// back one that was taken on its last day.
 	pruneGrace = time.Hour
 )
 
@@ -109,14 +110,14 @@ func parseFlags(args []string, stdout io.Writer) (config, error) {
 	f.StringVar(&c.listen, "listen", "127.0.0.1:8428",
 		"`ADDRESS` to listen on, host:port; port 0 picks a free one and logs it")
 	f.StringVar(&c.db, "db", "receiver.db",
-		"`FILE` to keep the samples in; created where there is none, its folder must exist")
+		"`FILE` to store the samples in; created if it does not exist, its directory must exist")
 	f.Int64Var(&c.maxBodyBytes, "max-body-bytes", 8<<20,
 		"largest body of an import as it is sent, in `BYTES`; a larger one is answered 413")
 	f.Int64Var(&c.maxDecodedBytes, "max-decoded-bytes", 64<<20,
 		"largest body of an import after decompression, in `BYTES`; a larger one is answered 413")
 	f.DurationVar(&c.retention, "retention", 0, "how long samples are kept, a `DURATION` such as 720h; "+
 		"older ones are refused, and removed within two hours; 0 keeps all")
-	f.BoolVar(&c.healthcheck, "healthcheck", false, "ask the receiver that listens on -listen whether it is healthy; exit 0 or 1")
+	f.BoolVar(&c.healthcheck, "healthcheck", false, "request /health from the receiver that listens on -listen; exit 0 if it is healthy, else 1")
 	f.BoolVar(&c.version, "version", false, "print the version and exit")
 	if err := f.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -138,7 +139,7 @@ func explainRemoved(args []string, err error) error {
 	for _, arg := range args {
 		name, _, _ := strings.Cut(strings.TrimLeft(arg, "-"), "=")
 		if strings.HasPrefix(arg, "-") && slices.Contains(removedFlags, name) {
-			return fmt.Errorf("flag -%s is gone: the receiver is no gateway any more; "+
+			return fmt.Errorf("flag -%s was removed: the receiver is no longer a gateway; "+
 				"for tokens, TLS and limits put vmauth in front of VictoriaMetrics (docs/fleet.md)", name)
 		}
 	}
@@ -166,8 +167,8 @@ func (c *config) validate() error {
 	return errors.Join(errs...)
 }
 
-// serve opens the file and the address and works until ctx ends. It then stops in this order: no new connections,
-// requests under way end or are cut off, the pruning ends, the file is closed.
+// serve opens the file and the address and works until ctx ends. It then stops in this order: no
+// new connections, requests under way end or are cut off, the pruning ends, the file is closed.
 func serve(ctx context.Context, c config, log *slog.Logger) (err error) {
 	s, err := openStore(c.db)
 	if err != nil {

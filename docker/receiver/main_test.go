@@ -45,7 +45,7 @@ func TestRun_CommandLine(t *testing.T) {
 	f(2, "", "flag provided but not defined: -x", "-x")
 	// The gateway's flags say what to use instead.
 	for _, name := range removedFlags {
-		f(2, "", "flag -"+name+" is gone: the receiver is no gateway any more", "-listen", "127.0.0.1:0", "-"+name, "x")
+		f(2, "", "flag -"+name+" was removed: the receiver is no longer a gateway", "-listen", "127.0.0.1:0", "-"+name, "x")
 		f(2, "", "vmauth", "--"+name+"=x")
 	}
 	f(2, "", `unexpected argument "start"`, "start")
@@ -58,7 +58,7 @@ func TestRun_CommandLine(t *testing.T) {
 	} {
 		f(2, "", want, "-db", "", "-max-body-bytes", "0", "-max-decoded-bytes", "-1", "-retention", "-1h")
 	}
-	f(1, "", "there is no folder", "-db", filepath.Join(t.TempDir(), "missing", "receiver.db"), "-listen", "127.0.0.1:0")
+	f(1, "", "does not exist; create it first", "-db", filepath.Join(t.TempDir(), "missing", "receiver.db"), "-listen", "127.0.0.1:0")
 }
 
 func TestRun_AddressInUse(t *testing.T) {

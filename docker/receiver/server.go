@@ -15,7 +15,8 @@ import (
 	"belabox-metrics/shared/logx"
 )
 
-// maxRequests bounds the imports and exports under way at any moment, and with them the memory they take.
+// maxRequests bounds the imports and exports under way at any moment, and with them the memory they
+// take.
 const maxRequests = 32
 
 // serverName is the header Server of each answer, by which shipperd recognises the receiver
@@ -42,8 +43,9 @@ func newReceiver(c config, s *store, log *slog.Logger) *receiver {
 	}
 }
 
-// newServer returns a server whose every phase has a time limit, so that slow clients cannot pile up. The limit for
-// reading a whole body lets 8 MiB through at 70 kB/s. An export moves the limit for writing on as it goes.
+// newServer returns a server whose every phase has a time limit, so that slow clients cannot pile
+// up. The limit for reading a whole body lets 8 MiB through at 70 kB/s. An export moves the limit
+// for writing on as it goes.
 func newServer(rc *receiver, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           rc.handler(),
@@ -75,8 +77,9 @@ func (rc *receiver) handler() http.Handler {
 	return mux
 }
 
-// handlerFunc answers a request. It may return a *statusError before it has written anything. After any other error the
-// connection is cut: net/http would else send an empty 200, which a sender takes for "all stored".
+// handlerFunc answers a request. It may return a *statusError before it has written anything. After
+// any other error the connection is cut: net/http would else send an empty 200, which a sender
+// takes for "all stored".
 type handlerFunc func(w http.ResponseWriter, r *http.Request) error
 
 // statusError is an answer other than 200.

@@ -25,10 +25,11 @@ import (
 var schema string
 
 const (
-	// applicationID marks a file as the receiver's ("bMrx"): https://www.sqlite.org/pragma.html#pragma_application_id
+	// applicationID marks a file as the receiver's ("bMrx"):
+	// https://www.sqlite.org/pragma.html#pragma_application_id
 	applicationID = 0x624d7278
-	// schemaVersion is that of the tables in schema.sql. The gateway's files had a table more and version 2: they can be
-	// used as they are.
+	// schemaVersion is that of the tables in schema.sql. The gateway's files had a table more and
+	// version 2: they can be used as they are.
 	schemaVersion, newestVersion = 1, 2
 
 	// seriesPerPage is how many series are read at a time. Between two pages no read is open.
@@ -50,19 +51,21 @@ var (
 
 // store keeps samples in one SQLite file.
 //
-// It promises that what write has stored is on the disk, also after a power cut; that a write is stored whole or not at
-// all; that a series has one value for a timestamp, the one written last; and that no other program's file is touched.
-// One process at a time may have a file open. Reads never hold the file for longer than one piece takes to read, however
-// slowly the client takes the pieces, because a long read keeps SQLite from resetting its write-ahead log. So a select
-// may or may not show samples that are written while it runs.
+// It promises that what write has stored is on the disk, also after a power cut; that a write is
+// stored whole or not at all; that a series has one value for a timestamp, the one written last;
+// and that no other program's file is touched. One process at a time may have a file open. Reads
+// never hold the file for longer than one piece takes to read, however slowly the client takes the
+// pieces, because a long read keeps SQLite from resetting its write-ahead log. So a select may or
+// may not show samples that are written while it runs.
 type store struct {
 	lock  *flock.Flock
 	write *sql.DB // one connection
 	read  *sql.DB
 }
 
-// openStore opens the file at path and creates it where there is none; its folder must exist. A file that another
-// program or a newer receiver made is refused and left as it is, and so is one that another process has open.
+// openStore opens the file at path and creates it where there is none; its directory must exist. A
+// file that another program or a newer receiver made is refused and left as it is, and so is one
+// that another process has open.
 func openStore(path string) (*store, error) {
 	s := new(store)
 	if err := s.open(path); err != nil {
@@ -75,7 +78,7 @@ func (s *store) open(path string) error {
 	// A file has one lock, whatever name it is opened by.
 	folder, err := filepath.EvalSymlinks(filepath.Dir(path))
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("there is no folder %q; create it first", filepath.Dir(path))
+		return fmt.Errorf("directory %q does not exist; create it first", filepath.Dir(path))
 	}
 	if err != nil {
 		return err
@@ -112,15 +115,15 @@ func (s *store) open(path string) error {
 	return err
 }
 
-// dsn builds the data source name. Transactions are IMMEDIATE: one that begins as a reader and then writes can fail with
-// SQLITE_BUSY whatever busy_timeout says.
+// dsn builds the data source name. Transactions are IMMEDIATE: one that begins as a reader and then
+// writes can fail with SQLITE_BUSY whatever busy_timeout says.
 func dsn(path string, pragmas []string) string {
 	query := url.Values{"_pragma": pragmas, "_txlock": {"immediate"}}
 	return (&url.URL{Scheme: "file", Path: path, RawQuery: query.Encode()}).String()
 }
 
-// inspect refuses a file that is not the receiver's. It opens it read-only, because the pragmas of the writer would
-// already change it. Version 0 means that the file is new.
+// inspect refuses a file that is not the receiver's. It opens it read-only, because the pragmas of
+// the writer would already change it. Version 0 means that the file is new.
 func inspect(path string) (version int, err error) {
 	info, err := os.Stat(path)
 	switch {
@@ -171,8 +174,8 @@ func readHeader(path string, n int) (string, error) {
 	return string(header), err
 }
 
-// close empties the write-ahead log into the file and closes it. Readers go first: they would hold up the last
-// checkpoint. A select that still runs gets an error.
+// close empties the write-ahead log into the file and closes it. Readers go first: they would hold
+// up the last checkpoint. A select that still runs gets an error.
 func (s *store) close() error {
 	var errs []error
 	for _, db := range []*sql.DB{s.read, s.write} {
@@ -186,8 +189,9 @@ func (s *store) close() error {
 	return errors.Join(errs...)
 }
 
-// insert stores the samples of lines in one transaction and returns when they are on the disk. A sample whose series has
-// that timestamp already replaces the stored value. On an error nothing was stored.
+// insert stores the samples of lines in one transaction and returns when they are on the disk. A
+// sample whose series has that timestamp already replaces the stored value. On an error nothing was
+// stored.
 func (s *store) insert(ctx context.Context, lines []jsonline.Line) error {
 	tx, err := s.write.BeginTx(ctx, nil)
 	if err != nil {
@@ -239,9 +243,9 @@ type piece struct {
 	values     []float64
 }
 
-// selectPieces calls yield for the samples that q asks for: series after series, each once, in pieces of maxRows
-// samples. Series without a sample in the range are left out. The piece is yield's until it returns. An error of yield
-// ends it and is returned.
+// selectPieces calls yield for the samples that q asks for: series after series, each once, in
+// pieces of maxRows samples. Series without a sample in the range are left out. The piece is
+// yield's until it returns. An error of yield ends it and is returned.
 func (s *store) selectPieces(ctx context.Context, q query, yield func(*piece) error) error {
 	for i, sel := range q.selectors {
 		for after := int64(0); ; {
@@ -273,7 +277,8 @@ type seriesRow struct {
 	metric map[string]string
 }
 
-// seriesPage reads the next series that sel may pick. It narrows by device or else by name, which have an index.
+// seriesPage reads the next series that sel may pick. It narrows by device or else by name, which
+// have an index.
 func (s *store) seriesPage(ctx context.Context, sel selector.Selector, after int64) ([]seriesRow, error) {
 	text, args := `SELECT id, metric FROM series WHERE id > ? `, []any{after}
 	if device := sel.Equal("device_id"); device != "" {
@@ -339,8 +344,9 @@ func (s *store) fill(ctx context.Context, p *piece, id, from, to int64, limit in
 	return rows.Err()
 }
 
-// prune removes the samples before the given time (milliseconds since 1970), and the series that have none left. It
-// returns how many samples it removed. The file keeps its size and reuses the room.
+// prune removes the samples before the given time (milliseconds since 1970), and the series that
+// have none left. It returns how many samples it removed. The file keeps its size and reuses the
+// room.
 func (s *store) prune(ctx context.Context, before int64) (removed int64, err error) {
 	result, err := s.write.ExecContext(ctx, `DELETE FROM samples WHERE timestamp_ms < ?`, before)
 	if err == nil {

@@ -456,7 +456,7 @@ func TestOpen_Refused(t *testing.T) {
 	f(database(t, "PRAGMA journal_mode = WAL; CREATE TABLE samples (id)"), foreign)
 	f(database(t, fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = 3", applicationID)), "schema 3 is newer than this receiver's 2")
 	f(t.TempDir(), "not a regular file")
-	f(filepath.Join(t.TempDir(), "missing", "receiver.db"), "there is no folder")
+	f(filepath.Join(t.TempDir(), "missing", "receiver.db"), "does not exist; create it first")
 }
 
 // An empty file, and one from a receiver that was killed before it made its tables, are made ready; one of the former

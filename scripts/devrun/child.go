@@ -69,7 +69,7 @@ func (c *child) stop(signals <-chan os.Signal) error {
 	case <-time.After(stopLimit):
 		killed = fmt.Errorf("stop %s: it still ran after %v and was killed", c.name, stopLimit)
 	case <-signals:
-		killed = fmt.Errorf("stop %s: killed, as a second signal came", c.name)
+		killed = fmt.Errorf("stop %s: killed by a second signal", c.name)
 	}
 	_ = c.cmd.Process.Kill() // it may end at this very moment by itself
 	<-c.done

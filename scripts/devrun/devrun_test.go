@@ -244,7 +244,7 @@ func TestDevrun_SecondSignalKills(t *testing.T) {
 	if code := p.Wait(limit); code != 1 {
 		t.Errorf("exit code %d, want 1", code)
 	}
-	if !strings.Contains(p.Stderr(), "stop shipperd: killed, as a second signal came") {
+	if !strings.Contains(p.Stderr(), "stop shipperd: killed by a second signal") {
 		t.Errorf("stderr %q", p.Stderr())
 	}
 	order(t, p, "collectord says goodbye", "sink says goodbye")
@@ -285,7 +285,7 @@ func TestDevrun_TwiceInOnePlace(t *testing.T) {
 	if code := second.Wait(limit); code != 1 {
 		t.Errorf("exit code %d, want 1", code)
 	}
-	if want := fmt.Sprintf("it already runs here (pid %d)", first.PID()); !strings.Contains(second.Stderr(), want) {
+	if want := fmt.Sprintf("already running here (pid %d)", first.PID()); !strings.Contains(second.Stderr(), want) {
 		t.Errorf("stderr %q, want %q", second.Stderr(), want)
 	}
 	if code := first.Stop(limit); code != 0 {

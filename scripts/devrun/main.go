@@ -1,10 +1,10 @@
-// Devrun is "make run": it starts a sink for samples, collectord and shipperd from
-// bin/, with all data under run/, prints the addresses, and stops them in order
-// on a signal. It needs only what make built, and no root.
+// Devrun is "make run": it starts a sink for samples, collectord and shipperd from bin/, with all
+// data under run/, prints the addresses, and stops them on a signal. It needs only what make built,
+// and no root.
 //
-// It promises that none of the three outlives it (on Linux not even its kill -9)
-// and that one that ends by itself is named and ends the others. It is for trying
-// the project on one's own machine; in production systemd runs the daemons.
+// It promises that all three end with it (on Linux also after its kill -9), and that if one of them
+// exits, devrun prints its name and stops the others. It is for trying the project; in production
+// systemd runs the daemons.
 package main
 
 import (
@@ -40,7 +40,7 @@ func run(signals <-chan os.Signal, wanted ports) error {
 	}
 	held, err := lock.Acquire(filepath.Join(data, "devrun.lock"))
 	if other, ok := errors.AsType[*lock.HeldError](err); ok {
-		return fmt.Errorf("it already runs here (pid %d): stop it first, or use its pages", other.PID)
+		return fmt.Errorf("already running here (pid %d): stop it first, or use its status pages", other.PID)
 	} else if err != nil {
 		return err
 	}

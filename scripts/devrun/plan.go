@@ -99,14 +99,14 @@ func (p *plan) programs() []program {
 
 func (p *plan) welcome() string {
 	return fmt.Sprintf(`
-All three run. Ctrl-C stops them.
+All three are running. Ctrl-C stops them.
 
   collectord  http://%s/   status page; also /health and /metrics
   shipperd    http://%s/   the same
   sink        %s   %s
   data        %s
 
-What the sink has of one metric (give it ten seconds):
+Query one metric at the sink, after ten seconds:
 
   curl -sg '%s/api/v1/export?match[]=memory_used_bytes'
 
