@@ -76,7 +76,7 @@ func serve(ctx context.Context, env daemon.Env) (err error) {
 	g.Add("watchdog", func(ctx context.Context) error { return sdnotify.Watchdog(ctx, progress.Alive) })
 	g.Add("ship", func(ctx context.Context) error {
 		if !env.Config.Remote.Enabled {
-			env.Log.Warn("remote.enabled is false: nothing is shipped, samples stay in the database")
+			env.Log.Warn("uploads disabled by remote.enabled, samples stay in the database")
 			return idle(ctx, progress)
 		}
 		held, err := takeBudget(ctx, env)
@@ -98,7 +98,7 @@ func serve(ctx context.Context, env daemon.Env) (err error) {
 	env.Log.Info("shipperd started", "version", buildinfo.Version, "session_id", outbox.Session().UUID,
 		"database", env.Config.Storage.Path, "url", env.Config.Remote.URL, "health", "http://"+server.Addr())
 	if err := sdnotify.Ready(); err != nil {
-		env.Log.Warn("systemd was not told that the start is done", "err", err)
+		env.Log.Warn("systemd not notified of the start", "err", err)
 	}
 	err = g.Run(ctx)
 	self.panicked(err)
@@ -115,7 +115,7 @@ func serve(ctx context.Context, env daemon.Env) (err error) {
 // once delivers everything that is pending and proves it.
 func once(ctx context.Context, env daemon.Env) (err error) {
 	if !env.Config.Remote.Enabled {
-		return errors.New("remote.enabled is false: nothing may be shipped, samples stay in the database")
+		return errors.New("uploads are disabled by remote.enabled; samples stay in the database")
 	}
 	outbox, err := openOutbox(ctx, env)
 	if err != nil {
@@ -152,7 +152,7 @@ func takeBudget(ctx context.Context, env daemon.Env) (*lock.Lock, error) {
 	if !errors.Is(err, lock.ErrHeld) {
 		return held, err
 	}
-	env.Log.Info("waiting for collectord, which is making room in the database", logx.Err(err))
+	env.Log.Info("waiting for collectord to release the budget lock", logx.Err(err))
 	return lock.AcquireWait(ctx, path)
 }
 
@@ -258,7 +258,7 @@ func clientConfig(c config.RemoteConfig, env daemon.Env) victoria.Config {
 			return text, err
 		}
 		if _, err := checked(); err != nil {
-			env.Log.Warn("credentials cannot be read: uploads fail until they can", logx.Err(err))
+			env.Log.Warn("credentials unreadable, uploads fail", logx.Err(err))
 		}
 		return checked
 	}

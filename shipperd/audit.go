@@ -75,10 +75,10 @@ type auditReport struct {
 
 // kindTexts has for each kind of difference its description and what to check.
 var kindTexts = map[audit.Kind][2]string{
-	audit.Missing:          {"missing: delivered by the file, not at the server", "check whether series were deleted at the server; 'belabox-shipperd doctor' shows its retention and deduplication"},
+	audit.Missing:          {"missing: verified according to the file, not at the server", "check whether series were deleted at the server; 'belabox-shipperd doctor' shows its retention and deduplication"},
 	audit.StoredTwice:      {"duplicates", "check for a second sender with this device.id; a cluster with replication needs -dedup.minScrapeInterval=1ms at vmselect"},
 	audit.Unknown:          {"unknown: at the server, not in the file", "check for a second sender with this device.id, or a database restored from a backup"},
-	audit.PendingStored:    {"at the server, pending by the file", "they will be stored twice; check whether the database was restored from a backup"},
+	audit.PendingStored:    {"at the server, pending in the file", "they will be stored twice; check whether the database was restored from a backup"},
 	audit.DeadLetterStored: {"at the server, dead letters in the file", "do not retry these: they have arrived"},
 }
 
@@ -101,7 +101,7 @@ func (r auditReport) print(w io.Writer) {
 	line(r.Unsettled, r.Unsettled > 0, "in flight, %d of them at the server already", r.UnsettledThere)
 	line(r.Pending, r.Pending > 0, "pending, and not at the server")
 	line(r.Unsendable, r.Unsendable > 0, "strings, which are never sent")
-	line(r.TooOld, r.TooOld > 0, "delivered, and no longer at the server: older than remote.max_past")
+	line(r.TooOld, r.TooOld > 0, "verified, and no longer at the server: older than remote.max_past")
 	line(r.Gone, r.Gone > 0, "deleted from the file meanwhile")
 	for _, kind := range audit.Kinds() {
 		for _, d := range r.Differences {

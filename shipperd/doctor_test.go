@@ -67,7 +67,7 @@ func TestDoctor_Print(t *testing.T) {
 		"ill": {
 			{Name: "connection", Status: doctor.OK, Detail: "127.0.0.1:8428 answers within 1 ms"},
 			{Name: "retention", Status: doctor.Unknown, Detail: "unknown: the server does not show its flag -retentionPeriod"},
-			{Name: "disk space", Status: doctor.Warn, Detail: "20.0 MiB free", Fix: "make room"},
+			{Name: "disk space", Status: doctor.Warn, Detail: "20.0 MiB free", Fix: "free disk space"},
 			{Name: "import", Status: doctor.Fail, Detail: "the server\nanswered\x1b[2J", Fix: "correct remote.url"},
 		},
 	}

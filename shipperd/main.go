@@ -1,5 +1,5 @@
 // Command shipperd ships the samples that collectord stores to VictoriaMetrics,
-// reads them back, and prunes what is proven. It inserts no samples.
+// reads them back, and prunes verified samples. It inserts no samples.
 package main
 
 import (

@@ -183,7 +183,7 @@ func (m *selfMetrics) keep(ctx context.Context, log *slog.Logger) error {
 		case <-tick.C:
 			tick.Reset(saveEvery)
 			if err := m.save(ctx); err != nil && ctx.Err() == nil {
-				failures.Fail(log, slog.LevelWarn, "saving self-metrics failed", err)
+				failures.Fail(log, slog.LevelWarn, "self-metrics not saved", err)
 				continue
 			}
 			failures.Recover(log, "self-metrics saved again")

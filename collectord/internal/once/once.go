@@ -1,7 +1,6 @@
-// Package once shows one tick to a person or to a program. It promises to leave
-// nothing out: every sample, every failure and every collector without a source
-// on this machine is there. It does not promise that the table for people stays
-// as it is; the JSON lines do.
+// Package once prints one tick. It promises that the output is complete: every sample, every
+// failure and every collector without a source on this machine. The JSON lines are a stable format;
+// the table is not.
 package once
 
 import (

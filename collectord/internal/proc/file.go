@@ -13,7 +13,7 @@ import (
 )
 
 // FS is where the kernel's trees are mounted. A containerised collector or a
-// test points it at other folders.
+// test points it at other directories.
 type FS struct {
 	Proc string // usually /proc
 	Sys  string // usually /sys

@@ -58,7 +58,7 @@ func (fs FS) netPath(name string) string {
 	return first
 }
 
-// isFolder is false for a link to a folder.
+// isFolder is false for a link to a directory.
 func isFolder(path string) bool {
 	info, err := os.Lstat(path)
 	return err == nil && info.IsDir()
@@ -70,7 +70,7 @@ func isFolder(path string) bool {
 // Source: the "device" link of Documentation/ABI/testing/sysfs-class-net.
 func IsPhysical(fs FS, name string) bool {
 	if strings.ContainsRune(name, '/') {
-		return false // no interface, and no way out of the folder
+		return false // no interface, and no way out of the directory
 	}
 	_, err := os.Stat(fs.SysPath("class/net", name, "device"))
 	return err == nil
@@ -91,7 +91,7 @@ const (
 
 var (
 	errHeader = errors.New("not the header of this file")
-	errColon  = errors.New("no colon behind the name")
+	errColon  = errors.New("no colon after the name")
 )
 
 // parseNetDev appends the interfaces in text to list.

@@ -63,7 +63,7 @@ const (
 	maxCelsius = 250
 )
 
-var errImplausible = errors.New("no temperature that can be: want -100 to 250 °C in thousandths")
+var errImplausible = errors.New("implausible temperature: want -100 to 250 °C in thousandths")
 
 func readMilliCelsius(f *File) (float64, error) {
 	text, err := f.Read()

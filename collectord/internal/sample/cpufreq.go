@@ -93,7 +93,7 @@ func (p *policy) read(at time.Time) {
 	case err != nil:
 		p.err = err
 	case *khz == 0:
-		p.err = fmt.Errorf("read %s: the driver does not know the frequency", p.path)
+		p.err = fmt.Errorf("read %s: the driver reports no frequency", p.path)
 	default:
 		p.hertz, p.err = float64(*khz)*1000, nil
 	}

@@ -96,7 +96,7 @@ func (c *filesystem) remount(mounts []proc.Mount, out *Batch) {
 	}
 	chosen, left := chooseMounts(mounts, maxFilesystems)
 	if left > 0 {
-		out.Fail(fmt.Errorf("%d file systems left out, because at most %d are taken", left, maxFilesystems))
+		out.Fail(fmt.Errorf("%d file systems left out, the limit is %d", left, maxFilesystems))
 	}
 	volumes := make([]*volume, len(chosen))
 	for i, mount := range chosen {
@@ -141,7 +141,7 @@ func (v *volume) hidden() bool { return errors.Is(v.err, os.ErrPermission) }
 func (v *volume) add(out *Batch) {
 	switch {
 	case v.hidden():
-		out.Fail(fmt.Errorf("%w: left out until the mount table changes; let collectord's user pass the folders above it, or in a container see collection.rootfs_path", v.err))
+		out.Fail(fmt.Errorf("%w: left out until the mount table changes; give collectord's user access to the directories above it; for a container see collection.rootfs_path", v.err))
 	case v.err != nil:
 		out.Fail(v.err)
 	case v.usage.Size == 0:

@@ -31,12 +31,12 @@ func (c *hwmon) Name() string { return "hwmon" }
 func (c *hwmon) Collect(at time.Time, out *Batch) error { return c.sensors.collect(at, out) }
 
 // labelSensors gives each sensor labels that no other has and that are the same
-// after the next boot, as far as the hardware is: the number of a hwmon folder
+// after the next boot, as far as the hardware is: the number of a hwmon directory
 // is not, so that it is the last resort.
 func labelSensors(sensors []*proc.HwmonSensor) [][]string {
-	chips := make(map[string]string)            // name by folder
-	devices := make(map[string]string)          // by folder
-	names := make(map[string]map[string]string) // of sensors, by folder and number
+	chips := make(map[string]string)            // name by directory
+	devices := make(map[string]string)          // by directory
+	names := make(map[string]map[string]string) // of sensors, by directory and number
 	for _, s := range sensors {
 		if names[s.Dir] == nil {
 			chips[s.Dir], devices[s.Dir] = s.Chip, s.Device

@@ -22,7 +22,7 @@ type sensorSet struct {
 	metric   string // its name in the Table
 
 	listed  time.Time // zero: list again at the next tick
-	present []string  // folders when sensors were listed
+	present []string  // directories when sensors were listed
 	absent  error     // proc.ErrNotSupported if there was nothing to list
 	sensors []*sensor
 	waiter  *waiter
@@ -52,14 +52,14 @@ type sensor struct {
 	err   error
 }
 
-// newSensorSet makes the set of the sensors of a metric, which have a folder each
-// below the folder at path.
+// newSensorSet makes the set of the sensors of a metric, which have a directory each
+// below the directory at path.
 func newSensorSet(reg *Registry, metric, path string, list func() ([]foundSensor, error)) *sensorSet {
 	folders := func() ([]string, error) { return folderNames(path) }
 	return &sensorSet{folders: folders, list: list, registry: reg, metric: metric, waiter: newWaiter()}
 }
 
-// folderNames returns the sorted names in a folder; os.ReadDir would also look at
+// folderNames returns the sorted names in a directory; os.ReadDir would also look at
 // each of them.
 func folderNames(path string) ([]string, error) {
 	f, err := os.Open(path)
@@ -114,7 +114,7 @@ func (t *sensorSet) isGone(s *sensor) bool {
 }
 
 // isStale reports whether it is time to list the sensors. Each minute a look at
-// the folders suffices: a new sensor has a new one, and one that took the folder
+// the directories suffices: a new sensor has a new one, and one that took the directory
 // of another made the reading of that fail.
 func (t *sensorSet) isStale(at time.Time) bool {
 	if t.listed.IsZero() {

@@ -1,14 +1,11 @@
-// Package schedule runs collectors at times aligned to the wall clock. It
-// promises: all samples of a tick share one timestamp, a multiple of an
-// interval; two ticks in a row never have the same one; a collector that hangs
-// or panics costs the others nothing but its deadline, once; a tick that could
-// not run in time is counted, never made up for in a burst. It does not promise
-// that timestamps only grow: when the wall clock is set back, ticks go on at the
-// new time.
+// Package schedule runs collectors at times aligned to the wall clock. It promises: all samples of
+// a tick share one timestamp, a multiple of an interval; two ticks in a row never have the same
+// one; a collector that hangs or panics delays the others by its deadline at most, once; a tick
+// that could not run in time is counted and never repeated. It does not promise that timestamps
+// only grow: when the wall clock is set back, ticks continue at the new time.
 //
-// Time asleep is no time missed. During a suspend the kernel's counters and its
-// monotonic clock stand still together, so rates, which divide by that clock,
-// are rates of the time awake and need no correction after a resume.
+// A suspend causes no missed ticks. During a suspend the kernel's counters and its monotonic clock
+// stop together, so rates, which are divided by that clock, need no correction after a resume.
 package schedule
 
 import (
@@ -50,8 +47,8 @@ const (
 
 // Errors of a Result.
 var (
-	ErrDeadline = errors.New("took longer than its deadline; what it reads now is thrown away")
-	ErrStuck    = errors.New("skipped: still stuck since an earlier tick")
+	ErrDeadline = errors.New("took longer than its deadline; its result is discarded")
+	ErrStuck    = errors.New("skipped: still running since an earlier tick")
 )
 
 // Tick is what all collectors of one moment gave. It is reused: valid until

@@ -27,8 +27,8 @@ func TestBuild_Errors(t *testing.T) {
 			t.Errorf("error %v, want %q", err, want)
 		}
 	}
-	f([]store.Row{row(0, 1, 0), row(0, 1, 0)}, "stands behind")
-	f([]store.Row{row(0, 1, 0), row(-1e9, 1, 0)}, "stands behind")
+	f([]store.Row{row(0, 1, 0), row(0, 1, 0)}, "out of order")
+	f([]store.Row{row(0, 1, 0), row(-1e9, 1, 0)}, "out of order")
 	f([]store.Row{row(0, 1, 0), row(0, 2, 0)}, "series 2 is not in the file")
 
 	broken := errors.New("broken")

@@ -1,13 +1,13 @@
-// Package chunk turns pending rows into request bodies: JSON lines of
-// /api/v1/import, one series a line, compressed with gzip.
+// Package chunk turns pending rows into request bodies: JSON lines of /api/v1/import, one series a
+// line, compressed with gzip.
 //
-// It promises that every row given to it comes back exactly once, in a body, as
-// refused or as text; that the bytes of a body follow from its rows and the time
-// it was made at and from nothing else, so that a retry after a crash sends the
-// same bytes; and that no body is larger than the limit. It does no I/O, and it
-// does not know what the server has.
+// It promises that every row given to it comes back exactly once, in a body, as refused or as text;
+// that the bytes of a body depend only on its rows and the time at which it was made, so that a
+// retry after a crash sends the same bytes; and that no body is larger than the limit. It does no
+// I/O.
 //
-// The format: https://docs.victoriametrics.com/victoriametrics/single-server-victoriametrics/#json-line-format
+// The format:
+// https://docs.victoriametrics.com/victoriametrics/single-server-victoriametrics/#json-line-format
 package chunk
 
 import (

@@ -67,7 +67,7 @@ func (b *Builder) intern(rows []store.Row, series SeriesFunc) (clean bool, err e
 	for i := range rows {
 		r := &rows[i]
 		if r.Key <= previous {
-			return false, fmt.Errorf("build chunks: row %d stands behind row %d", r.Key, previous)
+			return false, fmt.Errorf("build chunks: row %d follows row %d, out of order", r.Key, previous)
 		}
 		previous = r.Key
 		// Most ticks hold the same series in the same order: the group that

@@ -1,10 +1,9 @@
-// Package doctor looks for what keeps samples from being delivered: a list of checks, each with the
-// fix for what it finds.
+// Package doctor finds out why samples are not delivered: a list of checks, each with a remedy.
 //
 // It promises to change nothing, neither in the file nor at the server, to run beside the daemons,
-// and to go on after a failed check: one that depends on it says so. It does not compare samples;
-// package audit does. What is a condition of package health has the message and the remedy from
-// there.
+// and to continue after a failed check: the checks that depend on it report "not checked". It does
+// not compare samples; package audit does. Conditions of package health have their message and
+// remedy from there.
 package doctor
 
 import (
@@ -74,7 +73,7 @@ func Run(ctx context.Context, in Input, each func(Check)) {
 		run  func(context.Context) Check
 	}{
 		{"configuration", d.configuration},
-		{"folder", d.folder},
+		{"directory", d.directory},
 		{"files", d.files},
 		{"disk space", d.disk},
 		{"database", d.schema},

@@ -31,7 +31,7 @@ func TestDoctor_Healthy(t *testing.T) {
 	wantRest(t, found)
 	names := []string{
 		"backlog", "clock", "collectord", "configuration", "connection", "credentials", "database", "dead letters", "deduplication",
-		"disk space", "files", "folder", "import", "read-back", "retention", "shipperd", "uploads", "verification",
+		"directory", "disk space", "files", "import", "read-back", "retention", "shipperd", "uploads", "verification",
 	}
 	if got := slices.Sorted(maps.Keys(found)); !slices.Equal(got, names) {
 		t.Errorf("checks: got %q, want %q", got, names)
@@ -42,7 +42,7 @@ func TestDoctor_Healthy(t *testing.T) {
 	after := listFolder(t, filepath.Dir(p.cfg.Storage.Path))
 	after = slices.DeleteFunc(after, func(name string) bool { return strings.HasSuffix(name, "-wal") || strings.HasSuffix(name, "-shm") })
 	if !slices.Equal(after, before) {
-		t.Errorf("the folder: %q, before %q", after, before)
+		t.Errorf("the directory: %q, before %q", after, before)
 	}
 }
 
@@ -85,7 +85,7 @@ func TestDoctor_Folder(t *testing.T) {
 		t.Helper()
 		q := *p
 		q.cfg.Storage.Path = path
-		want(t, q.examine(), "folder", status, text)
+		want(t, q.examine(), "directory", status, text)
 	}
 	f(filepath.Join(dir, "metrics.db"), OK, dir)
 	f(filepath.Join(dir, "none", "metrics.db"), Warn, "does not exist")
@@ -312,7 +312,7 @@ func TestDoctor_Import(t *testing.T) {
 	}
 	f(testkit.Accept(), OK, "(204)")
 	f(testkit.Answer(503, nil), Fail, "see the log of the server")
-	f(testkit.RetryAfter(429, "7"), Warn, "as long as the server asks")
+	f(testkit.RetryAfter(429, "7"), Warn, "waits for the time in Retry-After")
 	f(testkit.RedirectTo("http://elsewhere/login"), Fail, "http://elsewhere")
 	f(testkit.Answer(404, nil), Fail, "correct remote.url")
 	f(testkit.Step{Status: 400, Body: "The plain HTTP request was sent to HTTPS port"}, Fail, "HTTPS port")

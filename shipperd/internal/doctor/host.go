@@ -27,12 +27,12 @@ func (d *doctor) configuration(context.Context) Check {
 	return ok("valid: " + cmp.Or(d.File, "the defaults (no file)"))
 }
 
-func (d *doctor) folder(context.Context) Check {
+func (d *doctor) directory(context.Context) Check {
 	dir := filepath.Dir(d.Config.Storage.Path)
 	info, err := os.Stat(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return warn(dir+" does not exist", "start collectord, which creates it where it has the right, or set storage.path")
+		return warn(dir+" does not exist", "start collectord, which creates it if it may, or set storage.path")
 	case err != nil:
 		return fail(err.Error(), "give this user access to the directory, or run this as the user of the daemons")
 	case !info.IsDir():
@@ -42,7 +42,7 @@ func (d *doctor) folder(context.Context) Check {
 	}
 	switch err := mayWrite(dir); {
 	case errors.Is(err, syscall.EROFS):
-		return fail(dir+" is on a read-only file system", "run: mount -o remount,rw; dmesg may say why it is read-only")
+		return fail(dir+" is on a read-only file system", "run: mount -o remount,rw; dmesg may show why it is read-only")
 	case err != nil && os.Getuid() != 0: // reading is enough for this program
 		return unknown(fmt.Sprintf("%s is not writable for this user (%d); not checked for the user of the daemons", dir, os.Getuid()))
 	case err != nil:

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mayWrite returns why this user cannot write to a folder.
+// mayWrite returns why this user cannot write to a directory.
 func mayWrite(dir string) error { return unix.Access(dir, unix.W_OK) }
 
 // owner returns the owner of a file.

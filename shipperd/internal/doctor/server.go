@@ -114,7 +114,7 @@ func (d *doctor) imports(ctx context.Context) Check {
 	case fault.Class == victoria.ClassAuth || fault.Class == victoria.ClassRedirect:
 		return fail(err.Error(), "correct remote.url: it ends in /api/v1/import, for a cluster in /insert/<tenant>/prometheus/api/v1/import")
 	case fault.Class == victoria.ClassThrottled:
-		return warn(err.Error(), "do nothing: shipperd waits as long as the server asks")
+		return warn(err.Error(), "do nothing: shipperd waits for the time in Retry-After")
 	}
 	return fail(err.Error(), "see the log of the server; shipperd keeps all samples and retries")
 }

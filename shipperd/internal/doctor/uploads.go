@@ -31,7 +31,7 @@ func (d *doctor) uploads(ctx context.Context) Check {
 	case err != nil:
 		return unknown("cannot ask shipperd: " + err.Error())
 	case up.Error != "":
-		fix := "fix this where no check above fails; shipperd keeps the samples and retries within a minute or two"
+		fix := "fix this if no check above fails; shipperd keeps the samples and retries within two minutes"
 		if len(late) > 0 {
 			fix = cmp.Or(late[0].Remedy, fix)
 		}
@@ -47,8 +47,8 @@ const (
 	maxState = 1 << 20         // bytes of its answer
 )
 
-// askUploader returns the facts of component uploader from /health of shipperd, and the condition of
-// late uploads, if it is active.
+// askUploader returns the facts of component uploader from /health of shipperd, and the condition
+// of late uploads, if it is active.
 func askUploader(ctx context.Context, c config.HealthConfig) (up health.Uploader, late []health.Active, err error) {
 	ctx, cancel := context.WithTimeout(ctx, askFor)
 	defer cancel()

@@ -38,7 +38,7 @@ func TestDoctor_Uploads(t *testing.T) {
 			"late", 200, `{"reasons":[{"code":"backlog","severity":"degraded","remedy":"no"},{"code":"upload_late","severity":"degraded","remedy":"Replace the token."}],` +
 				state(`"error":"connection refused"`)[1:], Fail, "Replace the token.",
 		},
-		{"ill", 503, state(`"error":"connection refused"`), Fail, "retries within a minute"},
+		{"ill", 503, state(`"error":"connection refused"`), Fail, "retries within two minutes"},
 		{"another program", 200, `{"components":{}}`, Unknown, "without the state of the uploads"},
 		{"another port", 404, "404 page not found", Unknown, "404"},
 		{"too much", 200, strings.Repeat(" ", maxState) + state(""), Unknown, "EOF"},
