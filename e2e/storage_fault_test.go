@@ -28,7 +28,7 @@ func TestStorage_DiskFull(t *testing.T) {
 		t.Fatalf("the disk is not full: %v", err)
 	}
 	message := awaitReason(t, p.collector, "ticks_not_stored")
-	for _, want := range []string{"disk full", "make room on it"} {
+	for _, want := range []string{"disk full", "free disk space"} {
 		if !strings.Contains(message, want) {
 			t.Errorf("the report says %q, want %q in it", message, want)
 		}
@@ -148,7 +148,7 @@ func loopDevice(t *testing.T, image string) (device string) {
 	return device
 }
 
-// TestStorage_WrongOwner starts the daemons as a user who may not write the folder.
+// TestStorage_WrongOwner starts the daemons as a user who may not write the directory.
 func TestStorage_WrongOwner(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, "http://127.0.0.1:1/api/v1/import", nil)
@@ -173,7 +173,7 @@ func TestStorage_WrongOwner(t *testing.T) {
 			Path: "setpriv", Args: []string{"--reuid=65534", "--regid=65534", "--clear-groups", program, "-config", r.config},
 		})
 		code := p.Wait(testkit.WaitLimit)
-		for _, want := range []string{"may not write the folder " + r.dir, "mode 0755", "run: chown -R "} {
+		for _, want := range []string{"may not write the directory " + r.dir, "mode 0755", "run: chown -R "} {
 			if code != 1 || !strings.Contains(p.Stderr(), want) {
 				t.Errorf("%s: exit code %d, want 1 and %q: %s", name, code, want, p.Stderr())
 			}

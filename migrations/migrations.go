@@ -1,6 +1,5 @@
-// Package migrations holds the schema of the database as numbered SQL files.
-// A file that has landed never changes: a test has the hash of each. They are
-// forward only; package store runs them.
+// Package migrations holds the schema of the database as numbered SQL files. A file that has landed
+// never changes: a test has the hash of each. Migrations go forward only; package store runs them.
 package migrations
 
 import (

@@ -1,6 +1,5 @@
-// Package buildinfo says which build a program is. It promises one line that tells two builds
-// apart, also for a build made without the Makefile. It does not promise that Version follows any
-// scheme.
+// Package buildinfo identifies the build of a program. It promises one line that differs between
+// two builds, also without the Makefile. It does not promise that Version follows a scheme.
 package buildinfo
 
 import (

@@ -1,15 +1,14 @@
 // Package config reads the one YAML file that both daemons share.
 //
-// It promises that a file is either understood completely or refused: unknown
-// and doubled keys, wrong types, values out of range and keys that contradict
-// each other are faults, and all of them are reported at once with their line.
-// Only a fault of the YAML syntax stops the reading where it stands. Every key
-// may be left out. default.yaml is the one place that says what each key means, its
-// unit, range and default.
+// It promises that a file is either accepted completely or refused: unknown and duplicate keys,
+// wrong types, values out of range and keys that contradict each other are faults, and all of them
+// are reported at once with their line. Only a fault in the YAML syntax ends the reading at its
+// line. Every key may be left out. default.yaml is the only description of each key: meaning, unit,
+// range and default.
 //
-// It holds no secrets, only the names of the files they are in, so a Config may
-// be printed and logged. It reads neither those files nor the environment, and
-// it does not check that paths exist or that addresses answer.
+// It holds no secrets, only the names of the files they are in, so a Config may be printed and
+// logged. It reads neither those files nor the environment, and it does not check that paths exist
+// or that addresses answer.
 package config
 
 import "time"

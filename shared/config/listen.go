@@ -37,7 +37,7 @@ func parseListen(text string) (listenAddress, error) {
 	}
 	port, err := strconv.ParseUint(service, 10, 16)
 	if err != nil {
-		return listenAddress{}, errors.New("the port is no number from 0 to 65535")
+		return listenAddress{}, errors.New("the port is not a number from 0 to 65535")
 	}
 	ip, err := netip.ParseAddr(host)
 	switch {

@@ -91,24 +91,24 @@ func (v *validator) url(key, text string) *url.URL {
 		return fault("not a URL such as http://127.0.0.1:8428" + importPath)
 	}
 	if u.User != nil {
-		return fault("credentials in a URL end up in logs; remote has auth_token_file and basic_auth for them")
+		return fault("credentials in a URL would appear in logs: use remote.auth_token_file or remote.basic_auth")
 	}
 	if (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" {
 		return fault("want http:// or https:// and a host")
 	}
 	if _, err := strconv.ParseUint(u.Port(), 10, 16); err != nil && u.Port() != "" {
-		return fault("the port is no number from 0 to 65535")
+		return fault("the port is not a number from 0 to 65535")
 	}
 	if u.Fragment != "" {
 		return fault("# and what follows it is never sent: delete it")
 	}
 	query, err := url.ParseQuery(u.RawQuery)
 	if err != nil {
-		return fault("the part behind the ? is malformed")
+		return fault("the part after the ? is malformed")
 	}
 	for name := range query {
 		if secretParameter.MatchString(name) {
-			return fault("a parameter looks like a secret, which would end up in logs; remote has auth_token_file and basic_auth for it")
+			return fault("a parameter looks like a secret, which would appear in logs: use remote.auth_token_file or remote.basic_auth")
 		}
 	}
 	return u
@@ -154,7 +154,7 @@ func (v *validator) headers() {
 		case !headerName.MatchString(name):
 			v.fault(key, "not the name of an HTTP header")
 		case slices.Contains(credentialHeaders, canonical):
-			v.fault(key, "credentials do not belong here: use remote.auth_token_file or remote.basic_auth")
+			v.fault(key, "credentials are not allowed here: use remote.auth_token_file or remote.basic_auth")
 		case slices.Contains(ownHeaders, canonical):
 			v.fault(key, "shipperd sets this header itself")
 		case twice:

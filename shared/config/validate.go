@@ -57,9 +57,9 @@ func (v *validator) device() {
 		case strings.HasPrefix(name, "__"):
 			v.fault(key, `names that begin with "__" belong to the server`)
 		case name == "device_id":
-			v.fault(key, "this label is device.id: set it there")
+			v.fault(key, "this label is set by device.id: set it there")
 		case value == "":
-			v.fault(key, "empty: a label without a value is no label, delete it")
+			v.fault(key, "empty: a label must have a value; delete it")
 		case len(value) > maxLabelValueBytes:
 			v.fault(key, "want at most %d bytes, got %d", maxLabelValueBytes, len(value))
 		case !printable(value):
@@ -125,10 +125,10 @@ func (v *validator) storage() {
 	c := &v.cfg.Storage
 	v.path("storage.path", c.Path)
 	if strings.HasSuffix(c.Path, "/") {
-		v.fault("storage.path", "want a file, not a folder: for example /var/lib/belabox-metrics/metrics.db")
+		v.fault("storage.path", "want a file, not a directory: for example /var/lib/belabox-metrics/metrics.db")
 	}
 	if strings.ContainsAny(c.Path, "?#%") {
-		v.fault("storage.path", "%s", "? # and % mean something else to SQLite: choose a path without them")
+		v.fault("storage.path", "%s", "? # and % have a special meaning in SQLite: choose a path without them")
 	}
 	v.span("storage.wal_checkpoint_interval", c.WALCheckpointInterval, time.Minute, 24*time.Hour)
 	number(v, "storage.wal_checkpoint_size_mb", c.WALCheckpointSizeMB, 1, 1024)

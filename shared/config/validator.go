@@ -76,7 +76,7 @@ func (v *validator) choice(key, got string, options ...string) {
 	v.fault(key, "want %s or %s, got %q", strings.Join(options[:last], ", "), options[last], clip(got))
 }
 
-// path checks that a file or folder is named in full: a daemon has no folder of
+// path checks that a file or directory is named in full: a daemon has no directory of
 // its own to start from. The path is not quoted, it may be a secret pasted into
 // the wrong key.
 func (v *validator) path(key, path string) {

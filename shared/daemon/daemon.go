@@ -1,11 +1,10 @@
-// Package daemon is the frame that both daemons share: the same flags, the same
-// exit codes, one process per database, and an orderly end.
+// Package daemon starts and stops both daemons: the same flags, the same exit codes, one process
+// per database, and a clean shutdown.
 //
-// It promises that a wrong command line or configuration changes nothing and
-// ends with code 2, that the work starts only with the lock held, and that the
-// first SIGTERM or SIGINT drains while the second kills. It keeps what a daemon
-// takes of the machine small: one core, a small heap, no pages that only the start
-// needed; GOMAXPROCS and GOGC in the environment win.
+// It promises that a wrong command line or configuration changes nothing and ends with code 2, that
+// the work starts only with the lock held, and that the first SIGTERM or SIGINT drains while the
+// second kills. It limits the resources of a daemon: one core, a small heap, no pages that only the
+// start needed. GOMAXPROCS and GOGC in the environment take precedence.
 package daemon
 
 import (

@@ -20,9 +20,9 @@ var (
 	kill   = syscall.Kill
 )
 
-// Healthcheck is the command -healthcheck: it asks the daemon that runs with this configuration at
-// /health/live and ends with ExitOK for an answer of 200, ExitFailure for any other and for none.
-// listen returns the daemon's address.
+// Healthcheck is the command -healthcheck: it requests from the daemon that runs with this
+// configuration /health/live and ends with ExitOK for an answer of 200, ExitFailure for any other
+// and for none. listen returns the daemon's address.
 //
 // It is the health check of a container. Docker marks a container as unhealthy and does nothing
 // else, so a daemon that answers 503, which means that its work stands still, is ended as systemd's
@@ -32,7 +32,7 @@ var (
 func Healthcheck(listen func(config.Config) string) Command {
 	return Command{
 		Name:    "-healthcheck",
-		Summary: "ask the running daemon for /health/live: exit 0 if it makes progress, else 1; in a container, abort it then",
+		Summary: "request /health/live from the running daemon: exit 0 if it makes progress, else 1; in a container also abort it",
 		Run: func(ctx context.Context, env Env) error {
 			text, err := probe.Get(ctx, listen(env.Config), "/health/live")
 			if err == nil {

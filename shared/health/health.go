@@ -1,10 +1,9 @@
-// Package health reports the state of a daemon: a heartbeat of its working loop (Progress), the
-// graded model of ok, degraded and error (Evaluate, Monitor), and the HTTP server that answers with
-// both (Server).
+// Package health reports the state of a daemon: the progress of its working loop (Progress), the
+// status ok, degraded or error (Evaluate, Monitor), and the HTTP server for both (Server).
 //
 // It promises that the answer of /health/live depends on the working loop alone, that a status is
-// the worst of the active conditions, all of them rows of the table in conditions.go, and that no
-// request can cost the daemon much. The daemon supplies what it knows as a Source.
+// the worst of the active conditions, all of them rows of the table in conditions.go, and that the
+// cost of a request is small. The daemon supplies the facts as a Source.
 package health
 
 import (

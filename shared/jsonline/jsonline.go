@@ -1,13 +1,15 @@
-// Package jsonline reads and writes the JSON lines of VictoriaMetrics' /api/v1/import and /api/v1/export: one object a
-// line, with the labels of one series and its samples.
+// Package jsonline reads and writes the JSON lines of VictoriaMetrics' /api/v1/import and
+// /api/v1/export: one object a line, with the labels of one series and its samples.
 //
 //	{"metric":{"__name__":"cpu_usage_percent","device_id":"d"},"values":[1.5,2],"timestamps":[1700000000000,1700000001000]}
 //
-// It takes what VictoriaMetrics v1.150 takes. One wrong value or timestamp makes the whole line invalid. A label that is
-// empty or not a string is left out. Other keys are ignored, and names are not checked. VictoriaMetrics differs in one
-// place: a bare NaN, which is not JSON, costs that sample alone there.
+// It takes what VictoriaMetrics v1.150 takes. One wrong value or timestamp makes the whole line
+// invalid. A label that is empty or not a string is left out. Other keys are ignored, and names are
+// not checked. VictoriaMetrics differs in one place: a bare NaN, which is not JSON, costs that
+// sample alone there.
 //
-// The format: https://docs.victoriametrics.com/victoriametrics/single-server-victoriametrics/#json-line-format
+// The format:
+// https://docs.victoriametrics.com/victoriametrics/single-server-victoriametrics/#json-line-format
 package jsonline
 
 import (
@@ -40,14 +42,15 @@ type Line struct {
 // Error is why a line is invalid.
 type Error struct {
 	Reason string
-	// Samples is how many samples the line has; 1 where that is unknown because the line is not a JSON object.
+	// Samples is how many samples the line has; 1 where that is unknown because the line is not a
+	// JSON object.
 	Samples int
 }
 
 func (e *Error) Error() string { return e.Reason }
 
-// Parse reads one line, with or without its line end, and adds the extra labels to the series. An error is an *Error.
-// The Line does not refer to text.
+// Parse reads one line, with or without its line end, and adds the extra labels to the series. An
+// error is an *Error. The Line does not refer to text.
 func Parse(text []byte, extra map[string]string) (Line, error) {
 	var object map[string]json.RawMessage
 	if json.Unmarshal(text, &object) != nil || object == nil {
@@ -84,8 +87,9 @@ func parseFloat(text string) (float64, error) {
 	return v, err
 }
 
-// parseArray reads an array of numbers. text is valid JSON, so a piece between commas that begins like a number is one,
-// and the pieces of anything else are faults. After an error the array has one element for each piece.
+// parseArray reads an array of numbers. text is valid JSON, so a piece between commas that begins
+// like a number is one, and the pieces of anything else are faults. After an error the array has
+// one element for each piece.
 func parseArray[T int64 | float64](text json.RawMessage, parse func(string) (T, error)) (array []T, err error) {
 	inner, isArray := bytes.CutPrefix(text, []byte("["))
 	if !isArray {
@@ -140,7 +144,8 @@ func parseLabels(text json.RawMessage, extra map[string]string) (map[string]stri
 	return metric, nil
 }
 
-// ExtraLabels reads the labels that the parameters of an import add to each of its series: extra_label=name=value.
+// ExtraLabels reads the labels that the parameters of an import add to each of its series:
+// extra_label=name=value.
 func ExtraLabels(query url.Values) map[string]string {
 	extra := map[string]string{}
 	for _, arg := range query["extra_label"] {
@@ -151,7 +156,8 @@ func ExtraLabels(query url.Values) map[string]string {
 	return extra
 }
 
-// Canonical returns the JSON object of the labels, sorted by name and without spaces: equal series have equal text.
+// Canonical returns the JSON object of the labels, sorted by name and without spaces: equal series
+// have equal text.
 func Canonical(metric map[string]string) string {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
@@ -162,8 +168,9 @@ func Canonical(metric map[string]string) string {
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
-// Append appends one line with its line end. metric is a JSON object; timestamps (milliseconds since 1970) and values
-// have the same length. An infinity or NaN is written as VictoriaMetrics does: "Infinity", "-Infinity", null.
+// Append appends one line with its line end. metric is a JSON object; timestamps (milliseconds
+// since 1970) and values have the same length. An infinity or NaN is written as VictoriaMetrics
+// does: "Infinity", "-Infinity", null.
 func Append(dst []byte, metric string, timestamps []int64, values []float64) []byte {
 	dst = append(dst, `{"metric":`...)
 	dst = append(dst, metric...)

@@ -8,7 +8,7 @@ import (
 // ErrHeld is what errors.Is finds in a *HeldError.
 var ErrHeld = errors.New("lock is held")
 
-// HeldError says who holds a lock.
+// HeldError has the holder of a lock.
 type HeldError struct {
 	Path    string
 	PID     int    // 0 when the file names no process

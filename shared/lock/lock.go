@@ -1,10 +1,10 @@
 // Package lock keeps two processes from doing the same work on one database.
 //
-// A lock is an advisory flock(2) on a file of its own, with the PID of the holder inside. It promises that
-// at most one process holds it, that the kernel frees it when the holder dies in whatever way, and that no child
-// process inherits it. The PID is a hint, not a proof: after a kill it is stale, and from inside another container it
-// names a stranger. The file stays for ever: a file that is removed while one process waits for it and another makes
-// it anew would be two locks.
+// A lock is an advisory flock(2) on a file of its own, with the PID of the holder inside. It
+// promises that at most one process holds it, that the kernel releases it however the holder ends,
+// and that no child process inherits it. The PID is a hint: after a kill it is stale, and seen from
+// another container it belongs to another process. The file is never removed: if it were removed
+// while one process waits for it and another creates it again, there would be two locks.
 package lock
 
 import (
@@ -24,14 +24,15 @@ import (
 
 const mode = 0o640
 
-// Lock is a lock that this process holds. Keep it until Release: the lock falls with the last reference to it.
+// Lock is a lock that this process holds. Keep it until Release: the lock falls with the last
+// reference to it.
 type Lock struct {
 	file *flock.Flock
 }
 
-// Acquire takes the lock at path without waiting for its holder; a lock that is held gives a *HeldError. It may
-// take up to a tenth of a second when the file does not name a living holder, because that holder may be about to
-// write its PID, or to vanish.
+// Acquire takes the lock at path without waiting for its holder; a lock that is held gives a
+// *HeldError. It may take up to a tenth of a second when the file does not name a living holder,
+// because that holder may be about to write its PID, or to vanish.
 func Acquire(path string) (*Lock, error) {
 	for deadline := time.Now().Add(100 * time.Millisecond); ; time.Sleep(10 * time.Millisecond) {
 		l, err := take(path)
@@ -63,7 +64,8 @@ func (l *Lock) Release() error {
 	if !l.file.Locked() {
 		return nil
 	}
-	// While the lock is still ours. What cannot be emptied is a stale PID, as after a kill, and harmless.
+	// While the lock is still ours. What cannot be emptied is a stale PID, as after a kill, and
+	// harmless.
 	_ = os.Truncate(l.file.Path(), 0)
 	if err := l.file.Unlock(); err != nil {
 		return fmt.Errorf("release lock %q: %w", l.file.Path(), err)
@@ -99,8 +101,8 @@ func (l *Lock) settle() error {
 	}
 	there, err := os.Stat(path)
 	if err != nil || !os.SameFile(mine, there) {
-		// Removed between open and flock: the next process would lock another file. For the callers this is as if
-		// somebody else were still at it, so they try again, with the new file.
+		// Removed between open and flock: the next process would lock another file. For the callers
+		// this is as if somebody else were still at it, so they try again, with the new file.
 		return &HeldError{Path: path}
 	}
 	if err := writePID(path); err != nil {
@@ -109,8 +111,8 @@ func (l *Lock) settle() error {
 	return nil
 }
 
-// writePID overwrites what an earlier holder left. Closing this second descriptor does not free the lock: an flock
-// belongs to the open file, unlike the locks of fcntl(2).
+// writePID overwrites what an earlier holder left. Closing this second descriptor does not free the
+// lock: an flock belongs to the open file, unlike the locks of fcntl(2).
 func writePID(path string) error {
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {
@@ -145,7 +147,8 @@ func readPID(path string) int {
 	return pid
 }
 
-// command returns the short name of a process, or "" where that is not to be had (no /proc, another container).
+// command returns the short name of a process, or "" where that is not to be had (no /proc, another
+// container).
 func command(pid int) string {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
 	if err != nil {
@@ -154,7 +157,7 @@ func command(pid int) string {
 	return strings.TrimSpace(string(text))
 }
 
-// explain says what a person can do about a lock file that cannot be opened or locked.
+// explain returns the remedy for a lock file that cannot be opened or locked.
 func explain(path string, err error) error {
 	if e, ok := errors.AsType[*fs.PathError](err); ok {
 		err = e.Err // the path is named already

@@ -10,7 +10,8 @@ import (
 	"testing"
 )
 
-// TestAcquire_NoPermission tries a directory without write access, and a lock file of another user in one with it.
+// TestAcquire_NoPermission tries a directory without write access, and a lock file of another user
+// in one with it.
 func TestAcquire_NoPermission(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -28,8 +29,8 @@ func TestAcquire_NoPermission(t *testing.T) {
 	})
 	errs := make(chan error, 2)
 	go func() {
-		// As root, permissions bind only under another file system identity, which is a matter of this thread; it is
-		// not unlocked, so that it ends with the goroutine.
+		// As root, permissions bind only under another file system identity, which is a matter of
+		// this thread; it is not unlocked, so that it ends with the goroutine.
 		runtime.LockOSThread()
 		if os.Getuid() == 0 {
 			if err := syscall.Setfsuid(65534); err != nil {

@@ -166,8 +166,8 @@ func TestReadPID(t *testing.T) {
 	f(strings.Repeat("1", 1<<20), 0)
 }
 
-// TestAcquire_Removed has somebody remove and remake the file between open and flock: the lock taken then is one on
-// a file that nobody else will find, and must not count.
+// TestAcquire_Removed has somebody remove and remake the file between open and flock: the lock
+// taken then is one on a file that nobody else will find, and must not count.
 func TestAcquire_Removed(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "a.lock")
@@ -231,7 +231,8 @@ func TestAcquireWait_GivesUp(t *testing.T) {
 	}
 }
 
-// TestExclusion counts with a plain variable that only the lock protects; the race detector watches as well.
+// TestExclusion counts with a plain variable that only the lock protects; the race detector watches
+// as well.
 func TestExclusion(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "a.lock")

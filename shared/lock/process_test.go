@@ -13,7 +13,8 @@ import (
 	"testing"
 )
 
-// The test binary becomes another process when this variable is set: a mode, a colon and the path of the lock.
+// The test binary becomes another process when this variable is set: a mode, a colon and the path
+// of the lock.
 const childVar = "BELABOX_LOCK_TEST_CHILD"
 
 func TestMain(m *testing.M) {

@@ -13,7 +13,7 @@ import (
 
 const redacted = "[redacted]"
 
-// Secrets keeps secrets out of everything that is written through it. The zero Secrets knows none.
+// Secrets redacts secrets in everything that is written through it. The zero Secrets contains none.
 // All methods may be called at any time by any goroutine.
 //
 // It works on the finished text, not on single attributes, so that no way into a line goes round

@@ -4,7 +4,7 @@ package page
 
 import "golang.org/x/sys/unix"
 
-// diskFree is what programs without root's rights can still write below a folder.
+// diskFree is what programs without root's rights can still write below a directory.
 func diskFree(dir string) (bytes int64, ok bool) {
 	var s unix.Statfs_t
 	if unix.Statfs(dir, &s) != nil {

@@ -1,10 +1,10 @@
 // Package page serves the status page of a daemon: one page with the state, charts, the delivery,
 // the storage and the runs, and the JSON behind it (docs/page.md).
 //
-// It promises that looking costs little and disturbs nothing: everything comes from the binary and,
-// through a reading connection of its own, from the file; one request at a time, each with a limit,
-// and all together with a budget; the connection is closed when nobody looks. Where the file has no
-// answer, the page shows none. Secrets never come near it.
+// It promises that an open page costs little and delays nothing. All data comes from the binary
+// and, through a separate read-only connection, from the file. One request is processed at a time,
+// each with a time limit and all together with a budget. The connection is closed when the page is
+// not open. The page never contains secrets.
 package page
 
 import (

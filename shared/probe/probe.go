@@ -1,5 +1,5 @@
-// Package probe asks a program of this project on this machine whether it is healthy: for the health check of a
-// container without a shell.
+// Package probe requests the health of a program of this project on this machine. It is the health
+// check of a container without a shell.
 package probe
 
 import (
@@ -27,8 +27,9 @@ func (e *StatusError) Error() string {
 	return strings.TrimSpace(fmt.Sprintf("answered %d %s: %s", e.Status, http.StatusText(e.Status), e.Body))
 }
 
-// Get asks the program that listens on addr (host:port as it is configured; without a host it is asked on the loopback
-// address) and returns the beginning of an answer of 200. Any other answer is a *StatusError.
+// Get sends a request to the program that listens on addr (host:port as it is configured; without a
+// host on the loopback address) and returns the beginning of an answer of 200. Any other answer is
+// a *StatusError.
 //
 // It does without http.Client: collectord has none and needs none.
 func Get(ctx context.Context, addr, path string) (body string, err error) {
@@ -61,7 +62,8 @@ func Get(ctx context.Context, addr, path string) (body string, err error) {
 	return body, nil
 }
 
-// reachable returns the address to connect to for one to listen on: 0.0.0.0, :: and no host mean all addresses.
+// reachable returns the address to connect to for one to listen on: 0.0.0.0, :: and no host mean
+// all addresses.
 func reachable(addr string) (string, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {

@@ -52,11 +52,11 @@ func Read(path string, limit int64, most fs.FileMode) (string, error) {
 }
 
 // IsCredential tells whether path is one of systemd's credentials. They are 0440
-// to the eye, by an access list for the service's user, in a folder that only the
+// to the eye, by an access list for the service's user, in a directory that only the
 // service can enter.
 // https://systemd.io/CREDENTIALS/
 func IsCredential(path string) bool {
-	// Outside of the service the folder is not known: then any below systemd's counts.
+	// Outside of the service the directory is not known: then any below systemd's counts.
 	dir := os.Getenv("CREDENTIALS_DIRECTORY")
 	if !filepath.IsAbs(dir) {
 		dir = "/run/credentials"

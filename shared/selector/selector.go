@@ -1,12 +1,13 @@
-// Package selector reads the series selectors of the query language, as match[] of /api/v1/export has them:
+// Package selector reads the series selectors of the query language, as match[] of /api/v1/export
+// has them:
 //
 //	cpu_usage_percent
 //	{__name__="cpu_usage_percent",device_id="d"}
 //	cpu_usage_percent{core!="all",device_id=~"enc-.*|gw-1"}
 //	{device_id="a" or device_id="b"}
 //
-// VictoriaMetrics' own parser reads them. Regular expressions match the whole value, and a label that a series lacks has
-// the empty value.
+// VictoriaMetrics' own parser reads them. Regular expressions match the whole value, and a label
+// that a series lacks has the empty value.
 package selector
 
 import (
@@ -43,7 +44,8 @@ type matcher struct {
 // quoted matches strings, which may hold any character.
 var quoted = regexp.MustCompile("\"(?:\\\\.|[^\"\\\\])*\"|'(?:\\\\.|[^'\\\\])*'|`[^`]*`")
 
-// Parse reads one selector. A selector without any condition is an error: {__name__!=""} picks all series.
+// Parse reads one selector. A selector without any condition is an error: {__name__!=""} picks all
+// series.
 func Parse(text string) (Selector, error) {
 	fail := func(err error) (Selector, error) {
 		return Selector{}, fmt.Errorf("parse selector %.64q: %.200s", text, err.Error()) // the parser repeats the text
@@ -51,7 +53,8 @@ func Parse(text string) (Selector, error) {
 	if len(text) > MaxBytes {
 		return fail(fmt.Errorf("longer than %d bytes", MaxBytes))
 	}
-	// WITH templates and nested expressions could make a short text expensive. A selector needs no parenthesis.
+	// WITH templates and nested expressions could make a short text expensive. A selector needs no
+	// parenthesis.
 	if strings.Contains(quoted.ReplaceAllString(text, ""), "(") {
 		return fail(errors.New("not a series selector"))
 	}
@@ -86,13 +89,13 @@ func Parse(text string) (Selector, error) {
 	return s, nil
 }
 
-// matchPattern makes m match a regular expression. A list of plain names such as eth0|eth1 becomes a set: readers ask for
-// hundreds of names that way, and an automaton would walk through them all.
+// matchPattern makes m match a regular expression. A list of plain names such as eth0|eth1 becomes
+// a set: readers ask for hundreds of names that way, and an automaton would walk through them all.
 func (m *matcher) matchPattern(pattern string) error {
 	names := strings.Split(pattern, "|")
 	if slices.ContainsFunc(names, func(name string) bool { return regexp.QuoteMeta(name) != name }) {
-		// Compiled alone first: for its size, as a short text can ask for millions of instructions, and because a pattern
-		// such as a)|(b must not reach across the anchors.
+		// Compiled alone first: for its size, as a short text can ask for millions of instructions,
+		// and because a pattern such as a)|(b must not reach across the anchors.
 		tree, err := syntax.Parse(pattern, syntax.Perl)
 		if err != nil {
 			return err
@@ -138,8 +141,8 @@ func matchAll(all []matcher, metric map[string]string) bool {
 	return true
 }
 
-// Equal returns the value that the label has in every series that is picked, "" where several would do. A store looks up
-// by it and asks Matches about what it finds.
+// Equal returns the value that the label has in every series that is picked, "" where several would
+// do. A store looks up by it and asks Matches about what it finds.
 func (s Selector) Equal(label string) string {
 	if len(s.anyOf) != 1 {
 		return ""

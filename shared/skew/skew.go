@@ -1,9 +1,7 @@
-// Package skew compares the device's clock with the Date header of an HTTP
-// server. It promises a number with its uncertainty, or nothing: no number is
-// older than three intervals, and an answer that a cache gives with its Age is
-// known for one. A header that was made long ago by a cache that does not say so
-// looks like a clock that is off, which is why the address is separate and never
-// the import URL.
+// Package skew compares the device's clock with the Date header of an HTTP server. It promises a
+// number with its uncertainty, or nothing: no number is older than three intervals, and an answer
+// from a cache is recognised by its Age header. An old header from a cache without Age looks like a
+// wrong clock, so the address is separate and never the import URL.
 package skew
 
 import (
@@ -21,7 +19,7 @@ import (
 	"belabox-metrics/shared/logx"
 )
 
-// Config is which server is asked and when.
+// Config sets which server is queried and when.
 type Config struct {
 	URL       string        // monitoring.clock_skew_url
 	IngestURL string        // for the log: a person compares the two
@@ -51,7 +49,7 @@ type Measurement struct {
 	Cached      bool          // answered by a cache, which said how old its answer is; no other answer was to be had
 }
 
-// Checker asks at the start and each interval.
+// Checker measures at the start and at each interval.
 type Checker struct {
 	cfg     Config
 	deps    Deps
@@ -64,7 +62,7 @@ type Checker struct {
 	known bool
 }
 
-// New returns a checker; nothing is asked yet.
+// New returns a checker; it sends nothing yet.
 func New(cfg Config, deps Deps) *Checker {
 	if deps.Now == nil {
 		deps.Now = time.Now
@@ -90,7 +88,7 @@ func (c *Checker) Last() (m Measurement, ok bool) {
 	return c.last, c.known && c.deps.Now().Sub(c.last.Checked) <= goodFor*c.cfg.Interval
 }
 
-// Run asks until ctx ends. A failure costs nothing but the number, in time.
+// Run measures until ctx ends. After failures the value expires.
 func (c *Checker) Run(ctx context.Context) error {
 	for {
 		m, err := c.Measure(ctx)
@@ -172,7 +170,7 @@ func (c *Checker) ask(ctx context.Context, address *url.URL) (m Measurement, err
 	if res.StatusCode < 200 || res.StatusCode > 299 && res.StatusCode < 400 {
 		// A login page's redirect has that page's time; after 101 the body is the bare connection.
 		_ = res.Body.Close()
-		return m, fmt.Errorf("%s: the answer is %d: set the address of a server that answers itself", c.cfg.URL, res.StatusCode)
+		return m, fmt.Errorf("%s: the answer has status %d: set the address of a server that answers directly", c.cfg.URL, res.StatusCode)
 	}
 	arrived := c.deps.Now()
 	_, _ = io.CopyN(io.Discard, res.Body, 1<<10) // a HEAD has none; a rude server may send one
@@ -209,7 +207,7 @@ func nearer(fresh, aged time.Duration) time.Duration {
 func remoteTime(h http.Header) (date time.Time, age time.Duration, err error) {
 	text := h.Get("Date")
 	if text == "" {
-		return date, 0, errors.New("the answer has no Date header: name another server")
+		return date, 0, errors.New("the answer has no Date header: set another server")
 	}
 	if date, err = http.ParseTime(text); err != nil {
 		return date, 0, fmt.Errorf("the answer's Date %q: %w", text, err)

@@ -4,7 +4,7 @@
 //
 // It promises that whatever a helper starts ends with the test that started it,
 // that nothing listens beyond loopback, and that a missing tool fails the test
-// with a sentence that says what to do; no helper skips a test.
+// with a message that has the remedy; no helper skips a test.
 // Of other packages it imports shared/jsonline and shared/selector alone, and no
 // binary may import it.
 package testkit

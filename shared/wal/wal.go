@@ -1,7 +1,7 @@
 // Package wal keeps the write-ahead log of the database short: a checkpoint each
 // interval, at a size, and at the end. It promises that one daemon at a time
 // checkpoints, the one that holds the checkpoint lock: collectord while it runs,
-// shipperd only while collectord is away.
+// shipperd only while collectord is not running.
 package wal
 
 import (
@@ -17,7 +17,7 @@ import (
 	"belabox-metrics/shared/store"
 )
 
-// Config says when to checkpoint.
+// Config sets when to checkpoint.
 type Config struct {
 	Path     string        // of the database
 	Interval time.Duration // longest time between two checkpoints
@@ -170,7 +170,7 @@ func (c *Checkpointer) once(ctx context.Context, final bool) {
 	c.last = time.Now()
 	if !r.Complete {
 		c.trouble.Fail(c.log, slog.LevelWarn, "WAL checkpoint incomplete",
-			errors.New("a reader uses the rest; the next checkpoint takes it"), "wal_bytes", r.WALAfter)
+			errors.New("a reader uses the rest; the next checkpoint copies it"), "wal_bytes", r.WALAfter)
 		return
 	}
 	c.trouble.Recover(c.log, "WAL checkpoint works again")

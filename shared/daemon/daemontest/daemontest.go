@@ -1,5 +1,5 @@
-// Package daemontest holds what the tests of both daemons ask of them alike: an
-// orderly end when the program panics, and every number told that the table names.
+// Package daemontest has the tests that both daemons share: a clean end after a panic, and a value
+// for every self-metric in the table.
 //
 // It promises that a daemon which it starts ends with the test.
 package daemontest

@@ -18,16 +18,16 @@ type Kind string
 const (
 	Write  Kind = "write"  // to a file
 	Resize Kind = "resize" // of a file
-	Sync   Kind = "sync"   // of a file or a folder
-	Create Kind = "create" // of a file or a folder
-	Remove Kind = "remove" // of a file or a folder
-	Rename Kind = "rename" // of a file or a folder
+	Sync   Kind = "sync"   // of a file or a directory
+	Create Kind = "create" // of a file or a directory
+	Remove Kind = "remove" // of a file or a directory
+	Rename Kind = "rename" // of a file or a directory
 )
 
 // Op is a request that would change what is on the disk or make it certain.
 type Op struct {
 	Kind Kind
-	Path string // of the file or folder, from the root of the disk: "lib/metrics.db"
+	Path string // of the file or directory, from the root of the disk: "lib/metrics.db"
 }
 
 // disk is both what processes see and what is on the medium. Its methods are what
@@ -44,7 +44,7 @@ type disk struct {
 	fuses int           // how often trap must still say yes
 }
 
-// node is a file or a folder.
+// node is a file or a directory.
 type node struct {
 	ino   uint64
 	mode  uint32 // with the type
@@ -53,7 +53,7 @@ type node struct {
 	parent *node // with name: where it was last; for Op.Path
 	name   string
 
-	*file   // nil for a folder
+	*file   // nil for a directory
 	*folder // nil for a file
 }
 
@@ -237,7 +237,7 @@ func (l *dice) version(newest int) int {
 	return l.IntN(newest)
 }
 
-// save copies what processes see to an empty folder of another file system.
+// save copies what processes see to an empty directory of another file system.
 func (d *disk) save(to string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()

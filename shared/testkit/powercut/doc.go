@@ -1,7 +1,6 @@
-// Package powercut is a machine's disk for tests: a file system that, when its
-// power is cut, forgets whatever was not synced. It promises that after a cut
-// every synced byte and name is there, and that anything else may be there, be
-// missing, or be torn, as bad as POSIX and SQLite allow:
+// Package powercut is a machine's disk for tests: a file system that loses, when its power is cut,
+// whatever was not synced. It promises that after a cut every synced byte and name is there, and
+// that anything else may be there, be missing, or be torn, as bad as POSIX and SQLite allow:
 //
 //   - The content of a file is certain once fsync or fdatasync of the file has
 //     returned. Of what was written since, each 512-byte sector keeps any one of
@@ -13,12 +12,12 @@
 //     (https://sqlite.org/psow.html), which it takes for granted by default.
 //   - The room that a file grew into may hold garbage where no write arrived
 //     (https://sqlite.org/atomiccommit.html#hardware).
-//   - A name, made, removed or renamed, is certain once fsync of its folder has
+//   - A name, made, removed or renamed, is certain once fsync of its directory has
 //     returned; fsync of the file is not enough, as POSIX has it and ext4 in
 //     practice has not. Until then each change of a name is kept or lost by itself.
 //     A rename is kept or lost as a whole. A file whose name is lost is gone.
 //
-// What it does not model: mode and times are durable at once, a sync never fails
-// and never lies, and what is synced does not rot. There are no links. The package
-// is for Linux on amd64 and arm64, where the FUSE library builds.
+// What it does not model: mode and times are durable at once, a sync never fails and never lies,
+// and what is synced does not rot. There are no links. The package is for Linux on amd64 and arm64,
+// where the FUSE library builds.
 package powercut

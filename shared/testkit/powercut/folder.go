@@ -10,7 +10,7 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
-// folder is the names in a folder.
+// directory is the names in a directory.
 type folder struct {
 	seen map[string]*node // by processes
 	kept map[string]entry // on the medium; removed ones stay, without a node
@@ -115,7 +115,7 @@ func (d *disk) lookup(dir *node, name string) (*node, syscall.Errno) {
 	return nil, syscall.ENOENT
 }
 
-// list returns what is in a folder, sorted by name.
+// list returns what is in a directory, sorted by name.
 func (d *disk) list(dir *node) (list []fuse.DirEntry) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -126,8 +126,8 @@ func (d *disk) list(dir *node) (list []fuse.DirEntry) {
 	return list
 }
 
-// create makes a file or, as mode says, a folder. The kernel has looked the name
-// up and holds the folder's lock, here and below.
+// create makes a file or, as mode says, a directory. The kernel has looked the name
+// up and holds the directory's lock, here and below.
 func (d *disk) create(dir *node, name string, mode uint32) (*node, syscall.Errno) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -76,7 +76,7 @@ func (k kernelSide) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.Att
 	return fuse.OK
 }
 
-// Mkdir makes a folder.
+// Mkdir makes a directory.
 func (k kernelSide) Mkdir(_ <-chan struct{}, in *fuse.MkdirIn, name string, out *fuse.EntryOut) fuse.Status {
 	n, errno := k.d.create(k.d.find(in.NodeId), name, syscall.S_IFDIR|in.Mode&^in.Umask)
 	if errno == 0 {
@@ -100,12 +100,12 @@ func (k kernelSide) Unlink(_ <-chan struct{}, in *fuse.InHeader, name string) fu
 	return status(k.d.remove(k.d.find(in.NodeId), name))
 }
 
-// Rmdir removes an empty folder.
+// Rmdir removes an empty directory.
 func (k kernelSide) Rmdir(_ <-chan struct{}, in *fuse.InHeader, name string) fuse.Status {
 	return status(k.d.remove(k.d.find(in.NodeId), name))
 }
 
-// Rename moves a file or a folder; flags are not supported.
+// Rename moves a file or a directory; flags are not supported.
 func (k kernelSide) Rename(_ <-chan struct{}, in *fuse.RenameIn, name, newName string) fuse.Status {
 	if in.Flags != 0 {
 		return fuse.EINVAL
@@ -142,7 +142,7 @@ func (k kernelSide) Fsync(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
 	return status(k.d.sync(k.d.find(in.NodeId)))
 }
 
-// FsyncDir is fsync(2) of a folder.
+// FsyncDir is fsync(2) of a directory.
 func (k kernelSide) FsyncDir(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
 	return status(k.d.sync(k.d.find(in.NodeId)))
 }
@@ -150,7 +150,7 @@ func (k kernelSide) FsyncDir(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
 // OpenDir has nothing to prepare.
 func (k kernelSide) OpenDir(<-chan struct{}, *fuse.OpenIn, *fuse.OpenOut) fuse.Status { return fuse.OK }
 
-// ReadDir lists a folder.
+// ReadDir lists a directory.
 func (k kernelSide) ReadDir(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
 	list := k.d.list(k.d.find(in.NodeId))
 	for _, entry := range list[min(int(in.Offset), len(list)):] {

@@ -162,7 +162,7 @@ func (m *Machine) Restart(dice *rand.Rand) Damage {
 	return damage
 }
 
-// Save copies the disk as processes see it, synced or not, to a folder.
+// Save copies the disk as processes see it, synced or not, to a directory.
 func (m *Machine) Save(dir string) {
 	m.t.Helper()
 	if err := m.disk.save(dir); err != nil {
