@@ -14,7 +14,7 @@ import (
 func TestDevrun_KilledTakesAllWithIt(t *testing.T) {
 	t.Parallel()
 	p := devrun(t, checkout(t, withVM))
-	p.WaitLine(limit, "All three run")
+	p.WaitLine(limit, "All three are running")
 	children := pids(t, p)
 	p.Kill()
 	for _, pid := range children {

@@ -193,7 +193,7 @@ func TestDevrun_StartsAndStopsInOrder(t *testing.T) {
 			t.Errorf("exit code %d after %v, want 0", code, sig)
 		}
 		at := order(t, p,
-			"sink       | sink with pid", "collectord | collectord with pid", "shipperd   | shipperd with pid", "All three run",
+			"sink       | sink with pid", "collectord | collectord with pid", "shipperd   | shipperd with pid", "All three are running",
 			"stopping", "collectord | collectord says goodbye", "shipperd   | shipperd says goodbye", "sink       | sink says goodbye")
 		if !slices.IsSorted(at) {
 			t.Errorf("lines in the order %v: %q", at, p.Lines())
@@ -237,7 +237,7 @@ func TestDevrun_SecondSignalKills(t *testing.T) {
 	root := checkout(t, withVM)
 	misbehave(t, root, "shipperd", "deaf")
 	p := devrun(t, root)
-	p.WaitLine(limit, "All three run")
+	p.WaitLine(limit, "All three are running")
 	p.Signal(os.Interrupt)
 	p.WaitLine(limit, "says goodbye, not")
 	p.Signal(os.Interrupt)
@@ -255,7 +255,7 @@ func TestDevrun_BadEnd(t *testing.T) {
 	root := checkout(t, withVM)
 	misbehave(t, root, "collectord", "sour")
 	p := devrun(t, root)
-	p.WaitLine(limit, "All three run")
+	p.WaitLine(limit, "All three are running")
 	if code := p.Stop(limit); code != 1 || !strings.Contains(p.Stderr(), "stop collectord: exit status 4") {
 		t.Errorf("exit code %d and %q, want 1 and the reason", code, p.Stderr())
 	}
@@ -271,7 +271,7 @@ func TestDevrun_StopWhileStarting(t *testing.T) {
 	if code := p.Stop(limit); code != 0 {
 		t.Errorf("exit code %d, want 0", code)
 	}
-	if strings.Contains(p.Stdout(), "All three run") {
+	if strings.Contains(p.Stdout(), "All three are running") {
 		t.Error("it says that all run")
 	}
 }
@@ -280,7 +280,7 @@ func TestDevrun_TwiceInOnePlace(t *testing.T) {
 	t.Parallel()
 	root := checkout(t, withVM)
 	first := devrun(t, root)
-	first.WaitLine(limit, "All three run")
+	first.WaitLine(limit, "All three are running")
 	second := devrun(t, root)
 	if code := second.Wait(limit); code != 1 {
 		t.Errorf("exit code %d, want 1", code)
@@ -292,7 +292,7 @@ func TestDevrun_TwiceInOnePlace(t *testing.T) {
 		t.Errorf("the first one: exit code %d, want 0", code)
 	}
 	third := devrun(t, root) // the place is free again
-	third.WaitLine(limit, "All three run")
+	third.WaitLine(limit, "All three are running")
 }
 
 func TestDevrun_NothingBuilt(t *testing.T) {
