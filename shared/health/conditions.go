@@ -19,7 +19,8 @@ type Condition struct {
 	Message   string // a format for Active
 	Remedy    string // what to do, in sentences; commands and configuration keys in backticks
 
-	// rule detects the condition from the facts. nil: the daemon detects it and adds it to its Input.
+	// rule detects the condition from the facts. nil: the daemon detects it and adds it to its
+	// Input.
 	rule rule
 }
 
@@ -117,23 +118,23 @@ var (
 	})
 	ReadsRefused = row(Condition{
 		"uploader", "reads_refused", Degraded, "shipperd",
-		"reads have been refused for more than a minute (400, 401, 403, 404), or answered by something else than the server (a redirect, a web page)",
-		"what was sent cannot be read back: %s",
-		"Give the credentials read access, route /api/v1/export and /api/v1/query to the server, or set `remote.verify.url`. Log in if the network has a login page. Samples stay in the file, and nothing counts as delivered.",
+		"reads have been refused for more than a minute (400, 401, 403, 404), or answered by something other than the server (a redirect, a web page)",
+		"uploads cannot be read back, access refused: %s",
+		"Give the credentials read access, route /api/v1/export and /api/v1/query to the server, or set `remote.verify.url`. Log in if the network has a login page. Samples stay in the file and do not count as delivered.",
 		nil,
 	})
 	NotVisible = row(Condition{
 		"uploader", "not_visible", Degraded, "shipperd",
-		"nothing that was sent for two minutes or more shows at the server",
-		"nothing that was sent shows at the server; the oldest sample is from %s UTC",
-		"Check that `remote.verify.url` reads the tenant that `remote.url` writes, that no filter hides and no relabeling renames the device's series, and whether a proxy such as vmagent queues. Nothing is sent again and nothing is lost meanwhile.",
+		"for two minutes or more, the server shows none of the samples that were sent",
+		"the server shows none of the samples that were sent; the oldest is from %s UTC",
+		"Check that `remote.verify.url` reads the tenant that `remote.url` writes, that no filter hides and no relabeling renames the device's series, and whether a proxy such as vmagent queues. Meanwhile no sample is sent again or lost.",
 		nil,
 	})
 	UnprovenDropped = row(Condition{
 		"uploader", "unproven_dropped", Degraded, "shipperd",
 		"accepted samples that could not be read back were dropped within the last hour to keep the file within `storage.max_size_mb`",
 		"accepted samples were dropped before they could be read back",
-		"Restore read-back (see the other conditions), or raise `storage.max_size_mb`.",
+		"Restore the read-back (see the other conditions), or raise `storage.max_size_mb`.",
 		nil,
 	})
 	Unread = row(Condition{
@@ -145,7 +146,7 @@ var (
 	})
 	NotKept = row(Condition{
 		"uploader", "not_kept", Degraded, "shipperd",
-		"the server answers 2xx and does not show some series or samples, while it shows others; samples are sent again up to `remote.verify.max_resends` (5) times, and those of a series that shows nothing for two hours are dead letters",
+		"the server answers 2xx and does not show some series or samples, while it shows others; samples are sent again up to `remote.verify.max_resends` (5) times, and those of a series that is not shown for two hours become dead letters",
 		"the server accepts samples and does not keep them; the oldest is from %s UTC (%s ago)",
 		"If that is older than the server's -retentionPeriod, set `remote.max_past` below it or let the server keep more. Otherwise check the server's limits (vm_rows_ignored_total on its /metrics). `belabox-shipperd doctor` compares them. Then run `belabox-shipperd deadletter retry all`.",
 		nil,
@@ -277,7 +278,7 @@ var (
 	CauseCredentials = Cause{"credentials", "HOST refused the credentials", "Write a valid token or password to the file that is set in section `remote` of the configuration. shipperd reads it again without a restart. Samples wait in the file."}
 	CauseAddress     = Cause{"address", "HOST does not accept imports at this address", "Check the path of `remote.url`. Samples wait in the file."}
 	CauseDiskFull    = Cause{"disk_full", "the disk is full", "Free disk space. A chunk is recorded in the file before it is sent."}
-	CauseStranger    = Cause{"stranger", "something else than the server answers", "Log in if the network has a login page; else check `remote.url` and the proxies in front of the server. Samples wait in the file."}
+	CauseStranger    = Cause{"stranger", "something other than the server answers", "Log in if the network has a login page; otherwise check `remote.url` and the proxies in front of the server. Samples wait in the file."}
 	CauseAnswer      = Cause{"answer", "HOST answered with an error", ""}
 )
 

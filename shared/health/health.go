@@ -60,9 +60,9 @@ type Limits struct {
 	NoUploads       bool          // remote.enabled is false: rows may pile up, and no upload is missed
 }
 
-// Input is what a daemon knows of itself at one moment. A component that is nil does not belong to
+// Input is the state of a daemon at one time. A component that is nil does not belong to
 // this daemon, and its rules do not apply. The report shows the fields under "facts". Found are the
-// conditions that the daemon found by itself.
+// conditions that the daemon detected.
 type Input struct {
 	Collectors *Collectors
 	Uploader   *Uploader

@@ -10,8 +10,8 @@ import (
 // watchEvery is how often Watch looks.
 const watchEvery = 30 * time.Second
 
-// Source returns what the daemon knows. It must return soon and obey ctx: calls do not overlap, so
-// one that hangs delays every later one. What it cannot find out, it reports as a condition.
+// Source returns the state of the daemon. It must return soon and obey ctx: calls do not overlap,
+// so one that hangs delays every later one. What it cannot find out, it reports as a condition.
 type Source func(ctx context.Context) Input
 
 // Monitor makes reports and remembers between them since when conditions and statuses hold. It
@@ -79,9 +79,10 @@ func (m *Monitor) Report(ctx context.Context) Report {
 	return report
 }
 
-// Watch makes reports until ctx ends, so that conditions are dated also while nobody asks. It logs
-// each change of the status and passes each new summary line to tell, where that is not nil. The
-// first report that counts is made after half a minute: the two daemons may be starting together.
+// Watch makes reports until ctx ends, so that the times of conditions are right without requests,
+// too. It logs each change of the status and passes each new summary line to tell, where that is
+// not nil. The first report that counts is made after half a minute: the two daemons may be
+// starting together.
 func (m *Monitor) Watch(ctx context.Context, log *slog.Logger, tell func(line string) error) error {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()

@@ -23,8 +23,8 @@ const (
 type Remembered[T any] struct {
 	Age   time.Duration // 0 = 10 s
 	Share int           // 0 = 1000
-	// Ask reads the value. If the context of the one who asks has a deadline, reading goes on until
-	// then also when that one goes away: the value is for the next one, too.
+	// Ask reads the value. If the context of the caller has a deadline, reading continues until
+	// then even if the caller leaves: the next caller gets the value.
 	Ask func(ctx context.Context) (T, error)
 
 	mu    sync.Mutex
