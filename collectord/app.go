@@ -102,7 +102,7 @@ func serve(ctx context.Context, env daemon.Env) (err error) {
 	if errors.Is(err, store.ErrReplaced) {
 		err = errors.Join(err, inserter.Rescue(context.WithoutCancel(ctx)))
 	}
-	_ = sdnotify.Stopping() // without it systemd sees the process end
+	_ = sdnotify.Stopping() // without it systemd detects the end of the process
 	final, cancel := run.Final(ctx)
 	defer cancel()
 	env.Log.Info("collectord stopped", "ticks", rec.ticks, "samples", rec.inserted)

@@ -115,8 +115,8 @@ func walLarge(c config.Config, bytes int64) []health.Active {
 	return []health.Active{health.WALLarge.Active(time.Time{}, bytes>>20, c.Storage.WALCheckpointSizeMB)}
 }
 
-// shipperAway tells by the lock whether shipperd runs, and by its self-metrics in the file since
-// when it does not.
+// shipperAway finds out from the lock whether shipperd runs, and from its self-metrics in the file
+// when it stopped.
 func shipperAway(c config.Config, stats []store.Stat) []health.Active {
 	if !c.Remote.Enabled {
 		return nil

@@ -105,7 +105,7 @@ func serve(ctx context.Context, env daemon.Env) (err error) {
 	if errors.Is(err, store.ErrReplaced) {
 		err = errors.Join(err, statusPage.Close(), rescue(ctx, env, outbox)) // the page has the file open, too
 	}
-	_ = sdnotify.Stopping() // whoever does not hear it sees the process end
+	_ = sdnotify.Stopping() // without it systemd detects the end of the process
 	final, cancel := run.Final(ctx)
 	defer cancel()
 	env.Log.Info("shipperd stopped")
@@ -199,7 +199,8 @@ func newCheckpointer(env daemon.Env, outbox *store.Outbox) *wal.Checkpointer {
 	}, outbox.Checkpoint, env.Log)
 }
 
-// other is the time of monitoring.clock_skew_url, which may confirm the server's; nil = it is not asked.
+// other is the time of monitoring.clock_skew_url, which may confirm the server's; nil = it is not
+// asked.
 func other(clock *skew.Checker) func() (time.Time, bool) {
 	if clock == nil {
 		return nil

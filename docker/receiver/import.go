@@ -24,7 +24,7 @@ const (
 	maxSamples = 1_000_000
 )
 
-// minTimestamp and maxTimestamp bound the timestamps that are believed, in milliseconds since 1970:
+// minTimestamp and maxTimestamp bound the timestamps that are accepted, in milliseconds since 1970:
 // 3 March 1973 to the end of the year 9999. Seconds fall below the first, microseconds above the
 // second.
 const (

@@ -30,7 +30,7 @@ import (
 )
 
 const (
-	// shutdownWait is how long requests may take to end after a stop was asked for.
+	// shutdownWait is how long requests may take to end after a stop was requested.
 	shutdownWait = 2 * time.Second
 	// pruneEvery is how often old samples are removed.
 	pruneEvery = time.Hour
@@ -102,7 +102,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// parseFlags reads the command line. flag.ErrHelp means that the help was asked for and printed.
+// parseFlags reads the command line. flag.ErrHelp means that the help was requested and printed.
 func parseFlags(args []string, stdout io.Writer) (config, error) {
 	var c config
 	f := flag.NewFlagSet("receiver", flag.ContinueOnError)

@@ -50,7 +50,7 @@ func (c *child) over() bool {
 }
 
 func (c *child) diedError() error {
-	return fmt.Errorf("%s ended by itself: %v (see its last lines above)", c.name, c.cmd.ProcessState)
+	return fmt.Errorf("%s exited: %v (see its last lines above)", c.name, c.cmd.ProcessState)
 }
 
 // stop asks the program to end and waits; a signal or the limit makes it a kill.

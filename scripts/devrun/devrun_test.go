@@ -222,7 +222,7 @@ func TestDevrun_OneEndsByItself(t *testing.T) {
 			if code := p.Wait(limit); code != 1 {
 				t.Errorf("%s, %s: exit code %d, want 1", name, does, code)
 			}
-			if want := "make run: " + name + " ended by itself: exit status 3"; !strings.Contains(p.Stderr(), want) {
+			if want := "make run: " + name + " exited: exit status 3"; !strings.Contains(p.Stderr(), want) {
 				t.Errorf("%s, %s: %q, want %q", name, does, p.Stderr(), want)
 			}
 			if name != "sink" {

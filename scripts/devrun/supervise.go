@@ -99,7 +99,7 @@ func await(c *child, ended <-chan *child, died func(*child) error, signals <-cha
 	}
 }
 
-// poll asks until the answer is 200.
+// poll repeats the request until the answer is 200.
 func poll(ctx context.Context, p program) error {
 	for {
 		_, err := probe.Get(ctx, p.addr, p.ready)

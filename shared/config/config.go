@@ -139,7 +139,7 @@ type HealthConfig struct {
 type MonitoringConfig struct {
 	ClockSkewCheckInterval   time.Duration `yaml:"clock_skew_check_interval"`
 	ClockSkewWarnThresholdMS int64         `yaml:"clock_skew_warn_threshold_ms"`
-	ClockSkewURL             string        `yaml:"clock_skew_url"` // empty: a device asks no third party without being told to
+	ClockSkewURL             string        `yaml:"clock_skew_url"` // empty: by default a device sends no request to a third party
 }
 
 // LoggingConfig is about the log on standard error.

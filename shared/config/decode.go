@@ -9,9 +9,9 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// decoder lays a YAML tree over a value and goes on after each fault. The yaml
-// package's own decoder reports some faults only when others are mended, and
-// knows lines but no keys.
+// decoder sets the fields of a value from a YAML tree and continues after each fault. The decoder
+// of package yaml reports some faults only when others are corrected, and reports lines without
+// keys.
 type decoder struct {
 	lines  map[string]int // where each key of the file stands, by path
 	faults Faults

@@ -25,10 +25,10 @@ var (
 // and for none. listen returns the daemon's address.
 //
 // It is the health check of a container. Docker marks a container as unhealthy and does nothing
-// else, so a daemon that answers 503, which means that its work stands still, is ended as systemd's
-// watchdog does it: SIGABRT makes it log what every goroutine does, and Docker starts it again.
-// Only process 1 is ended, and only if it is a daemon of this project. A daemon that does not
-// answer at all is left alone: the machine may only be slow.
+// else, so a daemon that answers 503, which means that it makes no progress, is ended in the same
+// way as by systemd's watchdog: on SIGABRT it logs the stacks of all goroutines, and Docker
+// restarts it. Only process 1 is ended, and only if it is a daemon of this project. A daemon that
+// does not answer at all is not ended, because the machine may only be slow.
 func Healthcheck(listen func(config.Config) string) Command {
 	return Command{
 		Name:    "-healthcheck",

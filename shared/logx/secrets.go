@@ -18,8 +18,8 @@ const redacted = "[redacted]"
 //
 // It works on the finished text, not on single attributes, so that no way into a line goes round
 // it: a message, an error, a struct, an attribute bound before the secret was known, a stack. It
-// knows a secret as it is, in base64 (as basic auth sends it), escaped for a URL, and quoted as
-// JSON and Go quote it. It cannot know one that was hashed; RedactParts knows the beginning of one
+// finds a secret as it is, in base64 (as basic auth sends it), escaped for a URL, and quoted as
+// JSON and Go quote it. It cannot find one that was hashed; RedactParts finds the beginning of one
 // that was cut.
 type Secrets struct {
 	mu       sync.RWMutex

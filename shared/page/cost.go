@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// What all requests together may take of one core, however many people look: a burst, which is what
-// opening the page a few times takes, and a fifth of the time from then on.
+// What all requests together may take of one core, however many pages are open: a burst, which is
+// what opening the page a few times takes, and a fifth of the time from then on.
 const (
 	budgetBurst = 10 * time.Second
 	budgetShare = 5

@@ -18,8 +18,7 @@ import (
 	"belabox-metrics/shared/store"
 )
 
-// status is the answer of /api/status, except what the file alone knows where
-// that cannot be read.
+// status is the answer of /api/status, without the values from the file if it cannot be read.
 type status struct {
 	Daemon     health.About                `json:"daemon"`
 	Device     string                      `json:"device"`

@@ -51,9 +51,8 @@ func Read(path string, limit int64, most fs.FileMode) (string, error) {
 	return string(text), nil
 }
 
-// IsCredential tells whether path is one of systemd's credentials. They are 0440
-// to the eye, by an access list for the service's user, in a directory that only the
-// service can enter.
+// IsCredential reports whether path is one of systemd's credentials. They show mode 0440, because
+// of an access list for the service's user, and are in a directory that only the service can enter.
 // https://systemd.io/CREDENTIALS/
 func IsCredential(path string) bool {
 	// Outside of the service the directory is not known: then any below systemd's counts.

@@ -133,9 +133,9 @@ func (c *Checker) note(m Measurement) {
 	c.deps.Log.Log(context.Background(), level, "clock checked", args...)
 }
 
-// Measure asks once, and once more where a cache has answered: it is asked with
+// Measure sends one request, and another if a cache has answered: it is sent with
 // Cache-Control: no-cache already, which many do not heed, but none can have an
-// address that nobody has asked for yet.
+// address that was never requested before.
 func (c *Checker) Measure(ctx context.Context) (m Measurement, err error) {
 	address, err := url.Parse(c.cfg.URL)
 	if err != nil {

@@ -36,11 +36,10 @@ const (
 	truncatePause = 20 * time.Millisecond
 )
 
-// checkpoint runs beside the writing connection. The first pass does the bulk of
-// the copying and blocks no one; a slow card may take seconds for it. The
-// second holds the write lock: for what came in meanwhile, and for a moment of
-// patience with readers. A reader that stays costs the room of the WAL, never a
-// tick.
+// checkpoint runs beside the writing connection. The first pass does the bulk of the copying and
+// blocks no one; a slow card may take seconds for it. The second holds the write lock: it copies
+// what was committed meanwhile, and waits briefly for readers. A reader that stays costs space in
+// the WAL, never a tick.
 func checkpoint(ctx context.Context, db *sql.DB, path string) (r CheckpointResult, err error) {
 	r.WALBefore = WALSize(path)
 	conn, err := db.Conn(ctx)

@@ -9,12 +9,12 @@ import (
 )
 
 // Accounts of table ledger. All but the first three are samples whose rows are
-// gone; whoever deletes a row books it in the same transaction.
+// gone; every transaction that deletes a row books it.
 const (
 	// accountInserted counts every sample ever inserted, up to accountThrough.
 	accountInserted = "inserted"
 	// accountThrough is no count: it is the key up to which inserted rows are in
-	// accountInserted. The rows above it are counted when someone asks, so that a
+	// accountInserted. The rows above it are counted on request, so that a
 	// tick need not write the ledger's page.
 	accountThrough = "inserted_through"
 

@@ -13,9 +13,9 @@ import (
 	"time"
 )
 
-// openLock says who has the database open: a lock that everybody who may write holds
-// shared, and that a process holds alone while it makes, examines or exchanges the files.
-// docs/decisions/0005-damaged-files.md says why.
+// openLock is the lock on the open database: every process that may write holds it shared, and a
+// process holds it exclusively while it creates, examines or exchanges the files.
+// docs/decisions/0005-damaged-files.md has the reasons.
 type openLock struct {
 	path  string
 	file  *os.File // metrics.db.open.lock; its lock falls when it is closed
@@ -139,8 +139,8 @@ func (l *openLock) release() error {
 	}
 	last, err := l.flock(syscall.LOCK_EX)
 	if !last && err == nil {
-		// The other one may be leaving, too, and find us here: whoever lets go and asks
-		// again last is alone.
+		// The other process may be closing, too, and find this one: the last to release and request
+		// the lock again gets it exclusively.
 		_, _ = l.flock(syscall.LOCK_UN) // if it fails, so does the next
 		last, err = l.flock(syscall.LOCK_EX)
 	}

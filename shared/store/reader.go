@@ -99,7 +99,7 @@ func openExisting(ctx context.Context, path string, how url.Values, conns int) (
 	return db, nil
 }
 
-// checkCurrent wants a file of ours with the schema that this program knows.
+// checkCurrent requires a file of ours with the schema that this program supports.
 func checkCurrent(ctx context.Context, db *sql.DB) error {
 	if err := checkFile(ctx, db); err != nil {
 		return err

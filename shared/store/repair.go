@@ -9,8 +9,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// While a file is put in order, metrics.uploaded says more than 0 and 1: what a
-// chunk's record has settled already.
+// During a repair, metrics.uploaded has more values than 0 and 1: the state that a chunk's record
+// gives its rows.
 const (
 	markOwed   = 10 // of a chunk that is sending or requeued
 	markTaken  = 11 // of a chunk that is accepted
@@ -38,7 +38,7 @@ func (s *salvager) repair(ctx context.Context) error {
 	if s.report.Asked, err = m.gather(ctx, 0, Sending); err != nil {
 		return err
 	}
-	// Any record of a chunk may be lost: what no record speaks of is read back.
+	// Any record of a chunk may be lost: rows without a record are read back.
 	if _, err := m.gather(ctx, 1, Accepted); err != nil {
 		return err
 	}
@@ -223,7 +223,7 @@ func (s *salvager) balance(ctx context.Context, provenLost int64) error {
 const reasonDamaged = "damaged"
 
 // askForPending is the repair of a file that is whole and older than what was
-// sent: the server is asked for every pending row before it is sent.
+// sent: every pending row is read back before it is sent.
 func askForPending(ctx context.Context, db *sql.DB, now time.Time) (asked int64, err error) {
 	tx, err := db.BeginTx(context.WithoutCancel(ctx), nil)
 	if err != nil {

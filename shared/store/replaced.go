@@ -15,7 +15,7 @@ import (
 var (
 	// ErrReplaced: the files that are open are no longer those under their names.
 	ErrReplaced = errors.New("the database was removed or replaced while it was open")
-	// ErrSalvage: damage was noticed by another process; the next start mends it.
+	// ErrSalvage: another process found the damage; the next start repairs it.
 	ErrSalvage = errors.New("the database was found damaged by another process; the next start sets it aside and salvages it")
 )
 

@@ -13,9 +13,8 @@ import (
 	"belabox-metrics/shared/store/internal/salvage"
 )
 
-// examine makes the files fit to be opened, by the process that is alone with
-// them. doubt says why the server may have rows that the file calls pending; ""
-// when there is no reason to think so.
+// examine makes the files fit to be opened, by the process that is alone with them. doubt is the
+// reason why the server may have rows that are pending in the file, "" if there is none.
 func (l *openLock) examine(ctx context.Context, o Options) (doubt string, err error) {
 	p, err := readPlan(o.Path)
 	if err != nil {

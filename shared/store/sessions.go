@@ -17,7 +17,7 @@ type Session struct {
 }
 
 // beginSession records that a run has started. A run that is killed stays in the
-// table without an end: that is how the next one knows.
+// table without an end, which the next run detects.
 func beginSession(ctx context.Context, db *sql.DB, o Options) (Session, error) {
 	s := Session{UUID: uuid.NewString()}
 	err := db.QueryRowContext(ctx, `INSERT INTO sessions (uuid, daemon, version, boot_id, started_ms)

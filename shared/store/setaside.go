@@ -58,7 +58,7 @@ func (p plan) write(path string) error {
 }
 
 // readPlan returns nil when no salvage is due. A file that makes no sense is a
-// request without a reason: whoever touches it asks for a salvage.
+// request without a reason: creating it with touch requests a salvage.
 func readPlan(path string) (*plan, error) {
 	text, err := os.ReadFile(path + planSuffix)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -69,7 +69,7 @@ func readPlan(path string) (*plan, error) {
 	}
 	var p plan
 	if err := json.Unmarshal(text, &p); err != nil || p.Made == nil && p.Rescued || p.Made != nil && !strings.HasPrefix(p.Made.Aside, path+asideSuffix) {
-		p = plan{Found: time.Now().UTC(), Reason: "asked for by the file " + filepath.Base(path) + planSuffix}
+		p = plan{Found: time.Now().UTC(), Reason: "requested by the file " + filepath.Base(path) + planSuffix}
 	}
 	return &p, nil
 }
@@ -143,7 +143,7 @@ type Salvaged struct {
 
 	Rows        int64 `json:"rows"`           // samples in the new file
 	Pending     int64 `json:"pending"`        // of them, to be delivered
-	Asked       int64 `json:"asked"`          // of them, of which the server is asked before they are sent
+	Asked       int64 `json:"asked"`          // of them, those that are read back before they are sent
 	Lost        int64 `json:"lost"`           // samples that could not be read and were not proven delivered; booked as dropped
 	LostProven  int64 `json:"lost_delivered"` // that could not be read and are at the server
 	DeadLetters int64 `json:"dead_letters"`

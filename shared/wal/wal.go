@@ -73,8 +73,8 @@ func (c *Checkpointer) above(eighths int64) bool {
 	return store.WALSize(c.cfg.Path) > c.cfg.Size/8*eighths
 }
 
-// DiskFull asks for a checkpoint at once, after an insert that found the disk full: it gives
-// the room of the WAL back, as far as the database has free pages for what is in it.
+// DiskFull requests a checkpoint at once, after an insert that found the disk full. The checkpoint
+// frees the space of the WAL, as far as the database has free pages for its content.
 func (c *Checkpointer) DiskFull() {
 	c.full.Store(true)
 	select {

@@ -6,13 +6,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mountWatch asks the kernel whether the mount table changed, without reading
-// it: poll returns POLLPRI once for each change since the last call.
-// Source: proc_pid_mounts(5).
+// mountWatch detects changes of the mount table without reading it: poll returns POLLPRI once for
+// each change since the last call. Source: proc_pid_mounts(5).
 type mountWatch struct {
 	path  string
 	file  *os.File // not shared: each open file has its own state of what poll has returned
-	plain bool     // a file of another kind, of which poll knows nothing
+	plain bool     // a file that poll does not support
 }
 
 func newMountWatch(path string) *mountWatch { return &mountWatch{path: path} }

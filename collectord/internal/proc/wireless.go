@@ -39,8 +39,8 @@ func parseWireless(text []byte, list []WirelessStat) ([]WirelessStat, error) {
 	return parseLines(text, netHeaderLines+1, list, parseWirelessStat)
 }
 
-// parseWirelessStat wants one column behind the noise: it proves, in a line
-// without its end, that no digit is missing.
+// parseWirelessStat requires one column after the noise: in a truncated line it shows that no digit
+// is missing.
 func parseWirelessStat(line []byte) (stat WirelessStat, err error) {
 	var rest []byte
 	if stat.Name, rest, err = cutInterface(line); err != nil {

@@ -17,9 +17,8 @@ import (
 // goes away or comes is noticed at once where the kernel lists them in each reading.
 const relistInterval = time.Minute
 
-// devices keeps a T for each device that a kernel file names, and forgets it as
-// soon as the file does not name it any more, so that one which comes back is a
-// new one and its first reading makes no rate.
+// devices keeps a T for each device in a kernel file, and removes it as soon as the device is no
+// longer in the file. A device that returns is a new one, and its first reading gives no rate.
 type devices[T any] struct {
 	create func(name string) *T
 	known  map[string]*device[T]
@@ -41,7 +40,7 @@ func newDevices[T any](create func(name string) *T) *devices[T] {
 func (d *devices[T]) begin() { d.round, d.seen = d.round+1, 0 }
 
 // see returns what is kept of a device, nil if this tick has seen it already.
-// created says that it was not there in the tick before. Looking up a known
+// created is true if it was not there in the previous tick. Looking up a known
 // device allocates nothing.
 func (d *devices[T]) see(name []byte) (state *T, created bool) {
 	dev := d.known[string(name)]
@@ -59,8 +58,7 @@ func (d *devices[T]) see(name []byte) (state *T, created bool) {
 	return dev.state, created
 }
 
-// end forgets the devices that this tick has not seen, and says whether there
-// were any.
+// end removes the devices that are not in this tick, and returns whether there were any.
 func (d *devices[T]) end() (forgot bool) {
 	clear(d.left)
 	d.left = d.left[:0]

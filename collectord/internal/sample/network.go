@@ -59,7 +59,7 @@ const (
 	placeRefused              // left out, and counted
 )
 
-// NewNetwork returns the collector "network". Include is asked first: an interface
+// NewNetwork returns the collector "network". Include takes precedence: an interface
 // that matches it is sampled even if Exclude matches, and any other unless it matches
 // Exclude. Wrong expressions are an error that names all of them.
 func NewNetwork(fs proc.FS, reg *Registry, cfg config.NetworkConfig) (Collector, error) {
@@ -122,10 +122,9 @@ func (c *network) Collect(at time.Time, out *Batch) error {
 	return nil
 }
 
-// givePlaces decides which interfaces are taken if there are too many: the
-// physical first, then those that have a place already, so that a container
-// which comes and goes moves nobody, then by name, so that a restart decides
-// the same.
+// givePlaces decides which interfaces are taken if there are too many: the physical first, then
+// those that have a place already, so that a container which comes and goes displaces no other,
+// then by name, so that the result is the same after a restart.
 func (c *network) givePlaces(out *Batch) {
 	wanted := slices.DeleteFunc(slices.Clone(c.present), func(n *netInterface) bool { return n == nil })
 	slices.SortFunc(wanted, func(a, b *netInterface) int {

@@ -11,7 +11,7 @@ import (
 
 // task is one collector and what it returned last. Each call runs in a goroutine
 // of its own: a call that hangs keeps that goroutine for as long as it hangs,
-// because nothing can end it, and the scheduler goes on without it.
+// because nothing can end it, and the scheduler continues without it.
 type task struct {
 	collector sample.Collector
 	interval  int64     // ms
@@ -58,7 +58,7 @@ func (t *task) takeSlot(ms int64) bool {
 }
 
 // isStuck reports whether the call of an earlier tick still runs. What a late call
-// has read is thrown away.
+// has read is discarded.
 func (t *task) isStuck() bool {
 	if t.stuck {
 		select {

@@ -99,8 +99,8 @@ func SavedNumber(t *testing.T, db, daemon, name string) float64 {
 	return 0
 }
 
-// Table compares the page of a daemon's own numbers with the table: it must tell
-// every one of them, and nothing else. It returns the page.
+// Table compares the self-metrics that a daemon exposes with the table: all of them, and nothing
+// else. It returns the text.
 func Table(t *testing.T, set *metrics.Set, table []*metrics.Metric) string {
 	t.Helper()
 	var page strings.Builder

@@ -33,8 +33,8 @@ type line struct {
 
 var errTooLarge = errors.New("body too large")
 
-// encode makes the body of s: the only place where bytes come from, and it knows
-// the rows and created alone. limit bounds the compressed size, 0 = none.
+// encode makes the body of s, the only place that does. The bytes depend on the rows and created
+// only. limit bounds the compressed size, 0 = none.
 func (b *Builder) encode(s selection, created time.Time, limit int) (*Body, error) {
 	clamped := b.layOut(s, created)
 	body := &Body{

@@ -20,8 +20,8 @@ import (
 	"belabox-metrics/shared/secret"
 )
 
-// uploads asks the running shipperd for the result of its last upload: the doctor's own request has
-// no samples and is made by another user.
+// uploads requests from the running shipperd the result of its last upload: the doctor's own
+// request has no samples and is made by another user.
 func (d *doctor) uploads(ctx context.Context) Check {
 	if !d.Config.Remote.Enabled || !d.shipperdRuns {
 		return unknown("none: shipperd is not running, or remote.enabled is false")
