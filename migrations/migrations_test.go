@@ -1,6 +1,7 @@
 package migrations
 
 import (
+	"fmt"
 	"regexp"
 	"strings"
 	"testing"
@@ -21,8 +22,8 @@ func TestAll_Numbering(t *testing.T) {
 		if !name.MatchString(m.Name) {
 			t.Errorf("file name %q does not match %s", m.Name, name)
 		}
-		if !strings.HasPrefix(m.SQL, "-- Version ") {
-			t.Errorf("%s does not begin by saying what it brings", m.Name)
+		if want := fmt.Sprintf("-- Version %d: ", m.Version); !strings.HasPrefix(m.SQL, want) {
+			t.Errorf("%s does not begin with %q and what it brings", m.Name, want)
 		}
 	}
 }

@@ -202,7 +202,7 @@ func TestInsert_TooManySeries(t *testing.T) {
 	in := openInserter(t, options(path), time.Hour)
 	old := numberSeries(80)
 	mustInsert(t, in, tick0, samples(old[:40], 1))
-	mustExec(t, rawDB(t, path), "INSERT INTO series VALUES (?, x'00', 'last', '{}', 'device', 0)", MaxSeries)
+	mustExec(t, rawDB(t, path), "INSERT INTO series (id, dedup_key, name, tags, device_id, value_type) VALUES (?, x'00', 'last', '{}', 'device', 0)", MaxSeries)
 	for tick := 1; tick <= 2; tick++ { // it does not get worse with time
 		ts := tick0.Add(time.Duration(tick) * time.Second)
 		r, err := in.Insert(t.Context(), ts, samples(old, 1))

@@ -141,7 +141,7 @@ func TestPending_GreatestKey(t *testing.T) {
 	path := newPath(t)
 	in, ob := openInserter(t, options(path), time.Hour), openOutbox(t, options(path))
 	mustInsert(t, in, tick0, samples(numberSeries(1), 1))
-	mustExec(t, in.db, "INSERT INTO series VALUES (?, x'00', 'last', '{}', 'device', 0)", MaxSeries)
+	mustExec(t, in.db, "INSERT INTO series (id, dedup_key, name, tags, device_id, value_type) VALUES (?, x'00', 'last', '{}', 'device', 0)", MaxSeries)
 	mustInsert(t, in, time.UnixMilli(MaxTimestampMS), []Sample{{Series: &Series{id: MaxSeries}, Value: 1}})
 	first := func(k Key) bool { return k.TimestampMS() == tick0.UnixMilli() }
 	if keys := pendingKeys(t, ob, 2, first); len(keys) != 1 {

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"belabox-metrics/migrations"
 )
 
 // openers are the ways into a file.
@@ -55,7 +57,7 @@ func checkRefused(t *testing.T, path string, want error) {
 
 func TestOpen_NewerFile(t *testing.T) {
 	t.Parallel()
-	for _, version := range []int{7, 99} {
+	for _, version := range []int{migrations.Newest() + 1, 99} {
 		path := newPath(t)
 		in := openInserter(t, options(path), 0)
 		mustInsert(t, in, tick0, samples(numberSeries(3), 1))
@@ -67,7 +69,7 @@ func TestOpen_NewerFile(t *testing.T) {
 		db.Close()
 		checkRefused(t, path, ErrNewer)
 		err := Migrate(t.Context(), options(path))
-		if want := fmt.Sprintf("schema %d, this program supports 6", version); err == nil || !strings.Contains(err.Error(), want) {
+		if want := fmt.Sprintf("schema %d, this program supports %d", version, migrations.Newest()); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q in it", err, want)
 		}
 	}

@@ -145,7 +145,7 @@ func rowsOf(version int) (rows []oldRow) {
 
 // makeOld makes a file of an old version by the project's own scripts, with rows
 // in that version's shape in every table.
-func makeOld(t testing.TB, path string, version int) []oldRow {
+func makeOld(t *testing.T, path string, version int) []oldRow {
 	t.Helper()
 	db := rawDB(t, path)
 	migrateTo(t, db, version)
@@ -161,6 +161,10 @@ func makeOld(t testing.TB, path string, version int) []oldRow {
 	}
 	rows := rowsOf(version)
 	for i, r := range rows {
+		if version >= 6 {
+			insertCompact(insert, r)
+			continue
+		}
 		columns, args := "device_id, name, tags, timestamp_ms, value", []any{r.device, r.name, r.tags, r.ts, r.value}
 		if version >= 2 {
 			// Any key that is unique: it does not outlive version 5.
@@ -171,11 +175,14 @@ func makeOld(t testing.TB, path string, version int) []oldRow {
 		}
 		insert("INSERT INTO metrics ("+columns+") VALUES (?"+strings.Repeat(",?", len(args)-1)+")", args...)
 	}
-	if version >= 2 {
+	if version >= 6 {
+		insert("UPDATE ledger SET samples = ? WHERE account = 'inserted'", len(rows))
+		insert("UPDATE outbox SET low_water = (SELECT min(dedup_key) FROM metrics WHERE uploaded = 0)")
+	} else if version >= 2 {
 		insert("INSERT INTO upload_checkpoints (batch_id, chunk_index, status, metric_count, http_status, created_ms) VALUES ('b', 0, 'done', 50, 204, 1)")
 	}
 	if version >= 3 {
-		insert("INSERT INTO daemon_stats VALUES ('shipperd', 'uploader.metrics_uploaded_total', '{}', 'counter', 12345, 1)")
+		insert("INSERT INTO daemon_stats (daemon, name, tags, kind, value, updated_ms) VALUES ('shipperd', 'uploader.metrics_uploaded_total', '{}', 'counter', 12345, 1)")
 	}
 	if version >= 4 {
 		insert("INSERT INTO sessions (uuid, daemon, version, boot_id, started_ms, ended_ms, clean) VALUES ('u-1', 'collectord', '0.4', 'b', 1, 2, 1)")
@@ -184,28 +191,81 @@ func makeOld(t testing.TB, path string, version int) []oldRow {
 	if err := tx.Commit(); err != nil {
 		t.Fatal(err)
 	}
+	if version >= 6 {
+		keys := uploadedKeys(t, db)
+		mustExec(t, db, `INSERT INTO upload_checkpoints
+			(batch_id, chunk_index, state, first_key, last_key, row_keys, sample_count, bytes, content_hash, created_ms, accepted_ms)
+			VALUES ('b', 0, 'accepted', ?, ?, ?, ?, 50, zeroblob(32), 1, 2)`,
+			int64(keys[0]), int64(keys[len(keys)-1]), keys.Pack(), len(keys))
+	}
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
 	return rows
 }
 
+// insertCompact inserts a row in the layout of version 6: what no key can hold, and each further
+// copy of a sample, is a dead letter there.
+func insertCompact(insert func(statement string, args ...any), r oldRow) {
+	device, name := asText(r.device), asText(r.name)
+	if reason := r.deadReason(); reason != "" {
+		insert(`INSERT INTO dead_letters (device_id, timestamp_ms, name, tags, value, value_text, value_type, reason, created_ms)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1)`, device, asInteger(r.ts), name, r.canonical, r.wantValue, r.wantText, r.typ, reason)
+		return
+	}
+	insert(`INSERT OR IGNORE INTO series (dedup_key, device_id, name, tags, value_type)
+		VALUES (bx_series_key(?1, ?2, ?3, ?4), ?1, ?2, ?3, ?4)`, device, name, r.canonical, r.typ)
+	insert(`INSERT INTO metrics (dedup_key, value, value_text, uploaded)
+		SELECT ?5 << 22 | id, ?6, ?7, ?8 FROM series WHERE dedup_key = bx_series_key(?1, ?2, ?3, ?4)`,
+		device, name, r.canonical, r.typ, r.ts, r.wantValue, r.wantText, r.uploaded)
+}
+
+// uploadedKeys returns the keys of the rows that the server accepted, in a file of version 6 or
+// later: the one chunk of an old file has all of them.
+func uploadedKeys(t *testing.T, db *sql.DB) (keys KeySet) {
+	t.Helper()
+	rows, err := db.Query("SELECT dedup_key FROM metrics WHERE uploaded = 1 ORDER BY dedup_key")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var k int64
+		if err := rows.Scan(&k); err != nil {
+			t.Fatal(err)
+		}
+		keys = append(keys, Key(k))
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return keys
+}
+
+// deadReason is why the row becomes a dead letter in version 6, or empty.
+func (r oldRow) deadReason() string {
+	switch {
+	case r.outside:
+		return "timestamp_range"
+	case r.duplicate:
+		return "duplicate"
+	}
+	return ""
+}
+
 // wantRows renders what the newest version must hold of the old rows.
 func wantRows(rows []oldRow) (live, dead []string) {
 	for _, r := range rows {
 		device, name := asText(r.device), asText(r.name)
-		switch {
-		case r.outside:
-			dead = append(dead, line(device, name, r.canonical, asInteger(r.ts), r.wantValue, r.wantText, int64(r.typ), "timestamp_range"))
-		case r.duplicate:
-			dead = append(dead, line(device, name, r.canonical, r.ts, r.wantValue, r.wantText, int64(r.typ), "duplicate"))
-		default:
-			uploaded := int64(0)
-			if r.uploaded {
-				uploaded = 1
-			}
-			live = append(live, line(device, name, r.canonical, r.ts, r.wantValue, r.wantText, int64(r.typ), uploaded, nil))
+		if reason := r.deadReason(); reason != "" {
+			dead = append(dead, line(device, name, r.canonical, asInteger(r.ts), r.wantValue, r.wantText, int64(r.typ), reason))
+			continue
 		}
+		uploaded := int64(0)
+		if r.uploaded {
+			uploaded = 1
+		}
+		live = append(live, line(device, name, r.canonical, r.ts, r.wantValue, r.wantText, int64(r.typ), uploaded, nil))
 	}
 	return live, dead
 }
@@ -266,5 +326,10 @@ func checkUpgraded(t *testing.T, db *sql.DB, version int, rows []oldRow) {
 	}
 	compare("daemon_stats", "SELECT * FROM daemon_stats", stats)
 	compare("sessions", "SELECT * FROM sessions", sessions)
-	compare("chunks", "SELECT * FROM upload_checkpoints", nil)
+	var chunks []string
+	if version >= 6 {
+		keys := uploadedKeys(t, db)
+		chunks = []string{line("b", int64(0), "accepted", int64(len(keys)), fmt.Sprintf("%X", keys.Pack()), int64(2))}
+	}
+	compare("chunks", "SELECT batch_id, chunk_index, state, sample_count, hex(row_keys), accepted_ms FROM upload_checkpoints", chunks)
 }

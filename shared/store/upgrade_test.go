@@ -9,9 +9,11 @@ import (
 	"belabox-metrics/migrations"
 )
 
+// TestMigrate_EveryOldVersion upgrades a file of each version. The newest is among them: nothing
+// changes, and the rows are those from which the next migration starts.
 func TestMigrate_EveryOldVersion(t *testing.T) {
 	t.Parallel()
-	for version := 1; version < migrations.Newest(); version++ {
+	for version := 1; version <= migrations.Newest(); version++ {
 		t.Run(fmt.Sprintf("v%d", version), func(t *testing.T) {
 			t.Parallel()
 			path := newPath(t)
@@ -28,7 +30,7 @@ func TestMigrate_EveryOldVersion(t *testing.T) {
 // change counter in the header included.
 func TestMigrate_Idempotent(t *testing.T) {
 	t.Parallel()
-	for version := 1; version < migrations.Newest(); version++ {
+	for version := 1; version <= migrations.Newest(); version++ {
 		t.Run(fmt.Sprintf("v%d", version), func(t *testing.T) {
 			t.Parallel()
 			path := newPath(t)
@@ -84,7 +86,7 @@ func TestMigrate_V5RegeneratesDedupKeys(t *testing.T) {
 // TestMigrate_UpgradedFileWorks opens an upgraded file with both handles.
 func TestMigrate_UpgradedFileWorks(t *testing.T) {
 	t.Parallel()
-	for version := 1; version < migrations.Newest(); version++ {
+	for version := 1; version <= migrations.Newest(); version++ {
 		t.Run(fmt.Sprintf("v%d", version), func(t *testing.T) {
 			t.Parallel()
 			path := newPath(t)
