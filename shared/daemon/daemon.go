@@ -133,7 +133,7 @@ func (p Program) work(env Env, command *Command) (err error) {
 	ctx, stop := run.Signals(context.Background())
 	defer stop()
 	defer context.AfterFunc(ctx, func() {
-		env.Log.Info("stopping", "cause", context.Cause(ctx), "hint", "a second signal kills")
+		env.Log.Info("stopping", "signal", run.SignalOf(ctx), "hint", "a second signal kills")
 	})()
 	if command == nil || command.Locked {
 		if err := store.MakeFolder(env.Config.Storage.Path); err != nil {

@@ -2,7 +2,7 @@ package run
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"os"
 	"os/signal"
 	"syscall"
@@ -14,7 +14,7 @@ import (
 const StopLimit = 5 * time.Second
 
 // Signals returns a context that ends with the first SIGINT or SIGTERM, or with parent;
-// context.Cause names the signal. When it ends, and after stop, both signals have their default
+// SignalOf names the signal. When it ends, and after stop, both signals have their default
 // action again: a second one kills a process that hangs while it stops.
 func Signals(parent context.Context) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(parent)
@@ -26,7 +26,7 @@ func Signals(parent context.Context) (ctx context.Context, stop func()) {
 		select {
 		case s := <-signals:
 			signal.Stop(signals)
-			cancel(fmt.Errorf("%w by signal: %v", context.Canceled, s))
+			cancel(signalError{s})
 		case <-ctx.Done():
 			signal.Stop(signals)
 		}
@@ -36,6 +36,21 @@ func Signals(parent context.Context) (ctx context.Context, stop func()) {
 		cancel(nil)
 	}
 }
+
+// SignalOf returns the name of the signal that ended a context of Signals, such as "terminated";
+// empty if none did.
+func SignalOf(ctx context.Context) string {
+	if cause, ok := errors.AsType[signalError](context.Cause(ctx)); ok {
+		return cause.String()
+	}
+	return ""
+}
+
+// signalError is the cause of a context that a signal ended.
+type signalError struct{ os.Signal }
+
+func (e signalError) Error() string { return "stopped by signal " + e.String() }
+func (e signalError) Unwrap() error { return context.Canceled }
 
 // Final returns a context for the work that remains when ctx has ended: it keeps the values of ctx,
 // is not cancelled with it, and ends after StopLimit.
