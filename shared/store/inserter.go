@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// Inserter is collectord's handle: it inserts samples and can do nothing else to
-// them. One Inserter per file and process.
+// Inserter is collectord's handle: it inserts samples, and deletes them only in EnforceBudget. One
+// Inserter per file and process.
 type Inserter struct {
 	file
 	o          Options

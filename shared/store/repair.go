@@ -213,7 +213,7 @@ func (s *salvager) balance(ctx context.Context, provenLost int64) error {
 		return err
 	}
 	// collectord's own total, which goes on from what it finds here.
-	_, err = exec(ctx, s.tx, `INSERT INTO daemon_stats VALUES ('collectord', 'storage.metrics_dropped_total', ?, 'counter', ?, ?)
+	_, err = exec(ctx, s.tx, `INSERT INTO daemon_stats (daemon, name, tags, kind, value, updated_ms) VALUES ('collectord', 'storage.metrics_dropped_total', ?, 'counter', ?, ?)
 		ON CONFLICT DO UPDATE SET value = value + excluded.value`,
 		CanonicalTags([]Tag{{"reason", reasonDamaged}}), float64(s.report.Lost), s.o.Now().UnixMilli())
 	return err

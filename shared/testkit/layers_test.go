@@ -17,13 +17,12 @@ import (
 	"testing"
 )
 
-// The rooms of the house and who may enter which: docs/architecture.md in the
-// form of a test. The compiler keeps the internal packages apart; what it cannot
-// know stands here.
+// Rules of docs/architecture.md that the compiler does not check. It only keeps other packages from
+// importing an internal one.
 
 const module = "belabox-metrics/"
 
-// pkg is what "go list" tells of a package. Paths within the module are without
+// pkg is what "go list" prints about a package. Paths within the module are without
 // the module's name.
 type pkg struct {
 	ImportPath   string
@@ -57,7 +56,7 @@ var layers = []struct {
 	tests   bool                           // the rule holds for imports of tests too
 }{
 	{
-		rule:  "shared/ serves both daemons and knows neither",
+		rule:  "shared/ imports no daemon",
 		tests: true,
 		forbids: func(from pkg, to string) bool {
 			return under(from.ImportPath, "shared") && under(to, "collectord", "shipperd", "docker")
@@ -76,13 +75,13 @@ var layers = []struct {
 		},
 	},
 	{
-		rule: "SQL stands in shared/store alone; the receiver has a file of its own",
+		rule: "SQL is in shared/store only; the receiver has a database of its own",
 		forbids: func(from pkg, to string) bool {
 			return isSQL(to) && !under(from.ImportPath, "shared/store", "docker/receiver")
 		},
 	},
 	{
-		rule:  "tests of the daemons reach the file through shared/store as well",
+		rule:  "tests of the daemons use the database through shared/store too",
 		tests: true,
 		forbids: func(from pkg, to string) bool {
 			return isSQL(to) && under(from.ImportPath, "collectord", "shipperd")
@@ -154,17 +153,17 @@ func TestLayers_Catch(t *testing.T) {
 		}
 	}
 	f(pkg{ImportPath: "shared/x", Imports: []string{"collectord/internal/proc"}},
-		"shared/x imports collectord/internal/proc: shared/ serves both daemons and knows neither")
+		"shared/x imports collectord/internal/proc: shared/ imports no daemon")
 	f(pkg{ImportPath: "shared/x", XTestImports: []string{"shipperd"}},
-		"shared/x imports shipperd: shared/ serves both daemons and knows neither")
+		"shared/x imports shipperd: shared/ imports no daemon")
 	f(pkg{ImportPath: "collectord", Imports: []string{"shipperd/x"}},
 		"collectord imports shipperd/x: the programs share nothing but shared/")
 	f(pkg{ImportPath: "docker/receiver", Imports: []string{"collectord", "database/sql"}},
 		"docker/receiver imports collectord: the programs share nothing but shared/")
 	f(pkg{ImportPath: "shared/storekeeper", Imports: []string{"database/sql"}},
-		"shared/storekeeper imports database/sql: SQL stands in shared/store alone; the receiver has a file of its own")
+		"shared/storekeeper imports database/sql: SQL is in shared/store only; the receiver has a database of its own")
 	f(pkg{ImportPath: "shipperd/internal/ship", TestImports: []string{"modernc.org/sqlite"}},
-		"shipperd/internal/ship imports modernc.org/sqlite: tests of the daemons reach the file through shared/store as well")
+		"shipperd/internal/ship imports modernc.org/sqlite: tests of the daemons use the database through shared/store too")
 	f(pkg{ImportPath: "shared/run", Imports: []string{"log", "log/slog"}},
 		"shared/run imports log: logs are written by log/slog; shared/health and shared/logx turn net/http's own lines into it")
 	f(pkg{ImportPath: "shared/run", Imports: []string{"os/exec"}}, "shared/run imports os/exec: no program starts another one")
@@ -215,8 +214,7 @@ var outgoing = map[string][]string{
 	"net": {"Dial", "DialTimeout", "DialTCP", "DialUDP", "DialIP", "Dialer"},
 }
 
-// TestLayers_CollectordDialsNobody checks the collector's own files: it serves its
-// health port and opens no connection.
+// TestLayers_CollectordDialsNobody: collectord listens on its health port and opens no connection.
 func TestLayers_CollectordDialsNobody(t *testing.T) {
 	t.Parallel()
 	files := 0
