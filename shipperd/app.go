@@ -98,7 +98,7 @@ func serve(ctx context.Context, env daemon.Env) (err error) {
 	env.Log.Info("shipperd started", "version", buildinfo.Version, "session_id", outbox.Session().UUID,
 		"database", env.Config.Storage.Path, "url", env.Config.Remote.URL, "health", "http://"+server.Addr())
 	if err := sdnotify.Ready(); err != nil {
-		env.Log.Warn("systemd not notified of the start", "err", err)
+		env.Log.Warn("systemd not notified of the start", logx.Err(err))
 	}
 	err = g.Run(ctx)
 	self.panicked(err)
