@@ -39,7 +39,7 @@ RACE_FLAGS := -race -gcflags=modernc.org/sqlite/lib=-race=false -timeout 30m
 export CGO_ENABLED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help build build-all run test test-deps test-systemd race lint fmt vet-cross bench fuzz crash powercut soak \
+.PHONY: help build build-all run test test-deps test-systemd race lint fmt vet-cross bench fuzz crash powercut soak fronts \
         install install-files deb release vuln clean
 
 help: ## List the targets
@@ -102,6 +102,9 @@ powercut: test-deps ## Simulate power cuts, ROUNDS (200) times, and count lost s
 
 soak: test-deps ## Break server and network at random for DURATION (30m); MODE=transport: the server alone
 	$(GO) test ./e2e -run '^TestSoak$$/^$(MODE)$$' -count 1 -timeout 0 -v -soak.for=$(DURATION)
+
+fronts: test-deps ## Put captive portals, queues and the like before the server, for as long as they last (20 minutes)
+	$(GO) test ./e2e -run '^TestFronts$$' -count 1 -timeout 0 -v -fronts.long
 
 install: build install-files ## Install into DESTDIR or this system; keeps an existing configuration
 	[ -e $(DESTDIR)/etc/belabox-metrics/config.yaml ] || \

@@ -4,7 +4,7 @@
 // It promises that the programs are the ones a user gets, started, stopped and
 // killed as a user's are, and that what was delivered is judged by names and counts
 // which are worked out here once more. Its long tests have a short form here and
-// targets of their own: make crash, make powercut, make soak.
+// targets of their own: make crash, make powercut, make soak, make fronts.
 package e2e
 
 import (
@@ -235,4 +235,13 @@ func (r *rig) deliver(limit time.Duration) (log string) {
 func tail(text string) string {
 	lines := strings.Split(text, "\n")
 	return strings.Join(lines[max(0, len(lines)-40):], "\n")
+}
+
+// goOn returns when the collector that samples once a minute has done so: what the
+// server has lost of a series shows by what was sent of it later.
+func (r *rig) goOn() {
+	r.t.Helper()
+	const minutely = "SELECT count(*) FROM metric_rows WHERE name = 'agent.panics_total' AND timestamp_ms > %d"
+	text := fmt.Sprintf(minutely, time.Now().UnixMilli())
+	testkit.Eventually(r.t, testkit.WaitLimit, "a minute to end", func() bool { return r.count(text) > 0 })
 }
