@@ -4,8 +4,11 @@ import (
 	"context"
 	"math"
 	"math/rand/v2"
+	"net/http"
 	"testing"
 	"time"
+
+	"belabox-metrics/shared/testkit/front"
 )
 
 // What can happen to the server and to the network.
@@ -119,6 +122,56 @@ func (s *soak) breakNetwork(ctx context.Context, f fault) {
 		}
 	}
 	s.proxy.Restore()
+}
+
+// frontKinds are the fronts that TestSoak leads to.
+func frontKinds() []string {
+	return []string{"portal", "queue", "half a store", "HTTP/1.0", "early closes", "throttling", "no reads", "another tenant", "another label", "101"}
+}
+
+// lead leads the line to a front for a while. What the front has taken and not
+// delivered yet is waited for: else later samples would overtake it for long.
+func (s *soak) lead(ctx context.Context, f fault) {
+	until := time.Now().Add(f.length)
+	waiting := func() int { return 0 }
+	mode := front.Pass()
+	switch f.kind {
+	case "portal":
+		mode = portals()["302"]
+	case "queue":
+		q := front.NewQueue(s.t)
+		q.Until, q.Overtake, mode, waiting = until, f.pulse, q.Mode(), q.Waiting
+	case "half a store":
+		h := front.NewHalf(s.t)
+		h.Until, h.Late, mode, waiting = until, 4*time.Second, h.Mode(), h.Waiting
+	case "HTTP/1.0":
+		mode = front.HTTP10()
+	case "early closes":
+		s.front.CloseIdle(f.pulse)
+	case "throttling":
+		mode = front.Refuse(front.Answer{Status: http.StatusTooManyRequests, RetryAfter: "3"})
+	case "no reads":
+		mode = noReads()
+	case "another tenant":
+		mode = front.ReadElsewhere()
+	case "another label":
+		mode = front.Rename("device_id", "renamed-"+s.r.device)
+	case "101":
+		mode = front.SwitchProtocols()
+	default:
+		panic("BUG: no front of the kind " + f.kind)
+	}
+	s.front.Set(mode)
+	s.proxy.Route(s.front.Addr())
+	pause(ctx, f.length)
+	for end := time.Now().Add(soakDrain); waiting() > 0; time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(end) {
+			s.t.Errorf("%s: %d imports are not delivered after %v", f.kind, waiting(), soakDrain)
+			break
+		}
+	}
+	s.front.CloseIdle(0)
+	s.proxy.Route(s.vm.Addr())
 }
 
 // awaitUpload waits until something goes to the server, for two uploads at most.

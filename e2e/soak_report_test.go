@@ -19,7 +19,7 @@ func (s *soak) report(seed uint64, d *difference, l ledger) string {
 	for _, side := range []struct {
 		name string
 		*faultSource
-	}{{"VictoriaMetrics", s.server}, {"network", s.network}} {
+	}{{"VictoriaMetrics", s.server}, {"network", s.network}, {"fronts", s.fronts}} {
 		line("%s: %s", side.name, s.faults(side.all()))
 	}
 	line("rows: %d numbers and %d texts collected in %d ticks, %d ticks missed", d.rows, l.unsendable,

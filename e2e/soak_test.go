@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"belabox-metrics/shared/testkit"
+	"belabox-metrics/shared/testkit/front"
 )
 
 var (
@@ -40,7 +41,8 @@ const (
 // prints one report.
 //
 //   - faults: VictoriaMetrics is killed and stopped; meanwhile connections are
-//     refused and reset, packets vanish, the line is slow.
+//     refused and reset, packets vanish, the line is slow, and now and then the line
+//     leads to a front that is a captive portal, a queue or worse.
 //   - transport: only VictoriaMetrics goes, about every minute; connections are
 //     kept and used again in between.
 //
@@ -60,6 +62,10 @@ func TestSoak(t *testing.T) {
 			s.network = &faultSource{
 				dice: rand.New(rand.NewPCG(seed, 1)), kinds: []string{refused, reset, blackHole, slow},
 				pause: part(*soakFor, 30, 2*time.Second, 10*time.Second), longest: s.server.longest,
+			}
+			s.fronts = &faultSource{
+				dice: rand.New(rand.NewPCG(seed, 2)), kinds: frontKinds(),
+				pause: part(*soakFor, 30, 2*time.Second, 20*time.Second), longest: s.server.longest,
 			}
 		})
 	})
@@ -87,8 +93,9 @@ type soak struct {
 	procs *processes
 	vm    *testkit.VM
 	proxy *testkit.Proxy
+	front *front.Front // where the proxy leads now and then
 
-	server, network *faultSource // nil = is left alone
+	server, network, fronts *faultSource // nil = is left alone
 
 	mu     sync.Mutex
 	counts map[string]int           // faults by kind
@@ -108,7 +115,7 @@ func soakRun(t *testing.T, plan func(s *soak, seed uint64)) *soak {
 	t.Logf("%v of faults; repeat with -soak.seed=%d", *soakFor, seed)
 	server := t.TempDir()
 	s := &soak{t: t, vm: testkit.StartVM(t, testkit.VMConfig{Dir: server}), counts: map[string]int{}, away: map[string]time.Duration{}}
-	s.proxy = testkit.StartProxy(t, s.vm.Addr())
+	s.proxy, s.front = testkit.StartProxy(t, s.vm.Addr()), front.Start(t, s.vm.URL())
 	s.r = newRig(t, s.proxy.URL()+"/api/v1/import", map[string]string{
 		"collection": "interval: " + soakInterval.String(),
 		"remote": "url: " + s.proxy.URL() + "/api/v1/import\nupload_interval: 1s\ntimeout: " + soakTimeout.String() +
@@ -166,6 +173,9 @@ func (s *soak) disturb() {
 	if s.network != nil {
 		wg.Go(func() { s.breakThings(ctx, s.network, s.breakNetwork) })
 	}
+	if s.fronts != nil {
+		wg.Go(func() { s.breakThings(ctx, s.fronts, s.lead) })
+	}
 	for pause(ctx, 100*time.Millisecond) {
 		s.monitor.look()
 		if s.procs.checkAlive(); s.t.Failed() {
@@ -179,16 +189,17 @@ func (s *soak) disturb() {
 	}
 }
 
-// settle ends the daemons: collectord first, shipperd when it has sent all. What
-// is not proven by then is left to "shipperd -once".
+// settle ends the daemons: collectord first, shipperd when all is proven.
 func (s *soak) settle() {
 	start := time.Now()
+	s.r.goOn()
 	collectord, shipperd := s.usages()
 	collectord.finish(s.t)
 	collectord.after = s.procs.endState(s.procs.collectord, s.r.bins.Collectord)
-	testkit.Eventually(s.t, soakDrain, "shipperd to send everything", func() bool {
+	testkit.Eventually(s.t, soakDrain, "shipperd to prove everything", func() bool {
 		s.monitor.look()
-		return s.r.count(`SELECT count(*) FROM metrics WHERE dedup_key >= (SELECT low_water FROM outbox) AND uploaded = 0`) == 0
+		return s.r.count(`SELECT (SELECT count(*) FROM metrics WHERE dedup_key >= (SELECT low_water FROM outbox) AND uploaded = 0)
+			+ (SELECT count(*) FROM upload_checkpoints WHERE state <> 'verified')`) == 0
 	})
 	shipperd.finish(s.t)
 	shipperd.after = s.procs.endState(s.procs.shipperd, s.r.bins.Shipperd)
