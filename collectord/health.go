@@ -99,7 +99,7 @@ func (v *vitals) notStored() []health.Active {
 // healthSource returns the state of collectord: its collectors, the file, and the self-metrics that
 // shipperd left there.
 func healthSource(c config.Config, v *vitals, inserter *store.Inserter) health.Source {
-	backlog := &health.Remembered[store.Backlog]{Ask: inserter.Backlog}
+	backlog := &health.Remembered[store.Backlog]{Read: inserter.Backlog}
 	return func(ctx context.Context) health.Input {
 		storage := health.StorageOf(ctx, c.Storage, backlog)
 		shipper, _ := inserter.Stats(ctx, "shipperd") // an error of the file is a condition already

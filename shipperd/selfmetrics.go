@@ -54,7 +54,7 @@ type selfMetrics struct {
 var uploadBounds = []float64{0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30}
 
 func newSelfMetrics(outbox *store.Outbox, clock *skew.Checker) *selfMetrics {
-	m := &selfMetrics{outbox: outbox, clock: clock, backlog: &health.Remembered[store.Backlog]{Ask: outbox.Backlog}}
+	m := &selfMetrics{outbox: outbox, clock: clock, backlog: &health.Remembered[store.Backlog]{Read: outbox.Backlog}}
 	value := func(metric *metrics.Metric, read func() (value float64, known bool)) {
 		m.set.Func(metric, func(emit func(float64, ...string)) {
 			if v, known := read(); known {

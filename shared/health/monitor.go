@@ -80,13 +80,13 @@ func (m *Monitor) Report(ctx context.Context) Report {
 }
 
 // Watch makes reports until ctx ends, so that the times of conditions are right without requests,
-// too. It logs each change of the status and passes each new summary line to tell, where that is
-// not nil. The first report that counts is made after half a minute: the two daemons may be
+// too. It logs each change of the status and passes each new summary line to notify, unless
+// that is nil. The first report that counts is made after half a minute: the two daemons may be
 // starting together.
-func (m *Monitor) Watch(ctx context.Context, log *slog.Logger, tell func(line string) error) error {
+func (m *Monitor) Watch(ctx context.Context, log *slog.Logger, notify func(line string) error) error {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
-	m.Report(ctx) // what is so from the start on, is dated to it
+	m.Report(ctx) // conditions that hold from the start get its time
 	status, line := OK, ""
 	for {
 		select {
@@ -98,9 +98,9 @@ func (m *Monitor) Watch(ctx context.Context, log *slog.Logger, tell func(line st
 		if ctx.Err() != nil {
 			return nil // its source was cut short
 		}
-		if summary := report.Summary(); summary != line && tell != nil {
+		if summary := report.Summary(); summary != line && notify != nil {
 			line = summary
-			_ = tell(line) // /health has it, too
+			_ = notify(line) // /health has it, too
 		}
 		if report.Status == status {
 			continue

@@ -23,9 +23,9 @@ const (
 type Remembered[T any] struct {
 	Age   time.Duration // 0 = 10 s
 	Share int           // 0 = 1000
-	// Ask reads the value. If the context of the caller has a deadline, reading continues until
+	// Read reads the value. If the context of the caller has a deadline, reading continues until
 	// then even if the caller leaves: the next caller gets the value.
-	Ask func(ctx context.Context) (T, error)
+	Read func(ctx context.Context) (T, error)
 
 	mu    sync.Mutex
 	value T
@@ -46,7 +46,7 @@ func (r *Remembered[T]) Get(ctx context.Context) (T, error) {
 		ctx, cancel = context.WithDeadline(context.WithoutCancel(ctx), deadline)
 		defer cancel()
 	}
-	value, err := r.Ask(ctx)
+	value, err := r.Read(ctx)
 	if _, limited := ctx.Deadline(); !limited && ctx.Err() != nil {
 		return value, err // cut short, so it is no answer for the next one
 	}

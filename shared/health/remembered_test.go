@@ -13,7 +13,7 @@ func TestRemembered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked, cost := 0, time.Duration(0)
 		var fails error
-		r := Remembered[int]{Ask: func(context.Context) (int, error) {
+		r := Remembered[int]{Read: func(context.Context) (int, error) {
 			time.Sleep(cost)
 			asked++
 			return asked, fails
@@ -44,7 +44,7 @@ func TestRemembered_Share(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked, takes := 0, time.Duration(0)
 		var fail error
-		m := Remembered[int]{Age: time.Minute, Share: 100, Ask: func(ctx context.Context) (int, error) {
+		m := Remembered[int]{Age: time.Minute, Share: 100, Read: func(ctx context.Context) (int, error) {
 			asked++
 			time.Sleep(takes)
 			return asked, errors.Join(fail, ctx.Err())
@@ -98,7 +98,7 @@ func TestRemembered_Share(t *testing.T) {
 // TestRemembered_Gone: the end of one who asks is nobody else's answer.
 func TestRemembered_Gone(t *testing.T) {
 	t.Parallel()
-	r := Remembered[int]{Ask: func(ctx context.Context) (int, error) { return 1, ctx.Err() }}
+	r := Remembered[int]{Read: func(ctx context.Context) (int, error) { return 1, ctx.Err() }}
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := r.Get(gone); !errors.Is(err, context.Canceled) {

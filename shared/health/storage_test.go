@@ -19,7 +19,7 @@ func TestStorageOf(t *testing.T) {
 	t.Parallel()
 	c := config.StorageConfig{Path: filepath.Join(t.TempDir(), "metrics.db")}
 	backlog := func(b store.Backlog, err error) *Remembered[store.Backlog] {
-		return &Remembered[store.Backlog]{Ask: func(context.Context) (store.Backlog, error) { return b, err }}
+		return &Remembered[store.Backlog]{Read: func(context.Context) (store.Backlog, error) { return b, err }}
 	}
 	got := StorageOf(t.Context(), c, backlog(store.Backlog{Rows: 2, OldestMS: 1000}, nil))
 	if len(got.Found) != 0 || got.Pending != 2 || !got.OldestPending.Equal(time.Unix(1, 0)) {

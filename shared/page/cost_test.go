@@ -76,8 +76,8 @@ func TestLedger_IsRemembered(t *testing.T) {
 	t.Parallel()
 	p := ramp(t, 10*time.Second, time.Minute, time.Unix(1_800_000_000, 0))
 	asked := 0
-	ask := p.ledger.Ask
-	p.ledger.Ask = func(ctx context.Context) (ledger, error) { asked++; return ask(ctx) }
+	ask := p.ledger.Read
+	p.ledger.Read = func(ctx context.Context) (ledger, error) { asked++; return ask(ctx) }
 	url := serveMux(t, p)
 	for range 20 {
 		if l := getJSON[ledger](t, url+"/api/ledger"); l.Inserted != 7 {
@@ -126,7 +126,7 @@ func TestPage_TellsThatItIsBusy(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 		defer cancel()
 		out := httptest.NewRecorder()
-		p.asked(p.answerStatus).ServeHTTP(out, httptest.NewRequestWithContext(ctx, "GET", "/api/status", nil))
+		p.handler(p.answerStatus).ServeHTTP(out, httptest.NewRequestWithContext(ctx, "GET", "/api/status", nil))
 		return out
 	}
 	p.file.enter(t.Context())

@@ -56,14 +56,14 @@ func New(cfg Config) *Page {
 	remember(&p.slow, p, 15*time.Second, 200, p.readSlow)
 	remember(&p.totals, p, time.Minute, 200, p.readTotals)
 	remember(&p.ledger, p, time.Minute, 1000, p.readLedger)
-	p.status.Age, p.status.Share, p.status.Ask = 2*time.Second, 1, p.gather // its parts have shares of their own
+	p.status.Age, p.status.Share, p.status.Read = 2*time.Second, 1, p.gather // its parts have shares of their own
 	return p
 }
 
 // remember makes r a value that is read from the file.
 func remember[T any](r *health.Remembered[T], p *Page, age time.Duration, share int, read func(context.Context, *store.Reader) (T, error)) {
 	r.Age, r.Share = age, share
-	r.Ask = func(ctx context.Context) (none T, err error) {
+	r.Read = func(ctx context.Context) (none T, err error) {
 		reader, err := p.file.open(ctx)
 		if err != nil {
 			return none, err
@@ -77,9 +77,9 @@ func (p *Page) Register(server interface{ Handle(string, http.Handler) }) {
 	for path, a := range assets {
 		server.Handle(path, a)
 	}
-	server.Handle("/api/status", p.asked(p.answerStatus))
-	server.Handle("/api/series", p.asked(p.answerSeries))
-	server.Handle("/api/ledger", p.asked(p.answerLedger))
+	server.Handle("/api/status", p.handler(p.answerStatus))
+	server.Handle("/api/series", p.handler(p.answerSeries))
+	server.Handle("/api/ledger", p.handler(p.answerLedger))
 }
 
 // Close closes the connection to the file for good. Call it before the daemon closes its own.
@@ -87,10 +87,10 @@ func (p *Page) Close() error { return p.file.close() }
 
 var errBusy = errors.New("busy with other requests; try again in a moment")
 
-// asked makes a handler of a function that returns the body of the answer.
-func (p *Page) asked(ask func(ctx context.Context, r *http.Request) ([]byte, error)) http.Handler {
+// handler makes a handler of a function that returns the body of the answer.
+func (p *Page) handler(read func(ctx context.Context, r *http.Request) ([]byte, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, err := p.inTurn(r, ask)
+		body, err := p.inTurn(r, read)
 		if err == nil {
 			answer(w, r, body)
 			return
@@ -105,9 +105,9 @@ func (p *Page) asked(ask func(ctx context.Context, r *http.Request) ([]byte, err
 	})
 }
 
-// inTurn calls ask when the turn has come and the budget allows. The answer is written after the
-// turn, so a slow client delays no other.
-func (p *Page) inTurn(r *http.Request, ask func(ctx context.Context, r *http.Request) ([]byte, error)) ([]byte, error) {
+// inTurn calls read when it is the turn of the request and the budget allows. The answer is written
+// after the turn, so a slow client delays no other.
+func (p *Page) inTurn(r *http.Request, read func(ctx context.Context, r *http.Request) ([]byte, error)) ([]byte, error) {
 	wait, cancel := context.WithTimeout(r.Context(), p.turnLimit)
 	defer cancel()
 	if !p.file.enter(wait) {
@@ -121,7 +121,7 @@ func (p *Page) inTurn(r *http.Request, ask func(ctx context.Context, r *http.Req
 	defer func() { p.budget.spend(time.Since(start)) }()
 	ctx, cancel := context.WithTimeout(r.Context(), p.queryLimit)
 	defer cancel()
-	return ask(ctx, r)
+	return read(ctx, r)
 }
 
 // device returns the device whose series are charted.

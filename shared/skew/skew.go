@@ -141,28 +141,28 @@ func (c *Checker) Measure(ctx context.Context) (m Measurement, err error) {
 	if err != nil {
 		return m, fmt.Errorf("monitoring.clock_skew_url: %w", err)
 	}
-	if m, err = c.ask(ctx, address); err != nil || !m.Cached {
+	if m, err = c.request(ctx, address); err != nil || !m.Cached {
 		return m, err
 	}
 	query := address.Query()
 	query.Set("uncached", strconv.FormatInt(m.Checked.UnixNano(), 36))
 	address.RawQuery = query.Encode()
-	if again, err := c.ask(ctx, address); err == nil {
+	if again, err := c.request(ctx, address); err == nil {
 		m = again
 	}
 	return m, nil
 }
 
-// ask makes one comparison. The header has whole seconds, so what it means is
+// request makes one comparison. The header has whole seconds, so what it means is
 // half a second later on average; it was written half a round trip before it
 // arrived.
-func (c *Checker) ask(ctx context.Context, address *url.URL) (m Measurement, err error) {
+func (c *Checker) request(ctx context.Context, address *url.URL) (m Measurement, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodHead, address.String(), nil)
 	if err != nil {
 		return m, err
 	}
-	req.Header.Set("Cache-Control", "no-cache") // ask the origin, not a cache on the way
-	asked := c.deps.Now()
+	req.Header.Set("Cache-Control", "no-cache") // from the origin, not from a cache
+	sent := c.deps.Now()
 	res, err := c.client.Do(req)
 	if err != nil {
 		return m, err
@@ -179,7 +179,7 @@ func (c *Checker) ask(ctx context.Context, address *url.URL) (m Measurement, err
 	if err != nil {
 		return m, fmt.Errorf("%s: %w", c.cfg.URL, err)
 	}
-	trip := arrived.Sub(asked) // by the monotonic clock: the wall clock may be set meanwhile
+	trip := arrived.Sub(sent) // by the monotonic clock: the wall clock may be set meanwhile
 	m.Checked, m.Cached = arrived, age > 0
 	m.Skew = arrived.Add(-trip / 2).Round(0).Sub(date.Add(500 * time.Millisecond))
 	m.Uncertainty = 500*time.Millisecond + trip/2

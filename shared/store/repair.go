@@ -222,9 +222,9 @@ func (s *salvager) balance(ctx context.Context, provenLost int64) error {
 // reasonDamaged is why samples were dropped that a damaged file has lost.
 const reasonDamaged = "damaged"
 
-// askForPending is the repair of a file that is whole and older than what was
+// readBackPending is the repair of a file that is whole and older than what was
 // sent: every pending row is read back before it is sent.
-func askForPending(ctx context.Context, db *sql.DB, now time.Time) (asked int64, err error) {
+func readBackPending(ctx context.Context, db *sql.DB, now time.Time) (asked int64, err error) {
 	tx, err := db.BeginTx(context.WithoutCancel(ctx), nil)
 	if err != nil {
 		return 0, err

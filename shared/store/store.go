@@ -129,7 +129,7 @@ func openOnce(ctx context.Context, o Options, synchronous string, conns int) (db
 	}
 	if err == nil && doubt != "" {
 		var asked int64
-		if asked, err = askForPending(ctx, db, o.Now()); asked > 0 {
+		if asked, err = readBackPending(ctx, db, o.Now()); asked > 0 {
 			o.Log.Warn("pending samples in doubt, read back first", "reason", doubt, "samples", asked)
 		}
 	}

@@ -26,10 +26,10 @@ func (d *doctor) uploads(ctx context.Context) Check {
 	if !d.Config.Remote.Enabled || !d.shipperdRuns {
 		return unknown("none: shipperd is not running, or remote.enabled is false")
 	}
-	up, late, err := askUploader(ctx, d.Config.Health)
+	up, late, err := fetchUploader(ctx, d.Config.Health)
 	switch {
 	case err != nil:
-		return unknown("cannot ask shipperd: " + err.Error())
+		return unknown("no answer from shipperd: " + err.Error())
 	case up.Error != "":
 		fix := "fix this if no check above fails; shipperd keeps the samples and retries within two minutes"
 		if len(late) > 0 {
@@ -43,14 +43,14 @@ func (d *doctor) uploads(ctx context.Context) Check {
 }
 
 const (
-	askFor   = 5 * time.Second // limit of the request to the daemon
-	maxState = 1 << 20         // bytes of its answer
+	requestLimit = 5 * time.Second // limit of the request to the daemon
+	maxState     = 1 << 20         // bytes of its answer
 )
 
-// askUploader returns the facts of component uploader from /health of shipperd, and the condition
+// fetchUploader returns the facts of component uploader from /health of shipperd, and the condition
 // of late uploads, if it is active.
-func askUploader(ctx context.Context, c config.HealthConfig) (up health.Uploader, late []health.Active, err error) {
-	ctx, cancel := context.WithTimeout(ctx, askFor)
+func fetchUploader(ctx context.Context, c config.HealthConfig) (up health.Uploader, late []health.Active, err error) {
+	ctx, cancel := context.WithTimeout(ctx, requestLimit)
 	defer cancel()
 	host, port, err := net.SplitHostPort(c.ShipperdListen)
 	if err != nil {

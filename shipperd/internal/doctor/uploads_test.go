@@ -58,7 +58,7 @@ func TestDoctor_Uploads(t *testing.T) {
 			t.Fatal(c.what)
 		}
 	}
-	want(t, p.examine(), "uploads", Unknown, "cannot ask shipperd")
+	want(t, p.examine(), "uploads", Unknown, "no answer from shipperd")
 }
 
 func TestDoctor_UploadsBehindAPassword(t *testing.T) {
