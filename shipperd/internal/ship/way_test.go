@@ -138,7 +138,16 @@ func (q *queue) front(delay time.Duration) testkit.Front {
 	}
 }
 
+// pass hands an import on to the server, and does not care what becomes of it.
 func pass(r *http.Request, body []byte, server http.Handler) {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	defer func() {
+		if v := recover(); v != nil && v != http.ErrAbortHandler {
+			panic(v)
+		}
+	}()
+	r = r.WithContext(ctx)
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	server.ServeHTTP(httptest.NewRecorder(), r)
 }
