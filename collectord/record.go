@@ -79,7 +79,7 @@ func (r *recorder) record(ctx context.Context, tick *schedule.Tick) error {
 		r.refused.Fail(r.log, slog.LevelWarn, "duplicate samples refused", nil,
 			logx.KeyCount, result.Duplicates, "tick", tick.Time.UTC())
 	} else {
-		r.refused.Recover(r.log, "no samples refused any more")
+		r.refused.Recover(r.log, "samples no longer refused")
 	}
 	r.save(ctx, tick)
 	return nil

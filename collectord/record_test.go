@@ -162,7 +162,7 @@ func TestRecorder_RepeatsAreThrottled(t *testing.T) {
 	}
 	b.tick(t, first+ticks)
 	for text, want := range map[string]int{
-		"duplicate samples refused": 1, "no samples refused any more": 1, "ticks missed": 1, "ticks on time again": 1,
+		"duplicate samples refused": 1, "samples no longer refused": 1, "ticks missed": 1, "ticks on time again": 1,
 		"wall clock stepped": 1, "wall clock steady again": 1, `"failures":100`: 3,
 	} {
 		if n := strings.Count(b.log.String(), text); n != want {

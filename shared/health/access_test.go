@@ -148,7 +148,7 @@ func TestServer_LoginsRefused(t *testing.T) {
 	now = now.Add(quietAfter)
 	s.endQuiet()
 	s.endQuiet()
-	f(`logins refused no longer","failures":600`, 1)
+	f(`logins no longer refused","failures":600`, 1)
 	now = now.Add(time.Hour)
 	try()
 	f("login refused", 11)

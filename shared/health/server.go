@@ -145,8 +145,8 @@ func (s *Server) Run(ctx context.Context) error {
 // endQuiet logs the end of failures that have not happened for a while.
 func (s *Server) endQuiet() {
 	s.failures.Quiet(s.log, quietAfter, "HTTP server recovered")
-	s.panics.Quiet(s.log, quietAfter, "requests panic no longer")
-	s.logins.Quiet(s.log, quietAfter, "logins refused no longer")
+	s.panics.Quiet(s.log, quietAfter, "requests no longer panic")
+	s.logins.Quiet(s.log, quietAfter, "logins no longer refused")
 }
 
 // Close frees the port of a server that never came to Run.

@@ -16,7 +16,7 @@ var (
 	}
 	TicksMissed = Metric{
 		Name: "collector.ticks_missed_total", Kind: Counter,
-		Help: "Ticks that did not run because the process was held up. Time asleep does not count.",
+		Help: "Ticks that did not run because the process was delayed. Time in suspend does not count.",
 	}
 	DatabaseSize = Metric{
 		Name: "storage.database_size_bytes", Kind: Gauge, Unit: "bytes",
@@ -72,7 +72,7 @@ var (
 	}
 	Verified = Metric{
 		Name: "uploader.metrics_verified_total", Kind: Counter,
-		Help: "Samples that were read back from the server, or count as such where it cannot be read.",
+		Help: "Samples that were read back from the server, or count as read back because the server is not read.",
 	}
 	RequeuedTotal = Metric{
 		Name: "uploader.metrics_requeued_total", Kind: Counter,

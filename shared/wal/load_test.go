@@ -95,7 +95,7 @@ func TestWAL_StaysBelowItsLimit(t *testing.T) {
 	}
 	reader := startReader(t, path)
 	k := New(Config{Path: path, Interval: time.Hour, Size: bound, Owner: true}, in.Checkpoint, slog.New(slog.DiscardHandler))
-	k.patience = testkit.WaitLimit // the bound holds for readers that end in time, whatever else this machine does
+	k.headroomWait = testkit.WaitLimit // the bound holds for readers that end in time, whatever else this machine does
 	var reclaimed, checkpoints, through atomic.Int64
 	k.Done = func(r store.CheckpointResult) {
 		reclaimed.Add(r.WALBefore - r.WALAfter)

@@ -29,15 +29,15 @@ type Config struct {
 
 // Checkpointer is the task that checkpoints.
 type Checkpointer struct {
-	cfg        Config
-	checkpoint func(context.Context) (store.CheckpointResult, error)
-	log        *slog.Logger
-	trouble    *logx.Throttle
-	held       *lock.Lock
-	last       time.Time
-	kick       chan struct{} // somebody waits for headroom
-	patience   time.Duration // how long EnsureHeadroom waits
-	full       atomic.Bool   // because the disk is full
+	cfg          Config
+	checkpoint   func(context.Context) (store.CheckpointResult, error)
+	log          *slog.Logger
+	trouble      *logx.Throttle
+	held         *lock.Lock
+	last         time.Time
+	kick         chan struct{} // somebody waits for headroom
+	headroomWait time.Duration // how long EnsureHeadroom waits
+	full         atomic.Bool   // because the disk is full
 	// Done is called after each complete checkpoint; nil = nothing is.
 	Done func(store.CheckpointResult)
 }
@@ -46,7 +46,7 @@ type Checkpointer struct {
 func New(cfg Config, checkpoint func(context.Context) (store.CheckpointResult, error), log *slog.Logger) *Checkpointer {
 	return &Checkpointer{
 		cfg: cfg, checkpoint: checkpoint, log: log, last: time.Now(),
-		trouble: logx.NewThrottle(time.Minute, time.Now), kick: make(chan struct{}, 1), patience: patience,
+		trouble: logx.NewThrottle(time.Minute, time.Now), kick: make(chan struct{}, 1), headroomWait: headroomWait,
 	}
 }
 
@@ -64,10 +64,10 @@ const (
 	waitPart    = 7
 )
 
-// patience is how long a write waits: a tick that comes late is better than none,
+// headroomWait is how long a write waits: a tick that comes late is better than none,
 // and a WAL that is too large better than a tick lost. It is longer than look, for
 // the one that writes may have to wait for the other's look.
-const patience = 6 * time.Second
+const headroomWait = 6 * time.Second
 
 func (c *Checkpointer) above(eighths int64) bool {
 	return store.WALSize(c.cfg.Path) > c.cfg.Size/8*eighths
@@ -90,7 +90,7 @@ func (c *Checkpointer) EnsureHeadroom(ctx context.Context) {
 	if !c.above(waitPart) {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.patience)
+	ctx, cancel := context.WithTimeout(ctx, c.headroomWait)
 	defer cancel()
 	for c.above(waitPart) {
 		select {

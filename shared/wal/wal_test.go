@@ -119,8 +119,8 @@ func TestCheckpointer_Headroom(t *testing.T) {
 			t.Errorf("above that: waited %v, %d checkpoints, want one at once", took, calls.Load())
 		}
 		inTheWay.Store(true)
-		if took := wait(65 << 20); took != patience {
-			t.Errorf("with a reader in the way: waited %v, want %v", took, patience)
+		if took := wait(65 << 20); took != headroomWait {
+			t.Errorf("with a reader in the way: waited %v, want %v", took, headroomWait)
 		}
 		cancel()
 		if err := <-done; err != nil {

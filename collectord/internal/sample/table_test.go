@@ -132,5 +132,5 @@ given its own interval.
 - Rates and shares refer to the time between two readings without suspend: during a suspend the
   counters of the kernel stop, and so does the clock that rates are divided by.
 - On systems other than Linux all values are generated, so that the programs can be tried there: slow
-  waves and straight lines that say nothing about the machine.
+  waves and straight lines that do not describe the machine.
 `

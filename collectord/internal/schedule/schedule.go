@@ -59,7 +59,7 @@ type Tick struct {
 	Results []Result // one for each collector whose turn it was
 
 	// Missed counts the ticks since the one before that should have run and did
-	// not, because the process was held up. Time asleep does not count.
+	// not, because the process was delayed. Time in suspend does not count.
 	Missed int
 	// ClockStep is how far the wall clock was set since the tick before, or moved on
 	// in a suspend; 0 if by less than half an interval.
