@@ -737,24 +737,34 @@ func TestHostile_CutBody(t *testing.T) {
 func TestHostile_HalfClosed(t *testing.T) {
 	t.Parallel()
 	ts := start(t, nil)
-	// Another program holds the file, until both clients have gone.
+	// Others write and read, until both clients have gone.
 	tx, err := ts.store.write.Begin()
 	if err != nil {
 		t.Fatal(err)
 	}
+	ts.store.read.SetMaxOpenConns(1)
+	reader, err := ts.store.read.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer func() {
-		if err := tx.Rollback(); err != nil {
+		if err := errors.Join(tx.Rollback(), reader.Close()); err != nil {
 			t.Error(err)
 		}
 	}()
+	f := func(request, want string) {
+		t.Helper()
+		conn := ts.dial(t, request)
+		if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		if got := firstLine(conn); got != want {
+			t.Errorf("%.20s: got %q, want %q", request, got, want)
+		}
+	}
 	body := sample("a", 1, 0)
-	conn := ts.dial(t, fmt.Sprintf("POST /api/v1/import HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", len(body), body))
-	if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
-		t.Fatal(err)
-	}
-	if got := firstLine(conn); strings.Contains(got, "200") {
-		t.Errorf("got %q", got)
-	}
+	f(fmt.Sprintf("POST /api/v1/import HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", len(body), body), "")
+	f("GET /api/v1/export?match[]=a HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 500 Internal Server Error")
 }
 
 func TestHostile_Requests(t *testing.T) {
