@@ -26,10 +26,10 @@ func (in *Inserter) Checkpoint(ctx context.Context) (CheckpointResult, error) {
 }
 
 const (
-	// truncatePatience is how long the pass that shortens the WAL may wait for
+	// truncateWait is how long the pass that shortens the WAL may wait for
 	// readers and writers. It holds the write lock while it waits for readers, so
 	// this is what a tick may be held up by.
-	truncatePatience = 50 * time.Millisecond
+	truncateWait = 50 * time.Millisecond
 	// truncateTries, with a pause between, find a moment without a reader or writer,
 	// among transactions of a few milliseconds.
 	truncateTries = 10
@@ -51,7 +51,7 @@ func checkpoint(ctx context.Context, db *sql.DB, path string) (r CheckpointResul
 	if _, err := runCheckpoint(ctx, conn, "PASSIVE"); err != nil {
 		return r, err
 	}
-	err = withPatience(ctx, conn, truncatePatience, func() (err error) {
+	err = withBusyTimeout(ctx, conn, truncateWait, func() (err error) {
 		for try := 0; try < truncateTries && !r.Complete && err == nil; try++ {
 			if try > 0 {
 				time.Sleep(truncatePause)
@@ -80,9 +80,9 @@ func runCheckpoint(ctx context.Context, conn *sql.Conn, mode string) (complete b
 	return busy == 0, nil
 }
 
-// withPatience runs f with another busy timeout of the connection, and puts the
+// withBusyTimeout runs f with another busy timeout of the connection, and puts the
 // old one back before the connection returns to the pool.
-func withPatience(ctx context.Context, conn *sql.Conn, d time.Duration, f func() error) error {
+func withBusyTimeout(ctx context.Context, conn *sql.Conn, d time.Duration, f func() error) error {
 	var before int64
 	if err := conn.QueryRowContext(ctx, "PRAGMA busy_timeout").Scan(&before); err != nil {
 		return fmt.Errorf("checkpoint: %w", classify(err))
