@@ -548,6 +548,24 @@ func TestExport_BreaksOff(t *testing.T) {
 	}
 }
 
+// A long export is not ended by the time limit for reading the request.
+func TestExport_OutlastsReadTimeout(t *testing.T) {
+	t.Parallel()
+	ts := start(t, func(_ *receiver, s *http.Server) { s.ReadTimeout = 2 * time.Second })
+	if r := ts.post(t, sample("a", 1, 0)); r.status != 200 {
+		t.Fatalf("got %d %s", r.status, r.body)
+	}
+	ts.store.read.SetMaxOpenConns(1)
+	reader, err := ts.store.read.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(2500*time.Millisecond, func() { _ = reader.Close() })
+	if got := ts.export(t, match("a")); !strings.Contains(got, `"a"`) {
+		t.Errorf("got %q", got)
+	}
+}
+
 func TestParseTime(t *testing.T) {
 	t.Parallel()
 	f := func(text string, want int64) {
