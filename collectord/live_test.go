@@ -65,7 +65,7 @@ func TestLive_StuckLoop(t *testing.T) {
 	testkit.Eventually(t, 2*time.Minute, "the tick to begin", func() bool { return ticks.Load() == 2 })
 	passed.Store(int64(31 * time.Second))
 	code := live()
-	release() // within the store's patience with the lock
+	release() // while the store still waits for the lock
 	if code != http.StatusServiceUnavailable {
 		t.Errorf("31 s into a tick: %d, want 503", code)
 	}

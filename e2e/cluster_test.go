@@ -67,7 +67,7 @@ func (c *cluster) route(t testing.TB, pattern string) *httptest.Server {
 	return s
 }
 
-// used tells whether a path was asked for.
+// used reports whether a path was asked for.
 func (c *cluster) used(path string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -78,7 +78,7 @@ func drawPowerRound(dice *rand.Rand, round int) powerRound {
 	return s
 }
 
-// matches tells whether a request to the disk counts. Those to the WAL's index do not:
+// matches reports whether a request to the disk counts. Those to the WAL's index do not:
 // it is thrown away at a restart.
 func (s powerRound) matches(op powercut.Op) bool {
 	switch {

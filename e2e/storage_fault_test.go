@@ -120,7 +120,7 @@ func TestStorage_ReadOnly(t *testing.T) {
 	loop = loopDevice(t, image+".copy")
 	if out, err := exec.Command("e2fsck", "-fy", loop).CombinedOutput(); err != nil {
 		var exit *exec.ExitError
-		if !errors.As(err, &exit) || exit.ExitCode() > 1 { // 1 = mended
+		if !errors.As(err, &exit) || exit.ExitCode() > 1 { // 1 = repaired
 			t.Fatalf("e2fsck: %v: %s", err, out)
 		}
 	}

@@ -8,7 +8,7 @@ import (
 
 // landed has the SHA-256 of every file that a released or merged state of the
 // project has run on somebody's database. Such a file never changes again: what
-// it got wrong is mended by a new one with the next number. Add the new file's
+// it got wrong is corrected by a new one with the next number. Add the new file's
 // line here with the commit that brings it.
 var landed = map[string]string{
 	"0001_metrics.sql":           "2f74c908a8e798e7c5a418e860e8579e122befe64ad786a3b4e2b30f36f53982",

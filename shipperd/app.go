@@ -112,7 +112,7 @@ func serve(ctx context.Context, env daemon.Env) (err error) {
 	return errors.Join(err, self.save(final))
 }
 
-// once delivers everything that is pending and proves it.
+// once delivers everything that is pending and verifies it.
 func once(ctx context.Context, env daemon.Env) (err error) {
 	if !env.Config.Remote.Enabled {
 		return errors.New("uploads are disabled by remote.enabled; samples stay in the database")

@@ -132,7 +132,7 @@ func TestSystem_Life(t *testing.T) {
 }
 
 // TestSystem_BrokenConfiguration has both daemons say what is wrong, and come back
-// by themselves when it is mended.
+// by themselves when it is repaired.
 func TestSystem_BrokenConfiguration(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)

@@ -31,7 +31,7 @@ func TestProgress(t *testing.T) {
 }
 
 // TestProgress_Monotonic: package time goes by the monotonic clock wherever a time carries its
-// reading, so a jump of the wall clock can fool a Progress only by way of a time without one.
+// reading, so a clock step can fool a Progress only by way of a time without one.
 func TestProgress_Monotonic(t *testing.T) {
 	t.Parallel()
 	p := NewProgress(time.Second, nil)

@@ -118,7 +118,7 @@ func TestPage_SlowReader(t *testing.T) {
 	}
 }
 
-// TestPage_TellsThatItIsBusy: who gets no turn is told when to come again.
+// TestPage_TellsThatItIsBusy: who gets no turn is told when to retry.
 func TestPage_TellsThatItIsBusy(t *testing.T) {
 	t.Parallel()
 	p := ramp(t, 10*time.Second, time.Minute, time.Now())

@@ -35,14 +35,14 @@ func (p pkg) allImports() []string {
 	return slices.Concat(p.Imports, p.TestImports, p.XTestImports)
 }
 
-// under tells whether a package is one of the given folders or below.
+// under reports whether a package is one of the given folders or below.
 func under(path string, folders ...string) bool {
 	return slices.ContainsFunc(folders, func(f string) bool {
 		return path == f || strings.HasPrefix(path, f+"/")
 	})
 }
 
-// isHelper tells whether a package exists for tests: testkit, and by Go's custom
+// isHelper reports whether a package exists for tests: testkit, and by Go's custom
 // any whose name ends in test.
 func isHelper(path string) bool {
 	return path == "testing" || under(path, "shared/testkit", "e2e", "bench") || strings.HasSuffix(path, "test")

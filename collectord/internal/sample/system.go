@@ -65,7 +65,7 @@ type bootTime struct {
 
 // read returns the boot time in Unix seconds.
 func (b *bootTime) read(at time.Time, uptime time.Duration) (float64, error) {
-	offset := at.Round(0).Add(-uptime) // without the monotonic part, which no jump moves
+	offset := at.Round(0).Add(-uptime) // without the monotonic part, which no clock step moves
 	if !b.offset.IsZero() && offset.Sub(b.offset).Abs() < time.Second {
 		return b.value, nil
 	}
