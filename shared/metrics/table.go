@@ -92,7 +92,7 @@ var (
 	}
 	Dropped = Metric{
 		Name: "storage.metrics_dropped_total", Kind: Counter, Labels: []string{"reason"},
-		Help: "Samples that were lost before they were delivered: deleted to keep the file within storage.max_size_mb, by shipperd (size) or by collectord while shipperd was not running (unattended), or unreadable (damaged).",
+		Help: "Samples that were lost before they were delivered: deleted to keep the file within storage.max_size_mb, by shipperd (size; unproven if they were accepted and not read back) or by collectord while shipperd was not running (unattended), or unreadable (damaged).",
 	}
 	Skew = Metric{
 		Name: "time.skew_ms", Kind: Gauge, Unit: "milliseconds",
