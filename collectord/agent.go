@@ -46,7 +46,7 @@ func (a *agent) Collect(at time.Time, out *sample.Batch) error {
 	if err != nil {
 		out.Fail(err)
 	}
-	// A shipperd that is away has its totals still, but a gauge is of the moment.
+	// While shipperd is not running its totals are still valid, but its gauges are not.
 	shipper = slices.DeleteFunc(shipper, func(s store.Stat) bool {
 		return s.Kind == string(metrics.Gauge) && !recent(s, at)
 	})

@@ -191,7 +191,7 @@ func newClock(env daemon.Env) *skew.Checker {
 	}, skew.Deps{Log: env.Log})
 }
 
-// newCheckpointer keeps the WAL short while collectord is away.
+// newCheckpointer keeps the WAL short while collectord is not running.
 func newCheckpointer(env daemon.Env, outbox *store.Outbox) *wal.Checkpointer {
 	c := env.Config.Storage
 	return wal.New(wal.Config{

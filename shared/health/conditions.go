@@ -278,7 +278,7 @@ var (
 	CauseCredentials = Cause{"credentials", "HOST refused the credentials", "Write a valid token or password to the file that is set in section `remote` of the configuration. shipperd reads it again without a restart. Samples wait in the file."}
 	CauseAddress     = Cause{"address", "HOST does not accept imports at this address", "Check the path of `remote.url`. Samples wait in the file."}
 	CauseDiskFull    = Cause{"disk_full", "the disk is full", "Free disk space. A chunk is recorded in the file before it is sent."}
-	CauseStranger    = Cause{"stranger", "something other than the server answers", "Log in if the network has a login page; otherwise check `remote.url` and the proxies in front of the server. Samples wait in the file."}
+	CauseStranger    = Cause{"stranger", "something other than HOST answers", "Log in if the network has a login page; otherwise check `remote.url` and the proxies in front of the server. Samples wait in the file."}
 	CauseAnswer      = Cause{"answer", "HOST answered with an error", ""}
 )
 

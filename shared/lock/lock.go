@@ -121,7 +121,7 @@ func writePID(path string) error {
 	defer f.Close()
 	n, err := fmt.Fprintf(f, "%d\n", os.Getpid())
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return nil // a full disk takes away the hint, not the lock
+		return nil // on a full disk only the hint is missing, not the lock
 	}
 	if err != nil {
 		return err

@@ -18,7 +18,7 @@ const contentType = "text/plain; version=0.0.4; charset=utf-8"
 func (s *Set) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", contentType)
-		_ = s.WriteText(w) // a reader that went away wants nothing more
+		_ = s.WriteText(w) // the client has disconnected
 	})
 }
 

@@ -28,7 +28,7 @@ func (in *Inserter) Checkpoint(ctx context.Context) (CheckpointResult, error) {
 const (
 	// truncateWait is how long the pass that shortens the WAL may wait for
 	// readers and writers. It holds the write lock while it waits for readers, so
-	// this is what a tick may be held up by.
+	// this limits how long a tick can be delayed.
 	truncateWait = 50 * time.Millisecond
 	// truncateTries, with a pause between, find a moment without a reader or writer,
 	// among transactions of a few milliseconds.
@@ -112,7 +112,7 @@ func fileSize(path string) int64 {
 	return info.Size()
 }
 
-// Checkpoint is for the time while collectord is away, see Inserter.Checkpoint.
+// Checkpoint is for the time while collectord is not running, see Inserter.Checkpoint.
 func (ob *Outbox) Checkpoint(ctx context.Context) (CheckpointResult, error) {
 	return checkpoint(ctx, ob.db, ob.o.Path)
 }

@@ -83,7 +83,7 @@ func (in *Inserter) Rescue(ctx context.Context) error {
 	return in.lock.rescue(ctx, in.db, in.o)
 }
 
-// Rescue is Inserter.Rescue, for the time while collectord is away. When its lock was
+// Rescue is Inserter.Rescue, for the time while collectord is not running. When its lock was
 // removed too, that is not known: so this waits until no other process has the old
 // files open, and leaves it to them when they stay.
 func (ob *Outbox) Rescue(ctx context.Context) error {

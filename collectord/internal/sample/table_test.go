@@ -125,12 +125,12 @@ At VictoriaMetrics the names have underscores instead of dots: ` + "`cpu.usage_p
 given its own interval.
 
 - A **gauge** can go up and down. A **counter** only increases, except when its source restarts. A
-  **text** is a string: it is stored when collectord starts, when it changes and once an hour, and it
-  is not sent to VictoriaMetrics.
+  **text** is a string: it is stored when collectord starts, when it changes and once an hour, and
+  it is not sent to VictoriaMetrics.
 - A missing sample is better than a wrong one. A value that needs two readings has no sample for the
   first reading, or after a counter went backwards. A failing sensor has no sample, never a 0.
 - Rates and shares refer to the time between two readings without suspend: during a suspend the
   counters of the kernel stop, and so does the clock that rates are divided by.
-- On systems other than Linux all values are generated, so that the programs can be tried there: slow
-  waves and straight lines that do not describe the machine.
+- On systems other than Linux all values are generated, so that the programs can be tried there:
+  slow waves and straight lines that do not describe the machine.
 `

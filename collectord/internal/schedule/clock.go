@@ -28,7 +28,7 @@ func (g grid) after(ms int64) int64 {
 
 // clock decides when the next tick is. It compares the wall clock with the
 // monotonic one: where they disagree the wall clock was set or the machine
-// slept, and where they agree on being late the process was held up.
+// slept, and where they agree on being late the process was delayed.
 type clock struct {
 	now       func() time.Time
 	grid      grid

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// A timestamp that the server would throw away is moved to the outermost whole
+// A timestamp that the server would drop is moved to the outermost whole
 // hour that it stores (minute or second where the limits are narrow). Where in
 // that hour follows from the timestamp alone:
 //

@@ -114,7 +114,7 @@ func (d *doctor) backlog(ctx context.Context) Check {
 	if waiting.Rows > int64(d.Config.Remote.BatchSize) {
 		bytes := float64(waiting.Rows) * d.bytesPerSample(ctx, file)
 		detail += fmt.Sprintf("; sending them takes about %s", human.Bytes(int64(bytes)))
-		rate, link := 1e6/8, "on a link of 1 Mbit/s"
+		rate, link := 1e6/8, "at 1 Mbit/s"
 		if limit := d.Config.Remote.CatchUpBytesPerSecond; limit > 0 {
 			rate, link = float64(limit), fmt.Sprintf("at catch_up_bytes_per_second %d", limit)
 		}

@@ -63,7 +63,7 @@ func TestDoctor_Backlog(t *testing.T) {
 	p := healthy(t, startVM(t).ImportURL())
 	p.cfg.Remote.BatchSize, p.cfg.Health.DegradedThreshold, p.cfg.Health.ErrorThreshold = 100, 100, 100
 	p.insert(time.Now().Add(-time.Hour), 9000)
-	want(t, p.examine(), "backlog", Warn, "9003 samples pending, the oldest for 60 min; sending them takes about 22.0 KiB and 1 s on a link of 1 Mbit/s")
+	want(t, p.examine(), "backlog", Warn, "9003 samples pending, the oldest for 60 min; sending them takes about 22.0 KiB and 1 s at 1 Mbit/s")
 	p.cfg.Remote.CatchUpBytesPerSecond = 1024
 	want(t, p.examine(), "backlog", Warn, "21 s at catch_up_bytes_per_second 1024")
 }
