@@ -43,9 +43,6 @@ func (rc *receiver) export(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	control := http.NewResponseController(w)
-	// The time limit for reading the request would end the answer. The only error is that there is
-	// no connection.
-	_ = control.SetReadDeadline(time.Time{})
 	w.Header().Set("Content-Type", "application/stream+json; charset=utf-8")
 	w.Header().Set("Vary", "Accept-Encoding")
 	var out io.Writer = w
