@@ -293,7 +293,7 @@ func (d *fronted) fillsItsFile() {
 	}
 	d.rig.set("collection", "procfs_path: "+procfs)
 	d.rig.set("network", "max_interfaces: 4096")
-	d.rig.set("storage", "max_size_mb: 16")
+	d.rig.set("storage", "max_size_mb: 16\nwal_checkpoint_size_mb: 8")
 	d.setMode(noReads())
 	d.start()
 	d.watch(10*time.Minute, func() error {
