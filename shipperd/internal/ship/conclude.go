@@ -8,6 +8,8 @@ import (
 	"github.com/google/uuid"
 
 	"belabox-metrics/shared/store"
+	"belabox-metrics/shipperd/internal/chunk"
+	"belabox-metrics/shipperd/internal/victoria"
 )
 
 // conclude decides what follows from an answer that shows some rows of a chunk and lacks the others.
@@ -18,6 +20,18 @@ func (s *Shipper) conclude(ctx context.Context, c *inflight, shown store.KeySet)
 	}
 	s.order.show(shown, c.attempt)
 	lacks := c.Keys.Without(shown)
+	refused := c.blame.refused && !c.uploaded()
+	if refused {
+		shows, ok, err := s.showsProven(ctx)
+		if err != nil {
+			return err
+		}
+		if !ok || c.state == missing && !shows {
+			c.due = time.Now().Add(s.cfg.Verify.Settle)
+			return nil
+		}
+		refused = shows
+	}
 	if c.state == missing { // the second answer that lacks them: each of its rows has a witness
 		return s.requeue(ctx, c, evLost, lacks)
 	}
@@ -36,7 +50,7 @@ func (s *Shipper) conclude(ctx context.Context, c *inflight, shown store.KeySet)
 	} else if c.silent.IsZero() {
 		c.silent = now
 	}
-	a := s.order.judge(c, lacks)
+	a := s.order.judge(c, lacks, refused)
 	if len(a.witnessed) > 0 {
 		return s.absentWithWitness(ctx, c, a)
 	}
@@ -47,6 +61,46 @@ func (s *Shipper) conclude(ctx context.Context, c *inflight, shown store.KeySet)
 	c.pack()
 	s.move(c, evSilent, unseen)
 	return nil
+}
+
+// proof is a series and a span in which the server has shown samples.
+type proof struct {
+	sel      victoria.Selector
+	from, to int64
+}
+
+// noteProof remembers what was read back last.
+func (s *Shipper) noteProof(ctx context.Context, c *inflight) error {
+	if s.clamps(c) {
+		return nil
+	}
+	info, err := s.Outbox.Series(ctx, c.first.SeriesID())
+	if err != nil {
+		return err
+	}
+	s.reading.proof = &proof{
+		victoria.Selector{DeviceID: info.Device, Names: []string{chunk.MetricName(info.Name)}}, c.first.TimestampMS(), c.last.TimestampMS(),
+	}
+	return nil
+}
+
+// showsProven reports whether the server still shows what was read back last: a refusal is a witness
+// only where reads reach the place to which we write. Before anything was read back, nothing speaks
+// against it. ok = the server can be read.
+func (s *Shipper) showsProven(ctx context.Context) (shows, ok bool, err error) {
+	p := s.reading.proof
+	if p == nil {
+		return true, true, nil
+	}
+	err = s.Server.Export(ctx, p.sel, p.from, p.to, func(_ []store.Tag, timestamps []int64) error {
+		shows = shows || len(timestamps) > 0
+		return nil
+	})
+	if err != nil {
+		s.readFailed(ctx, err)
+		return false, false, nil
+	}
+	return shows, true, nil
 }
 
 // absentWithWitness waits for the second answer. Rows without a witness go on by themselves.

@@ -73,10 +73,10 @@ type absent struct {
 
 // judge sorts the rows that an answer lacks. A 4xx to the body is a witness for all of them: by that
 // the server has said that it is done with it.
-func (o *order) judge(c *inflight, keys store.KeySet) (a absent) {
+func (o *order) judge(c *inflight, keys store.KeySet, refused bool) (a absent) {
 	for _, k := range keys {
 		switch {
-		case c.blame.refused && !c.uploaded(), o.witness(k, c.attempt):
+		case refused, o.witness(k, c.attempt):
 			a.witnessed = append(a.witnessed, k)
 		case o.ended(k, c.attempt):
 			a.ended = append(a.ended, k)

@@ -35,6 +35,7 @@ type reading struct {
 	thinAgain   time.Time // none about it before
 	blurred     interval  // where the server may have samples that the file has elsewhere, or once
 	partly      *wanted   // a list of which a part was read
+	proof       *proof    // what was read back last; nil = nothing yet
 
 	log      *logx.Throttle
 	lost     *logx.Throttle // samples that were answered 2xx and are not there

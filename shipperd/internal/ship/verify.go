@@ -219,6 +219,9 @@ func (s *Shipper) proved(ctx context.Context, chunks ...*inflight) error {
 		}
 		s.order.show(c.Keys, c.attempt)
 	}
+	if err := s.noteProof(ctx, chunks[len(chunks)-1]); err != nil {
+		return err
+	}
 	return s.verified(ctx, evProved, chunks...)
 }
 

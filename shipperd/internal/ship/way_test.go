@@ -152,16 +152,22 @@ func pass(r *http.Request, body []byte, server http.Handler) {
 	server.ServeHTTP(httptest.NewRecorder(), r)
 }
 
-// open delivers what was held, in this order, with a pause after each.
+// open delivers what was held, in this order, with a pause after each. What comes meanwhile has to
+// wait its turn.
 func (q *queue) open(server http.Handler, order func(n int) []int, pause time.Duration) {
-	q.mu.Lock()
-	q.shut = false
-	held, body := q.held, q.body
-	q.held, q.body = nil, nil
-	q.mu.Unlock()
-	for _, i := range order(len(held)) {
-		pass(held[i], body[i], server)
-		time.Sleep(pause)
+	for {
+		q.mu.Lock()
+		held, body := q.held, q.body
+		q.held, q.body = nil, nil
+		q.shut = len(held) > 0
+		q.mu.Unlock()
+		if len(held) == 0 {
+			return
+		}
+		for _, i := range order(len(held)) {
+			pass(held[i], body[i], server)
+			time.Sleep(pause)
+		}
 	}
 }
 
