@@ -103,7 +103,7 @@ func TestWriter_UseAfterFailure(t *testing.T) {
 	t.Parallel()
 	ob := openOutbox(t, options(newPath(t)))
 	insert := func(ctx context.Context, tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, "INSERT INTO daemon_stats VALUES ('d', 'n', '', 'counter', 0, 0)")
+		_, err := tx.ExecContext(ctx, "INSERT INTO daemon_stats (daemon, name, tags, kind, value, updated_ms) VALUES ('d', 'n', '', 'counter', 0, 0)")
 		return err
 	}
 	boom := errors.New("boom")

@@ -2,6 +2,7 @@ package store
 
 import (
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -172,8 +173,8 @@ func (m *model) retry(t *rapid.T) {
 	}
 }
 
-// prune wants proven rows of the time given gone and no other, the oldest first; behind an open chunk
-// it may be a whole chunk, however many rows that has.
+// prune wants proven rows of the time given gone and no other, the oldest first; from the millisecond
+// of the first row that is not proven it may be a whole chunk, however many rows that has.
 func (m *model) prune(t *rapid.T) {
 	before := tick0.Add(time.Duration(rapid.IntRange(0, 14).Draw(t, "before ms")) * time.Millisecond)
 	limit := rapid.IntRange(1, 20).Draw(t, "limit")
@@ -185,12 +186,17 @@ func (m *model) prune(t *rapid.T) {
 	}
 	oldest := true // so far
 	gone := 0
-	for _, k := range slices.Sorted(maps.Keys(m.rows)) {
+	keys := slices.Sorted(maps.Keys(m.rows))
+	proven := int64(math.MaxInt64) // before this millisecond
+	if i := slices.IndexFunc(keys, func(k Key) bool { return !m.rows[k] || m.owned(k) }); i >= 0 {
+		proven = keys[i].TimestampMS()
+	}
+	for _, k := range keys {
 		if kept[k] {
 			oldest = false
 			continue
 		}
-		if gone++; oldest && gone > limit && n > limit && gone == n {
+		if gone++; oldest && gone > limit && n > limit && gone == n && k.TimestampMS() < proven {
 			t.Fatalf("%d of the oldest rows pruned, limit %d", n, limit)
 		}
 		if !m.rows[k] || m.owned(k) || k.TimestampMS() >= before.UnixMilli() {

@@ -100,7 +100,7 @@ func TestOpen_TransactionsAreImmediate(t *testing.T) {
 		if err := tx.QueryRow("SELECT count(*) FROM daemon_stats").Scan(&n); err != nil {
 			return err
 		}
-		_, err := tx.Exec("INSERT INTO daemon_stats VALUES ('d', ?, '', 'counter', 0, 0)", fmt.Sprint("row ", n))
+		_, err := tx.Exec("INSERT INTO daemon_stats (daemon, name, tags, kind, value, updated_ms) VALUES ('d', ?, '', 'counter', 0, 0)", fmt.Sprint("row ", n))
 		return err
 	}
 

@@ -107,7 +107,7 @@ func TestReader_Overview(t *testing.T) {
 	if err := ob.MoveToDeadLetters(t.Context(), []Rejection{{letter, "not_finite", "it is no number"}}); err != nil {
 		t.Fatal(err)
 	}
-	mustExec(t, rawDB(t, path), `INSERT INTO daemon_stats VALUES ('shipperd', 'uploader.bytes_sent_total', '{}', 'counter', 42, ?)`, now.UnixMilli())
+	mustExec(t, rawDB(t, path), `INSERT INTO daemon_stats (daemon, name, tags, kind, value, updated_ms) VALUES ('shipperd', 'uploader.bytes_sent_total', '{}', 'counter', 42, ?)`, now.UnixMilli())
 
 	r := openReader(t, path)
 	ctx := t.Context()
