@@ -84,7 +84,7 @@ func serve(ctx context.Context, env daemon.Env) (err error) {
 			return err
 		}
 		defer held.Release() //nolint:errcheck // the process ends; so does the lock
-		shipper, client, err := newShipper(env, outbox, ship.Deps{Beat: progress.Beat, Took: self.took, Room: checkpointer.EnsureHeadroom, OtherClock: other(clock)})
+		shipper, client, err := newShipper(env, outbox, ship.Deps{Beat: progress.Beat, Took: self.took, EnsureHeadroom: checkpointer.EnsureHeadroom, OtherClock: other(clock)})
 		if err != nil {
 			return err
 		}
@@ -135,7 +135,7 @@ func once(ctx context.Context, env daemon.Env) (err error) {
 	kept.Go(func() { _ = checkpointer.Run(keeping) }) // it logs what it cannot do
 	defer kept.Wait()
 	defer stop()
-	shipper, _, err := newShipper(env, outbox, ship.Deps{Room: checkpointer.EnsureHeadroom})
+	shipper, _, err := newShipper(env, outbox, ship.Deps{EnsureHeadroom: checkpointer.EnsureHeadroom})
 	if err != nil {
 		return err
 	}

@@ -63,7 +63,7 @@ func (m *selfMetrics) uploader(ctx context.Context, c config.Config, counts ship
 	if !counts.Unkept.IsZero() {
 		found(health.NotKept, counts.UnkeptSince, human.Time(counts.Unkept), human.Duration(time.Since(counts.Unkept)))
 	}
-	if counts.Thinning {
+	if counts.Deduplicating {
 		found(health.ServerThins, time.Time{})
 	}
 	return u

@@ -49,7 +49,7 @@ type Refused struct {
 	Detail string // for a person
 }
 
-// Reason is a fixed word, fit to count by.
+// Reason is a fixed word, suitable as a label.
 type Reason = string
 
 // The reasons for which a row is refused. VictoriaMetrics answers 204 to most of

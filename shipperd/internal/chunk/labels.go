@@ -109,7 +109,7 @@ func Labels(s *store.SeriesInfo) []store.Tag {
 }
 
 // Text returns labels as a JSON object, in their order: of Labels the text that
-// stands in a line, and a key to find a series by.
+// is in a line, and a key to find a series by.
 func Text(labels []store.Tag) string {
 	b := make([]byte, 0, 64*len(labels)+2)
 	b = append(b, '{')

@@ -22,15 +22,15 @@ const markAfter = 2 * time.Second
 func (s *Shipper) accept(ctx context.Context, c *inflight, body *chunk.Body, reply victoria.Reply, log *slog.Logger) error {
 	refused, again, err := perLine(body, reply.Details)
 	if err != nil {
-		// An answer that contradicts itself says nothing.
+		// An answer that contradicts itself proves nothing.
 		c.Error = err.Error()
 		s.move(c, evUnknown, inDoubt)
 		s.failed(c, &victoria.Error{Class: victoria.ClassServer, Status: reply.Status, Ambiguous: true, Err: err}, log)
 		return nil
 	}
 	c.Accepted = s.Now()
-	c.blame = blame{since: c.blame.since, last: c.blame.last, strikes: c.blame.strikes}
-	s.heardServer()
+	c.suspicion = suspicion{since: c.suspicion.since, last: c.suspicion.last, strikes: c.suspicion.strikes}
+	s.serverAnswered()
 	s.sending.lastAccepted, s.sending.refusals = c.tried, 0
 	s.size.accepted(c.n, s.cfg.CatchUpRows, c.tried)
 	log = log.With(logx.KeyBackoffMS, 0)

@@ -18,8 +18,7 @@ func jitter(d time.Duration, percent float64, r *rand.Rand) time.Duration {
 	return time.Duration(float64(d) * (1 + percent/100*(2*r.Float64()-1)))
 }
 
-// beyond spreads d over percent of it, never below d: for a wait that somebody
-// asked for.
+// beyond spreads d over percent of it, never below d: for a Retry-After.
 func beyond(d time.Duration, percent float64, r *rand.Rand) time.Duration {
 	return time.Duration(float64(d) * (1 + percent/100*r.Float64()))
 }

@@ -9,7 +9,7 @@ import (
 // check is the one checker, for the end of every test and any moment before: every
 // inserted sample is at the server exactly once, or pending, or in an open chunk,
 // or a dead letter; the ledger adds up; nothing was pruned unproven; the open
-// chunks are consistent. What a test's circumstances excuse stands in rig.allow.
+// chunks are consistent. rig.allow has what a test may leave otherwise.
 func (r *rig) check() {
 	r.t.Helper()
 	ctx := context.Background()
@@ -18,7 +18,7 @@ func (r *rig) check() {
 	dropped, faults := 0, 0
 	for i, s := range r.samples {
 		n := copies[i]
-		pending, letter := f.pending[s.key], f.letters[i]
+		pending, letter := f.pending[s.key], f.deadLetters[i]
 		at := func(format string, args ...any) {
 			r.t.Helper()
 			if faults++; faults > 5 {
@@ -33,7 +33,7 @@ func (r *rig) check() {
 			if n != 0 || letter || !pending && !f.rows[s.key] {
 				at("text: %d at the server, dead letter %v", n, letter)
 			}
-		case letter && (r.allow.letters == nil || !r.allow.letters(s)):
+		case letter && (r.allow.deadLetters == nil || !r.allow.deadLetters(s)):
 			at("is a dead letter: %s", f.reasons[i])
 		case letter && (pending || f.rows[s.key]):
 			at("is a dead letter and in the file")
@@ -76,7 +76,7 @@ func (r *rig) copies() map[int]int {
 // content is what the file says.
 type content struct {
 	rows, pending, accepted map[store.Key]bool
-	letters                 map[int]bool // by index of the sample
+	deadLetters             map[int]bool // by index of the sample
 	reasons                 map[int]string
 	ledger                  store.Ledger
 }
@@ -85,7 +85,7 @@ func (r *rig) readFile(ctx context.Context) content {
 	r.t.Helper()
 	f := content{
 		rows: map[store.Key]bool{}, pending: map[store.Key]bool{}, accepted: map[store.Key]bool{},
-		letters: map[int]bool{}, reasons: map[int]string{},
+		deadLetters: map[int]bool{}, reasons: map[int]string{},
 	}
 	pending, open := r.left()
 	for _, row := range pending {
@@ -117,12 +117,12 @@ func (r *rig) readFile(ctx context.Context) content {
 			}
 		}
 	}
-	letters, err := r.watch.DeadLetters(ctx, 0, 1<<30)
+	dead, err := r.watch.DeadLetters(ctx, 0, 1<<30)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	for _, l := range letters {
-		f.letters[int(l.Value.Float64)-1] = true
+	for _, l := range dead {
+		f.deadLetters[int(l.Value.Float64)-1] = true
 		f.reasons[int(l.Value.Float64)-1] = l.Reason + ": " + l.Detail
 	}
 	if f.ledger, err = r.watch.Ledger(ctx); err != nil {

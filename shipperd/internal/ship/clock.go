@@ -26,8 +26,8 @@ const (
 const farFrom = 5 * time.Minute
 
 // created returns the time for chunks of rows from first to last. ok = false
-// means that timestamps may have to be moved and nobody whose word counts tells by
-// which clock: nothing can be sent.
+// means that timestamps may have to be moved and no clock is confirmed: nothing can
+// be sent.
 func (s *Shipper) created(ctx context.Context, first, last store.Key) (at time.Time, ok bool) {
 	at, _, known := s.Server.ServerNow(goodFor)
 	if !known {
@@ -46,10 +46,10 @@ func (s *Shipper) created(ctx context.Context, first, last store.Key) (at time.T
 		}
 	}
 	if at, agreed, known = s.Server.ServerNow(freshFor); !known {
-		at = s.Now() // it does not tell the time: ours is all there is
+		at = s.Now() // the server sends no Date: only the clock of the device is left
 	}
 	if !agreed && !s.confirmed(at) && !s.stored(first, last, at) {
-		s.reading.clock.Fail(s.Log, slog.LevelWarn, "server's clock far from the device's and confirmed by none, samples wait", nil,
+		s.reading.clock.Fail(s.Log, slog.LevelWarn, "server's clock far from the device's and not confirmed, samples wait", nil,
 			"server", at, "device", s.Now(), "remedy", "set the device's clock, or monitoring.clock_skew_url")
 		s.fault(errNoClock)
 		return time.Time{}, false
@@ -60,7 +60,8 @@ func (s *Shipper) created(ctx context.Context, first, last store.Key) (at time.T
 
 var errNoClock = errors.New("the server's clock is far from the device's, and no second one confirms it: samples outside what the server stores wait")
 
-// confirmed reports whether the device's clock, or monitoring.clock_skew_url's, says about the same.
+// confirmed reports whether the device's clock, or monitoring.clock_skew_url's, says about the
+// same.
 func (s *Shipper) confirmed(at time.Time) bool {
 	if at.Sub(s.Now()).Abs() <= farFrom {
 		return true

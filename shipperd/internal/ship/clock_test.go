@@ -10,8 +10,8 @@ import (
 	"belabox-metrics/shared/testkit"
 )
 
-// TestClock_Steps: the wall clock jumps both ways while the device samples and
-// ships. Nothing that is measured in time minds.
+// TestClock_Steps: the wall clock steps both ways while the device samples and
+// ships. Durations are not affected.
 func TestClock_Steps(t *testing.T) {
 	t.Parallel()
 	for name, steps := range map[string][]time.Duration{
@@ -32,7 +32,7 @@ func TestClock_Steps(t *testing.T) {
 					r.live(2*time.Minute, 10*time.Second+time.Millisecond)
 				}
 				r.deliver(time.Hour)
-				r.letters(0, "", "")
+				r.deadLetters(0, "", "")
 			})
 		})
 	}
@@ -98,7 +98,7 @@ func TestClamp_WrongStamps(t *testing.T) {
 					r.vm.Then(testkit.Accept(), testkit.Answer(500, testkit.KeepFirst(40)))
 					r.run()
 					r.deliver(time.Hour)
-					r.letters(0, "", "")
+					r.deadLetters(0, "", "")
 					if c := r.counts(); c.Clamped < 600 {
 						t.Errorf("%d timestamps moved, want 600", c.Clamped)
 					}
@@ -113,8 +113,8 @@ func TestClamp_WrongStamps(t *testing.T) {
 	}
 }
 
-// TestClamp_ServerAway: while nobody tells the time, nothing is sent that would
-// have to be moved, and nothing is written down under a wrong time.
+// TestClamp_ServerAway: while no server answers, nothing is sent that would
+// have to be moved, and nothing is recorded with a wrong time.
 func TestClamp_ServerAway(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -142,7 +142,7 @@ type timeless struct{ Server }
 
 func (timeless) ServerNow(time.Duration) (time.Time, bool, bool) { return time.Time{}, false, false }
 
-// TestClamp_NoDate: where the server tells no time, the device's must do.
+// TestClamp_NoDate: where the server sends no Date, the device's clock counts.
 func TestClamp_NoDate(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

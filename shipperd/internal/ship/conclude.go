@@ -12,15 +12,15 @@ import (
 	"belabox-metrics/shipperd/internal/victoria"
 )
 
-// conclude decides what follows from an answer that shows some rows of a chunk and lacks the others.
-// It is the one place where an absence is believed.
+// conclude decides what follows from an answer that shows some rows of a chunk and lacks the
+// others. No other function concludes anything from an absence.
 func (s *Shipper) conclude(ctx context.Context, c *inflight, shown store.KeySet) error {
 	if err := c.unpack(); err != nil {
 		return err
 	}
 	s.order.show(shown, c.attempt)
 	lacks := c.Keys.Without(shown)
-	refused := c.blame.refused && !c.uploaded()
+	refused := c.suspicion.refused && !c.uploaded()
 	if refused {
 		shows, ok, err := s.showsProven(ctx)
 		if err != nil {
@@ -63,7 +63,7 @@ func (s *Shipper) conclude(ctx context.Context, c *inflight, shown store.KeySet)
 	return nil
 }
 
-// proof is a series and a span in which the server has shown samples.
+// proof is a series and a span of milliseconds in which the server has shown samples.
 type proof struct {
 	sel      victoria.Selector
 	from, to int64
@@ -84,9 +84,9 @@ func (s *Shipper) noteProof(ctx context.Context, c *inflight) error {
 	return nil
 }
 
-// showsProven reports whether the server still shows what was read back last: a refusal is a witness
-// only where reads reach the place to which we write. Before anything was read back, nothing speaks
-// against it. ok = the server can be read.
+// showsProven reports whether the server still shows what was read back last: a refusal is a
+// witness only where reads reach the place to which we write. Before anything was read back,
+// nothing speaks against it. ok = the server can be read.
 func (s *Shipper) showsProven(ctx context.Context) (shows, ok bool, err error) {
 	p := s.reading.proof
 	if p == nil {
@@ -103,7 +103,8 @@ func (s *Shipper) showsProven(ctx context.Context) (shows, ok bool, err error) {
 	return shows, true, nil
 }
 
-// absentWithWitness waits for the second answer. Rows without a witness go on by themselves.
+// absentWithWitness waits for the second answer. Rows without a witness become a chunk of their
+// own.
 func (s *Shipper) absentWithWitness(ctx context.Context, c *inflight, a absent) error {
 	if waiting := a.waiting(); len(waiting) > 0 {
 		part, err := s.split(ctx, c, waiting)
@@ -118,9 +119,9 @@ func (s *Shipper) absentWithWitness(ctx context.Context, c *inflight, a absent) 
 	return nil
 }
 
-// expired ends the wait for a witness, where others that were sent with the chunk, or later, show. A
-// series that was sent since and never shows is dropped by the server; of one that has ended, samples
-// are sent again. What was never answered with 2xx is sent again, too.
+// expired ends the wait for a witness, where others that were sent with the chunk, or later, show.
+// A series that was sent since and never shows is dropped by the server; of one that has ended,
+// samples are sent again. What was never answered with 2xx is sent again, too.
 func (s *Shipper) expired(ctx context.Context, c *inflight, a absent) error {
 	if len(a.silent) == 0 || !c.uploaded() {
 		return s.requeue(ctx, c, evExpired, c.Keys)
@@ -178,9 +179,9 @@ func (s *Shipper) requeue(ctx context.Context, c *inflight, on event, lost store
 		c.lost++
 	}
 	if on == evExpired || wasAccepted && !s.mayHaveForgotten(c) && c.undecided == 0 {
-		c.Resends++ // answered 2xx by a server that was well, and thrown away
+		c.Resends++ // answered 2xx by a server that did not fail meanwhile, and not stored
 	}
-	if !c.blame.refused {
+	if !c.suspicion.refused {
 		c.HTTPStatus = 0 // see store.Requeued: a status there means halving
 	}
 	if err := s.Outbox.Requeue(ctx, c.Chunk, lost); err != nil {
@@ -195,7 +196,7 @@ func (s *Shipper) requeue(ctx context.Context, c *inflight, on event, lost store
 	s.Stats.verify(found, now)
 	if !wasAccepted {
 		s.Stats.accept(found, now)
-		c.due = time.Now().Add(resendDelay(c.blame.breaks))
+		c.due = time.Now().Add(resendDelay(c.suspicion.breaks))
 		return nil
 	}
 	c.due = time.Now().Add(max(resendDelay(c.lost), c.undecided))
@@ -205,8 +206,8 @@ func (s *Shipper) requeue(ctx context.Context, c *inflight, on event, lost store
 	return nil
 }
 
-// report tells what does not show: samples that the server throws away, and that nothing shows at
-// all.
+// report updates the counts for health: samples that the server does not keep, and whether it shows
+// nothing at all.
 func (s *Shipper) report() {
 	var unkept, hidden time.Time
 	rows := 0
@@ -248,24 +249,24 @@ func resendDelay(times int) time.Duration {
 }
 
 const (
-	// forgets is how long after its 2xx a killed VictoriaMetrics may forget a sample:
-	// it has been seen to take 10 to 12 s to bring them to its disk.
+	// forgets is how long after its 2xx a killed VictoriaMetrics may lose a sample: as
+	// measured, it takes 10 to 12 s to write them to its disk.
 	forgets = 20 * time.Second
 	// habit is how many chunks in a row must arrive although the connection was closed after their
-	// 2xx, for that to be what a front does with idle connections rather than a kill of the server.
+	// 2xx. Then a proxy closes idle connections, and a close does not mean that the server was killed.
 	habit = 3
 )
 
 // mayHaveForgotten reports whether the server may have lost, by being killed, what
 // it accepted with the last attempt.
 func (s *Shipper) mayHaveForgotten(c *inflight) bool {
-	return c.tried.IsZero() || // by an earlier run, who knows
+	return c.tried.IsZero() || // sent by an earlier run: not known
 		s.sending.lastAway.After(c.tried) || s.sending.hangups < habit && s.hungUp(c)
 }
 
 func (s *Shipper) hungUp(c *inflight) bool { return s.Server.HungUp(c.tried, c.tried.Add(forgets)) }
 
-// noteHangup learns from a chunk that arrived, or a part of it.
+// noteHangup counts whether the connection was closed after a chunk that arrived, or a part of it.
 func (s *Shipper) noteHangup(c *inflight) {
 	switch {
 	case c.tried.IsZero() || !c.uploaded():

@@ -21,7 +21,7 @@ const (
 	foundNothing              // nothing is there
 )
 
-// count asks for one number: how many samples the server has in the span of the
+// count queries one number: how many samples the server has in the span of the
 // chunks. If that is the number of rows in the file that were answered 2xx or
 // are of these chunks, all of them are there. If it is 0, none is. Nothing follows
 // from another number. ok = the server can be read.
@@ -31,7 +31,7 @@ func (s *Shipper) count(ctx context.Context, group []*inflight) (_ found, ok boo
 		return foundSome, true, nil
 	}
 	// Of rows that were pruned the server still has the samples. Only rows that came
-	// late lie among them: after a step of the clock, or letters that were retried.
+	// late are among them: after a clock step, or dead letters that were retried.
 	pruned, err := s.Outbox.PrunedThrough(ctx)
 	if err != nil || fromMS <= pruned.TimestampMS() {
 		return foundSome, err == nil, err
@@ -68,14 +68,14 @@ func (s *Shipper) count(ctx context.Context, group []*inflight) (_ found, ok boo
 	return result, true, nil
 }
 
-// uncountableFor is how long a server that does not count is not asked for a count.
+// uncountableFor is how long no count is queried from a server that does not support it.
 const uncountableFor = time.Hour
 
 // countable reports whether a count over the span can be compared with the
-// file: nothing in it may be of unknown fate, beside the chunks themselves, or have
-// been sent under another timestamp, there or from there, or perhaps twice.
+// file: beside the chunks themselves, nothing in it may be in doubt, have been sent
+// under another timestamp, there or from there, or perhaps have been sent twice.
 func (s *Shipper) countable(group []*inflight, fromMS, toMS int64) bool {
-	if time.Now().Before(s.reading.uncountable) || !s.reading.thinning.IsZero() || s.reading.blurred.overlaps(fromMS, toMS) {
+	if time.Now().Before(s.reading.uncountable) || !s.reading.dedupUntil.IsZero() || s.reading.blurred.overlaps(fromMS, toMS) {
 		return false
 	}
 	rows := 0

@@ -49,7 +49,7 @@ func TestCrash(t *testing.T) {
 }
 
 // crashAt runs a device until the loop dies at the nth time of a point, if it
-// comes so far, and goes on with a new one.
+// comes so far, and continues with a new one.
 func crashAt(t *testing.T, script func(*testkit.FakeVM), point string, nth int) bool {
 	r := newRig(t, 20)
 	var reached atomic.Bool
@@ -96,7 +96,7 @@ func TestRestart(t *testing.T) {
 }
 
 // TestStop_ReplyStillCounts: a reply that comes within the grace of a stop is
-// marked, so that the next start has nothing to ask.
+// marked, so that the next start has nothing to read back.
 func TestStop_ReplyStillCounts(t *testing.T) {
 	t.Parallel()
 	for delay, marked := range map[time.Duration]bool{2 * time.Second: true, 10 * time.Second: false} {

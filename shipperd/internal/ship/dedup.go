@@ -13,37 +13,37 @@ import (
 )
 
 // A server with -dedup.minScrapeInterval keeps of each series the last sample of
-// each interval, and deletes the others when it merges its
-// files. Sending these again would never end. Such a server can be told from one
-// that lost samples: no interval has two of any series, and none that misses a
-// sample has none behind it. The intervals end at multiples of their length.
+// each interval, and deletes the others when it merges its files. Sending these
+// again would never end. Such a server differs from one that lost samples: no
+// interval has two samples of a series, and where a sample is missing, a later one
+// of the same interval is there. The intervals end at multiples of their length.
 // https://docs.victoriametrics.com/victoriametrics/single-server-victoriametrics/#deduplication
 
 const (
 	// longestInterval is the longest one that is recognised.
 	longestInterval = time.Hour
-	// sightedFor bounds the time, and sightedNames the metrics, that are looked at: a
-	// server thins them all alike, and on a slow link an answer must come in time.
+	// sightedFor bounds the time, and sightedNames the metrics, that are examined: a
+	// server treats them all alike, and on a slow link an answer must come in time.
 	sightedFor   = 10 * time.Minute
 	sightedNames = 4
-	// evidenceNeeded is how many intervals must show it: of several samples that were
-	// sent the last one alone. An interval that nobody would write needs more: among
-	// hundreds of them one may fit by chance.
+	// evidenceNeeded is how many intervals must show it: several samples were sent, and
+	// only the last one is there. An interval that nobody would configure needs more:
+	// among hundreds of them one may fit by chance.
 	evidenceNeeded    = 5
 	oddEvidenceNeeded = 20
 	// undecidedMost is how often a chunk may be undecided, an interval apart.
 	undecidedMost = 12
-	// thinFailsMost failed questions in a row are enough; the next comes later.
-	thinFailsMost = 3
-	// candidatesMost bounds what is held against the history: of sparse samples hundreds
-	// of intervals would fit.
+	// dedupFailsMost failed reads in a row are enough; the next comes dedupPause later.
+	dedupFailsMost = 3
+	// candidatesMost bounds the intervals that are compared with the history: hundreds
+	// would fit sparse samples.
 	candidatesMost = 30
-	thinPause      = time.Hour
-	// thinningFor is how long a server is believed to go on thinning.
-	thinningFor = time.Hour
+	dedupPause     = time.Hour
+	// dedupFor is how long an interval that was inferred counts as current.
+	dedupFor = time.Hour
 )
 
-// usual are the lengths that people write, in milliseconds.
+// usual are the lengths that people configure, in milliseconds.
 var usual = []int64{1000, 2000, 5000, 10_000, 15_000, 20_000, 30_000, 60_000, 120_000, 300_000, 600_000, 900_000, 1_800_000, 3_600_000}
 
 // intervals are the lengths that are tried: first the usual ones.
@@ -64,22 +64,22 @@ var intervals = func() []int64 {
 
 // leftOut returns those of the missing samples of an accepted chunk that the
 // server leaves out by its deduplication interval. No interval is looked for before
-// a first resend did not help. While there is one that nothing contradicts and too
-// little speaks for, the chunk is undecided: a resend more does not count against
-// it. ok = the server can be read.
+// a first resend did not help. While nothing contradicts an interval and there is
+// too little evidence for it, the chunk is undecided: a further resend does not
+// count. ok = the server can be read.
 func (s *Shipper) leftOut(ctx context.Context, c *inflight, w *wanted) (keys store.KeySet, ok bool, err error) {
 	c.undecided = 0
 	r, now := &s.reading, time.Now()
-	if now.Before(r.thinAgain) {
+	if now.Before(r.dedupNotBefore) {
 		return nil, true, nil
 	}
 	keys, fault, err := s.explained(ctx, c, w, w.missingSamples())
 	if err != nil || fault == nil {
-		r.thinFails = 0
+		r.dedupFails = 0
 		return keys, true, err
 	}
-	if r.thinFails++; r.thinFails >= thinFailsMost {
-		r.thinFails, r.thinAgain = 0, now.Add(thinPause)
+	if r.dedupFails++; r.dedupFails >= dedupFailsMost {
+		r.dedupFails, r.dedupNotBefore = 0, now.Add(dedupPause)
 		s.Log.Info("deduplication interval of the server unknown, missing samples are sent again", logx.Err(fault))
 		return nil, true, nil
 	}
@@ -107,11 +107,11 @@ func (s *Shipper) explained(ctx context.Context, c *inflight, w *wanted, missing
 	return keys, fault, nil
 }
 
-// covered returns the missing samples that the interval explains that the server
-// is known for. A series with two samples in one of them shows that it no longer
-// thins: then nothing is explained.
+// covered returns the missing samples that the known interval of the server
+// explains. A series with two samples in one interval shows that the server no longer
+// deduplicates: then nothing is explained.
 func (s *Shipper) covered(ctx context.Context, w *wanted, missing []missingSample) (store.KeySet, error) {
-	if s.reading.thinning.IsZero() {
+	if s.reading.dedupUntil.IsZero() {
 		return nil, nil
 	}
 	v, err := s.view(ctx, w, missing, w.selectors, s.reading.interval)
@@ -119,23 +119,23 @@ func (s *Shipper) covered(ctx context.Context, w *wanted, missing []missingSampl
 		return nil, err
 	}
 	if v.contradicts(s.reading.interval) {
-		s.notThinning()
+		s.clearInterval()
 		s.Log.Warn("server no longer keeps one sample of each interval, missing samples are sent again")
 		return nil, nil
 	}
 	return v.covered(s.reading.interval), nil
 }
 
-// forgetInterval ends, after a while, what is believed of the server.
+// forgetInterval clears the interval dedupFor after it was inferred.
 func (s *Shipper) forgetInterval(now time.Time) {
-	if !s.reading.thinning.IsZero() && !now.Before(s.reading.thinning) {
-		s.notThinning()
+	if !s.reading.dedupUntil.IsZero() && !now.Before(s.reading.dedupUntil) {
+		s.clearInterval()
 	}
 }
 
-func (s *Shipper) notThinning() {
-	s.reading.thinning = time.Time{}
-	s.Stats.thinning(false)
+func (s *Shipper) clearInterval() {
+	s.reading.dedupUntil = time.Time{}
+	s.Stats.deduplicating(false)
 }
 
 // some returns a few metrics of each device.
@@ -147,7 +147,7 @@ func (w *wanted) some() (few []victoria.Selector) {
 }
 
 // candidates returns the intervals that explain the first of the missing samples
-// of a few metrics, and that nothing behind them contradicts.
+// of a few metrics, and that nothing after them contradicts.
 func (s *Shipper) candidates(ctx context.Context, w *wanted, missing []missingSample) (fit []int64, err error) {
 	few := w.some()
 	sighted := slices.DeleteFunc(slices.Clone(missing), func(m missingSample) bool {
@@ -165,7 +165,7 @@ func (s *Shipper) candidates(ctx context.Context, w *wanted, missing []missingSa
 		return nil, err
 	}
 	for _, ms := range intervals {
-		if known := ms == s.reading.interval && !s.reading.thinning.IsZero(); !known && v.thinnedBy(ms) {
+		if known := ms == s.reading.interval && !s.reading.dedupUntil.IsZero(); !known && v.explainedBy(ms) {
 			fit = append(fit, ms)
 		}
 		if len(fit) == candidatesMost {
@@ -175,8 +175,8 @@ func (s *Shipper) candidates(ctx context.Context, w *wanted, missing []missingSa
 	return fit, nil
 }
 
-// learnInterval believes the first candidate that the time around the chunk bears
-// out.
+// learnInterval takes the first candidate that the history around the chunk
+// confirms.
 func (s *Shipper) learnInterval(h *history, c *inflight, candidates []int64) bool {
 	for _, ms := range candidates {
 		evidence, fits := h.judge(ms, func(from, to int64) bool { return s.openBeside(c, from, to) })
@@ -187,8 +187,8 @@ func (s *Shipper) learnInterval(h *history, c *inflight, candidates []int64) boo
 		switch {
 		case !fits:
 		case evidence >= needed:
-			s.reading.thinning, s.reading.interval = time.Now().Add(thinningFor), ms
-			s.Stats.thinning(true)
+			s.reading.dedupUntil, s.reading.interval = time.Now().Add(dedupFor), ms
+			s.Stats.deduplicating(true)
 			s.Log.Warn("server keeps one sample of each interval (-dedup.minScrapeInterval), what it leaves out counts as verified",
 				"interval_seconds", float64(ms)/1000)
 			return true
@@ -199,8 +199,8 @@ func (s *Shipper) learnInterval(h *history, c *inflight, candidates []int64) boo
 	return false
 }
 
-// openBeside reports whether another open chunk, whose fate is not known, has rows
-// in the span.
+// openBeside reports whether another chunk that is not settled has rows in the
+// span.
 func (s *Shipper) openBeside(c *inflight, fromMS, toMS int64) bool {
 	return slices.ContainsFunc(s.chunks.all, func(o *inflight) bool { return o != c && o.overlaps(fromMS, toMS) })
 }
@@ -232,7 +232,7 @@ func (w *wanted) missingSamples() (missing []missingSample) {
 
 // view reads what the server shows, which is deduplicated already where
 // its files are not yet: from the first of the missing samples to reach milliseconds
-// behind the last.
+// after the last.
 func (s *Shipper) view(ctx context.Context, w *wanted, missing []missingSample, selectors []victoria.Selector, reach int64) (*view, error) {
 	v := &view{missing: missing, shown: map[string][]int64{}, all: map[string][]int64{}}
 	from, to := missing[0].ms, missing[0].ms
@@ -260,8 +260,8 @@ func (s *Shipper) view(ctx context.Context, w *wanted, missing []missingSample, 
 	return v, nil
 }
 
-// thinnedBy reports whether intervals of that length explain all that is missing.
-func (v *view) thinnedBy(interval int64) bool {
+// explainedBy reports whether intervals of that length explain all that is missing.
+func (v *view) explainedBy(interval int64) bool {
 	for _, m := range v.missing {
 		if !v.covers(m, interval) {
 			return false
@@ -292,7 +292,7 @@ func (v *view) covered(interval int64) (keys store.KeySet) {
 	return keys.Sorted()
 }
 
-// covers: behind the sample there is one that the server kept in its place.
+// covers: after the sample there is one that the server kept in its place.
 func (v *view) covers(m missingSample, interval int64) bool {
 	timestamps := v.shown[m.text]
 	i, _ := slices.BinarySearch(timestamps, m.ms)

@@ -11,12 +11,12 @@ import (
 )
 
 // history is the time around a chunk, as sent and as the server shows it. A lost
-// sample beside one that is there looks like a thinned one; but in the intervals
-// before and behind it a server that thins shows one of each, too, and one that
-// does not shows all.
+// sample beside one that is there looks like a deduplicated one. But a server that
+// deduplicates shows one sample of each interval before and after it, too, and one
+// that does not shows all.
 type history struct {
 	from  int64              // nothing before is known, in milliseconds
-	to    int64              // nor behind
+	to    int64              // nor after
 	sent  map[string][]int64 // timestamps of rows that were answered 2xx, by the text of their series, sorted
 	shown map[string][]int64
 }
@@ -43,7 +43,7 @@ func (s *Shipper) historyOf(ctx context.Context, c *inflight, few []victoria.Sel
 			if err != nil {
 				return nil, nil, err
 			}
-			if asked(few, info) {
+			if selected(few, info) {
 				labels := chunk.Labels(info)
 				text = chunk.Text(labels)
 				for _, l := range labels {
@@ -75,13 +75,13 @@ func (s *Shipper) historyOf(ctx context.Context, c *inflight, few []victoria.Sel
 	return h, nil, nil
 }
 
-func asked(few []victoria.Selector, info *store.SeriesInfo) bool {
+func selected(few []victoria.Selector, info *store.SeriesInfo) bool {
 	return slices.ContainsFunc(few, func(sel victoria.Selector) bool {
 		return sel.DeviceID == info.Device && slices.Contains(sel.Names, chunk.MetricName(info.Name))
 	})
 }
 
-// judge holds an interval against the history. fits = nothing contradicts it;
+// judge compares an interval with the history. fits = nothing contradicts it;
 // evidence is the number of intervals that speak for it. Where unsure says so, the
 // absence of a sample contradicts nothing; but there must be far more evidence than
 // places where that is needed, or an interval that is a part of the true one would

@@ -16,8 +16,8 @@ const giveUpAfter = 3
 
 // drain is what Drain needs beside the loop.
 type drain struct {
-	horizon store.Key    // rows beyond it came after the start: collectord may be at work
-	ahead   store.KeySet // but for these, of a clock that was ahead: the horizon is not beyond now
+	horizon store.Key    // rows beyond it came after the start, since collectord may be running
+	ahead   store.KeySet // but for these, whose timestamps are ahead of the clock
 	owed    bool         // pending rows are left, as far as the last cycle saw
 }
 
@@ -53,7 +53,7 @@ func (d *drain) cut(rows []store.Row) []store.Row {
 // progress after each cycle. The error says what is left: when ctx ends, or when
 // the server takes or proves nothing in several rounds.
 func (s *Shipper) Drain(ctx context.Context, progress func(Counts)) error {
-	defer s.quiet(0) // what no line has told yet
+	defer s.quiet(0) // log the notices that are not over
 	var err error
 	if s.drain, err = s.newDrain(ctx); err != nil {
 		return err
@@ -95,7 +95,7 @@ func (s *Shipper) unfinished(ctx context.Context) error {
 		giveUpAfter, l.Pending, s.inDoubt(), l.Accepted, s.lastFault)
 }
 
-// notVisible notes that all that is left is waited for; why it came to that stays in the error.
+// notVisible notes that all that is left does not show yet. An earlier error stays in the error.
 func (s *Shipper) notVisible() {
 	switch {
 	case s.lastFault == nil:

@@ -34,7 +34,7 @@ func TestDrain(t *testing.T) {
 		"reply lost":       {testkit.ResetAfter(testkit.WholeBody, testkit.KeepAll)},
 		"stored and away":  {testkit.Answer(503, testkit.KeepAll), testkit.Answer(503, testkit.KeepNone)},
 		"refused":          {testkit.Answer(400, testkit.KeepNone)},
-		"wants patience":   {testkit.RetryAfter(429, "30")},
+		"Retry-After":      {testkit.RetryAfter(429, "30")},
 		"wants to be left": {testkit.RetryAfter(429, "900")},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -55,8 +55,8 @@ func TestDrain(t *testing.T) {
 	}
 }
 
-// TestDrain_NotVisible: what does not show is not sent again, since nothing was sent later. The end says
-// how much it is; a later run, with samples that came since, finishes it.
+// TestDrain_NotVisible: what does not show is not sent again, since nothing was sent later. The end
+// says how much it is; a later run, with samples that came since, finishes it.
 func TestDrain_NotVisible(t *testing.T) {
 	t.Parallel()
 	for want, step := range map[string]testkit.Step{
@@ -178,7 +178,7 @@ func TestDrain_GivesUp(t *testing.T) {
 				if fault, ok := errors.AsType[*victoria.Error](err); !ok {
 					t.Errorf("%v hides its cause, %v", err, fault)
 				}
-				r.letters(0, "", "")
+				r.deadLetters(0, "", "")
 				// A later run finishes what is left.
 				r.fine()
 				r.restart()
@@ -188,7 +188,7 @@ func TestDrain_GivesUp(t *testing.T) {
 	}
 }
 
-// TestDrain_Gone: nobody listens.
+// TestDrain_Gone: no server listens.
 func TestDrain_Gone(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

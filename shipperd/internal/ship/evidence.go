@@ -4,10 +4,10 @@ import (
 	"belabox-metrics/shared/store"
 )
 
-// order knows which request sent each series last, and of which the server has shown something. It
-// is what an absence is judged by: the server lacks a sample of a series, and shows one of the same
-// series that was sent later. A store that is frozen, a queue, a wrong tenant or a renamed label
-// show no later one either.
+// order records which request sent each series last, and the latest request of which the server has
+// shown a sample of it. A sample is lost when the server lacks it and shows one of the same series
+// that was sent later. A frozen store, a queue, a wrong tenant or a renamed label show no later one
+// either.
 //
 // It takes eight bytes a series, and nothing is kept over a restart: all that an earlier run has
 // sent counts as sent by request 1.
@@ -71,8 +71,8 @@ type absent struct {
 	silent    store.KeySet // without: the series was sent since and has shown nothing of that yet
 }
 
-// judge sorts the rows that an answer lacks. A 4xx to the body is a witness for all of them: by that
-// the server has said that it is done with it.
+// judge sorts the rows that an answer lacks. A 4xx to the body is a witness for all of them: it
+// shows that the server has finished with the body.
 func (o *order) judge(c *inflight, keys store.KeySet, refused bool) (a absent) {
 	for _, k := range keys {
 		switch {

@@ -47,7 +47,7 @@ func TestFaults(t *testing.T) {
 		"500":                       func(k testkit.Keep) testkit.Step { return testkit.Answer(500, k) },
 		"502":                       func(k testkit.Keep) testkit.Step { return testkit.Answer(502, k) },
 		"503":                       func(k testkit.Keep) testkit.Step { return testkit.Answer(503, k) },
-		"503 with patience":         func(k testkit.Keep) testkit.Step { s := testkit.RetryAfter(503, "40"); s.Keep = k; return s },
+		"503 with Retry-After":      func(k testkit.Keep) testkit.Step { s := testkit.RetryAfter(503, "40"); s.Keep = k; return s },
 		"599":                       func(k testkit.Keep) testkit.Step { return testkit.Answer(599, k) },
 		"reset before the body":     func(k testkit.Keep) testkit.Step { return testkit.ResetAfter(testkit.NoBody, k) },
 		"reset in the body":         func(k testkit.Keep) testkit.Step { return testkit.ResetAfter(testkit.HalfBody, k) },
@@ -85,7 +85,7 @@ func TestFaults(t *testing.T) {
 }
 
 // TestFaults_NothingStored: where the answer rules out that anything was stored,
-// nobody is asked, and the same bytes go out again under the same id.
+// nothing is read, and the same bytes go out again under the same id.
 func TestFaults_NothingStored(t *testing.T) {
 	t.Parallel()
 	for name, step := range map[string]testkit.Step{
@@ -147,7 +147,7 @@ func TestFaults_RetryAfterDate(t *testing.T) {
 			}
 			imports := r.vm.Imports()
 			if until := imports[1].Time.Sub(time.Date(2000, 1, 1, 0, 1, 15, 0, time.UTC)); until < -time.Second || until > 50*time.Second {
-				t.Errorf("the second try came %v after the time asked for", until)
+				t.Errorf("the second try came %v after Retry-After", until)
 			}
 			r.deliver(10 * time.Minute)
 		})
@@ -204,7 +204,7 @@ func TestChunkReplay(t *testing.T) {
 	})
 }
 
-// TestChunkReplay_AfterRestart: a chunk whose reply a kill took along is asked for by
+// TestChunkReplay_AfterRestart: a chunk whose reply was lost by a kill is read back by
 // the next start; where it is there, it is not sent again, else it is, whole.
 func TestChunkReplay_AfterRestart(t *testing.T) {
 	t.Parallel()

@@ -17,10 +17,11 @@ import (
 	"belabox-metrics/shipperd/internal/victoria"
 )
 
-// What a fleet does to a server that comes back. The devices are models: a number of rows that wait, and requests whose
-// sizes are those measured in docs/victoriametrics-setup.md. When they come, how long they wait after which failure, how
-// much they take at once and what they do about an answer that did not come is decided by the Shipper's own code: judge,
-// failed, wait, afterInterval, pace.
+// What a fleet does to a server that comes back. The devices are models: a number of rows that
+// wait, and requests whose sizes are those measured in docs/victoriametrics-setup.md. When they
+// come, how long they wait after which failure, how much they take at once and what they do about
+// an answer that did not come is decided by the Shipper's own code: judge, failed, wait,
+// afterInterval, pace.
 
 // fleetPlan is one run.
 type fleetPlan struct {
@@ -40,12 +41,14 @@ const (
 	fleetSeries  = 100
 	fleetRows    = fleetSeries / 10.0 // a second: 100 metrics each 10 s
 	fleetWorkers = 8                  // requests at a time: 4 CPUs
-	// The model's cost of a request on one of the workers: handling it, and 0.36 µs of CPU for each sample, two workers
-	// to a CPU. It is the cost for a fleet of fleetFull; for a smaller one it is as many times larger.
+	// The model's cost of a request on one of the workers: handling it, and 0.36 µs of CPU for each
+	// sample, two workers to a CPU. It is the cost for a fleet of fleetFull; for a smaller one it is
+	// as many times larger.
 	fleetFull    = 10_000
 	fleetRequest = time.Millisecond
 	fleetSample  = 720 * time.Nanosecond
-	// fleetCatchUp is how many rows fit in a request while catching up, and fleetBytes what a row takes in it.
+	// fleetCatchUp is how many rows fit in a request while catching up, and fleetBytes what a row
+	// takes in it.
 	fleetCatchUp = 50_000
 	fleetBytes   = 2.4
 )
@@ -94,11 +97,11 @@ func (s *fleetServer) do(n int) *victoria.Error {
 		s.waiting--
 		s.mu.Unlock()
 	}()
-	patience := time.NewTimer(30 * time.Second) // remote.timeout
-	defer patience.Stop()
+	timeout := time.NewTimer(30 * time.Second) // remote.timeout
+	defer timeout.Stop()
 	select {
 	case s.workers <- struct{}{}:
-	case <-patience.C:
+	case <-timeout.C:
 		s.mu.Lock()
 		s.timeouts++
 		s.mu.Unlock()
@@ -121,7 +124,7 @@ type fleetDevice struct {
 	parked []fleetChunk
 }
 
-// fleetChunk is a request that got no answer: it is asked for at due, and then sent again.
+// fleetChunk is a request that got no answer: it is read back at due, and then sent again.
 type fleetChunk struct {
 	rows int
 	due  time.Time
@@ -183,8 +186,8 @@ func (d *fleetDevice) deliver(ctx context.Context) time.Time {
 	}
 }
 
-// fleetCycle is Shipper.send for a model: chunks whose fate is unknown, then pending rows, one batch after a failure and
-// large requests else.
+// fleetCycle is Shipper.send for a model: chunks whose fate is unknown, then pending rows, one
+// batch after a failure and large requests else.
 func (d *fleetDevice) fleetCycle(ctx context.Context) (more bool) {
 	for i := 0; i < len(d.parked); i++ {
 		c := d.parked[i]
@@ -270,7 +273,8 @@ func (r fleetResult) String() string {
 		r.name, r.peak, r.second, r.requests, r.refused, r.timeouts, r.half.Round(100*time.Millisecond), r.all.Round(100*time.Millisecond), r.busy.Round(100*time.Millisecond))
 }
 
-// runFleet lets the devices run through the last ten minutes of an outage and until the last of them has caught up.
+// runFleet lets the devices run through the last ten minutes of an outage and until the last of
+// them has caught up.
 func runFleet(t *testing.T, plan fleetPlan) (result fleetResult) {
 	warmUp := plan.outage
 	synctest.Test(t, func(t *testing.T) {
@@ -300,7 +304,8 @@ func runFleet(t *testing.T, plan fleetPlan) (result fleetResult) {
 	return result
 }
 
-// TestFleet_Outage: devices that started in the same second come back after an hour without the server.
+// TestFleet_Outage: devices that started in the same second come back after an hour without the
+// server.
 //
 //	go test ./shipperd/internal/ship -run TestFleet_Outage -v -fleet.devices 10000
 //

@@ -52,7 +52,7 @@ func TestFleet_Jitter(t *testing.T) {
 	})
 }
 
-// TestFleet_RetryAfter: who is told to come back in ten minutes does not come
+// TestFleet_RetryAfter: a device with Retry-After of ten minutes does not come
 // before, and not all come at once.
 func TestFleet_RetryAfter(t *testing.T) {
 	t.Parallel()

@@ -23,8 +23,8 @@ type inflight struct {
 	answered bool      // the server has answered something since
 	status   int       // the HTTP status of its last answer
 
-	blame blame
-	lost  int // times it was found lost after a 2xx, whatever the reason
+	suspicion suspicion
+	lost      int // times it was found lost after a 2xx, whatever the reason
 
 	absent    time.Time     // of the first read-back that lacked samples; zero = none has
 	silent    time.Time     // since when it lacks them while others show
@@ -32,15 +32,15 @@ type inflight struct {
 	undecided time.Duration // the server may leave it out, by this deduplication interval
 }
 
-// blame is what speaks against the content of a chunk, see blame.go.
-type blame struct {
+// suspicion is what speaks against the content of a chunk, see refusals.go.
+type suspicion struct {
 	refused bool      // the last answer spoke against the body itself
 	failed  bool      // the last answer was an error of the server
-	since   time.Time // when it, or the chunk it was a part of, was blamed first
-	last    time.Time // when it was blamed last
-	strikes int       // times that a single row was refused by a server that was well
+	since   time.Time // of the first such answer, to it or to the chunk it was a part of
+	last    time.Time // of the last such answer
+	strikes int       // times that a server that took others refused this single row
 	breaks  int       // requests with it that broke off, in a row
-	fails   int       // times that a server that was well answered 5xx, in a row
+	fails   int       // times that a server that took others answered 5xx, in a row
 }
 
 func newInflight(c *store.Chunk) *inflight {
@@ -57,7 +57,7 @@ func (c *inflight) measure() {
 }
 
 func (c *inflight) pack() {
-	if c.uploaded() && c.Keys != nil { // the rows of the others have to be told from free ones, see owner
+	if c.uploaded() && c.Keys != nil { // owner needs the keys of the others
 		c.packed, c.Keys = c.Keys.Pack(), nil
 	}
 }
@@ -73,7 +73,7 @@ func (c *inflight) unpack() (err error) {
 // uploaded reports whether its rows are marked: the server has answered 2xx.
 func (c *inflight) uploaded() bool { return c.State == store.Accepted }
 
-// toSend reports whether it can be sent without a word of the server.
+// toSend reports whether it can be sent without a read-back.
 func (c *inflight) toSend() bool { return c.state == recorded || c.state == owed }
 
 // overlaps reports whether the chunk has rows in a span of milliseconds.
@@ -107,8 +107,8 @@ func in(states ...state) func(*inflight) bool {
 	return func(c *inflight) bool { return slices.Contains(states, c.state) }
 }
 
-// owner returns a function that tells whether a pending row belongs to a chunk in flight, so that no
-// other may carry it; nil where no row does. Callers pass rows in ascending order.
+// owner returns a function that tells whether a pending row belongs to a chunk in flight, so that
+// no other may carry it; nil where no row does. Callers pass rows in ascending order.
 func (s *inflights) owner() func(store.Key) bool {
 	var holders []*inflight
 	for _, c := range s.all {

@@ -36,34 +36,34 @@ func TestLate_ClockBack(t *testing.T) {
 	})
 }
 
-func TestLate_RetriedLetters(t *testing.T) {
+func TestLate_RetriedDeadLetters(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 2, func(r *rig) { r.cfg.Retention = time.Hour; r.cfg.Verify.MaxResends = 1 })
 		bad := named(r.series[1])
 		r.vm.Otherwise(testkit.AcceptSome(func(_ int, s testkit.Sample) bool { return s.Series != bad }))
-		r.allow.letters = func(s sample) bool { return s.series == bad }
+		r.allow.deadLetters = func(s sample) bool { return s.series == bad }
 		r.ticks(30, 10*time.Second)
 		r.series = r.series[:1]
 		r.run()
 		r.deliver(8 * time.Hour)
 		r.sleep(2 * time.Hour) // the others are pruned
-		letters, err := r.watch.DeadLetters(t.Context(), 0, 1000)
-		if err != nil || len(letters) != 30 {
-			t.Fatalf("%d letters, %v", len(letters), err)
+		dead, err := r.watch.DeadLetters(t.Context(), 0, 1000)
+		if err != nil || len(dead) != 30 {
+			t.Fatalf("%d dead letters, %v", len(dead), err)
 		}
 		command, err := store.OpenDeadLetters(t.Context(), r.file.Path)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer command.Close()
-		for _, d := range letters {
+		for _, d := range dead {
 			if ok, err := command.Retry(t.Context(), d.ID); !ok || err != nil {
 				t.Fatal(ok, err)
 			}
 			r.allow.retried++
 		}
 		r.deliver(8 * time.Hour)
-		r.letters(30, "not_stored", "")
+		r.deadLetters(30, "not_stored", "")
 	})
 }

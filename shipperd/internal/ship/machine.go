@@ -7,8 +7,9 @@ import (
 	"belabox-metrics/shared/store"
 )
 
-// A chunk in flight is a state machine. This file is its whole table; DESIGN.md has the picture. The
-// loop takes the chunks that are due, does one step with each, and records what came of it by move.
+// A chunk in flight is a state machine. This file is its whole table; DESIGN.md has the picture.
+// The loop takes the chunks that are due, does one step with each, and records what came of it by
+// move.
 
 // state is how far a chunk has come.
 type state uint8
@@ -25,7 +26,7 @@ const (
 	verified               // read back, all of it
 	rejected               // dead letters
 	withdrawn              // its rows are pending as if it had never been, or gone from the file
-	freed                  // deleted for want of room, accepted and not proven
+	freed                  // deleted because the file is full; accepted and not proven
 	states
 )
 
@@ -44,7 +45,7 @@ type event uint8
 
 const (
 	evRecord  event = iota // its body is made
-	evStart                // a start of the program, or a look at the file after trouble with it, finds it
+	evStart                // the program starts, or reads the file again after an error of the store, and finds it
 	evSend                 // its request begins
 	evTaken                // 2xx
 	evNothing              // an answer, or a failure, that rules out that anything was stored
@@ -136,7 +137,7 @@ var transitions = []transition{
 	{owed, evGone, withdrawn, "Withdraw", "owed"},
 }
 
-// step is a transition without its words.
+// step is a transition without its texts.
 type step struct {
 	from state
 	on   event
@@ -163,8 +164,8 @@ func inFile(c *store.Chunk) state {
 }
 
 // move takes a chunk to its next state, after the transaction that records it. A transition that is
-// not in the table is a defect: tests fail, and the daemon says so and goes on, since what the file
-// says is true whatever the name of the state.
+// not in the table is a defect: tests fail, and the daemon logs it and continues, since the file is
+// right whatever the name of the state.
 func (s *Shipper) move(c *inflight, on event, to state) {
 	taken := step{c.state, on, to}
 	if !known[taken] {

@@ -45,8 +45,8 @@ func (r *rig) vanish(c *inflight) {
 		rejected = append(rejected, store.Rejection{Key: k, Reason: "test"})
 	}
 	c.pack()
-	before := r.allow.letters
-	r.allow.letters = func(s sample) bool { return gone[s.key] || before != nil && before(s) }
+	before := r.allow.deadLetters
+	r.allow.deadLetters = func(s sample) bool { return gone[s.key] || before != nil && before(s) }
 	if err := r.watch.MoveToDeadLetters(r.t.Context(), rejected); err != nil {
 		r.t.Fatal(err)
 	}
@@ -96,7 +96,7 @@ var ways = map[string]func(r *rig){
 		r.vm.LimitBody(0)
 	},
 	"all refused": func(r *rig) {
-		r.allow.letters = func(s sample) bool { return slices.Contains(r.samples[:3*len(r.series)], s) }
+		r.allow.deadLetters = func(s sample) bool { return slices.Contains(r.samples[:3*len(r.series)], s) }
 		step := testkit.AcceptLines(func(string) string { return "not these" })
 		step.Header = asJSON
 		r.vm.Then(step)
@@ -147,7 +147,7 @@ var ways = map[string]func(r *rig){
 	},
 	"a series never shows": func(r *rig) {
 		bad := r.samples[0].series
-		r.allow.letters = func(s sample) bool { return s.series == bad }
+		r.allow.deadLetters = func(s sample) bool { return s.series == bad }
 		r.vm.Otherwise(testkit.AcceptSome(func(_ int, s testkit.Sample) bool { return s.Series != bad }))
 		r.run()
 		r.live(3*time.Hour, time.Minute)
@@ -157,7 +157,7 @@ var ways = map[string]func(r *rig){
 	"thrown away again and again": func(r *rig) {
 		r.cfg.Verify.MaxResends = 1
 		r.wire()
-		r.allow.letters = func(s sample) bool { return s == r.samples[2] }
+		r.allow.deadLetters = func(s sample) bool { return s == r.samples[2] }
 		r.vm.Otherwise(testkit.AcceptSome(func(_ int, s testkit.Sample) bool { return s.Value != 3 }))
 		r.run()
 		r.live(time.Hour, time.Minute)
@@ -302,9 +302,9 @@ func TestMachine_Table(t *testing.T) {
 	}
 }
 
-// TestMachine_Model walks at random through everything that may happen to a device, with kills at any
-// moment, and looks at the file and the server after each step. rapid finds the shortest way to a
-// failure.
+// TestMachine_Model walks at random through everything that may happen to a device, with kills at
+// any moment, and looks at the file and the server after each step. rapid finds the shortest way to
+// a failure.
 func TestMachine_Model(t *testing.T) {
 	t.Parallel()
 	points := []string{"recorded", "sent", "marked", "narrowed", "split", "requeued", "verified"}

@@ -20,8 +20,8 @@ const (
 )
 
 // maintain deletes proven rows older than the retention, and keeps the data
-// within its budget. full means that the disk had no room for a transaction:
-// then proven rows go before their time, as collectord needs their place.
+// within its budget. full means that a transaction failed because the disk is full:
+// then proven rows go before their time, because collectord needs the space.
 func (s *Shipper) maintain(ctx context.Context, full bool) error {
 	now := time.Now()
 	if full || !now.Before(s.budgetAfter) {
@@ -55,8 +55,8 @@ func (s *Shipper) maintain(ctx context.Context, full bool) error {
 }
 
 // keepBudget deletes what is above MaxDataBytes. Rows that were accepted and are not proven go
-// before those that were never sent. What was never delivered is lost then, and counted: newer samples
-// are worth more than the oldest.
+// before those that were never sent. What was never delivered is lost then, and counted: newer
+// samples are worth more than the oldest.
 func (s *Shipper) keepBudget(ctx context.Context) error {
 	if s.cfg.MaxDataBytes == 0 {
 		return nil
@@ -80,7 +80,7 @@ func (s *Shipper) keepBudget(ctx context.Context) error {
 			s.notice(s.Log, noticeDropped, "", nil, int(freed.Pending))
 		}
 		if freed.DeadLetters > 0 {
-			s.notice(s.Log, noticeLettersDropped, "", nil, int(freed.DeadLetters))
+			s.notice(s.Log, noticeDeadLettersDropped, "", nil, int(freed.DeadLetters))
 		}
 		if err != nil || !freed.More {
 			return err
@@ -90,8 +90,8 @@ func (s *Shipper) keepBudget(ctx context.Context) error {
 	return nil
 }
 
-// provable reports whether accepted rows are about to be read back: they are worth waiting for,
-// before anything else is dropped. They do not wait for each other then.
+// provable reports whether accepted rows are about to be read back. Nothing else is dropped before
+// that. They do not wait for each other then.
 func (s *Shipper) provable() bool {
 	return s.cfg.Verify.Enabled && s.sending.failures == 0 && s.reading.fails == 0 &&
 		slices.ContainsFunc(s.chunks.all, func(c *inflight) bool {
@@ -99,7 +99,7 @@ func (s *Shipper) provable() bool {
 		})
 }
 
-// closeFreed lets go of the accepted chunks whose rows the budget has deleted.
+// closeFreed forgets the accepted chunks whose rows the budget has deleted.
 func (s *Shipper) closeFreed(ctx context.Context) error {
 	left, err := s.Outbox.OpenChunks(ctx)
 	if err != nil {

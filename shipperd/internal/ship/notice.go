@@ -7,9 +7,9 @@ import (
 	"belabox-metrics/shared/logx"
 )
 
-// notice is a line about something that happens, and may happen again with each chunk:
-// a sample that is given up, a timestamp that is moved. It is no state that ends with a
-// success, so it is over when it has not happened for a while.
+// notice is a log line about an event that may repeat with each chunk: a sample that
+// becomes a dead letter, a timestamp that is moved. No success ends it, so it is over
+// when it has not happened for a while.
 type notice struct {
 	level slog.Level
 	msg   string
@@ -38,7 +38,7 @@ var (
 	noticeUnproven = notice{
 		slog.LevelWarn, "database full, accepted samples dropped before they were read back", "no more accepted samples dropped",
 	}
-	noticeLettersDropped = notice{
+	noticeDeadLettersDropped = notice{
 		slog.LevelWarn, "database full, dead letters deleted", "no more dead letters deleted",
 	}
 	noticeRetry = notice{
@@ -46,13 +46,13 @@ var (
 	}
 )
 
-// noticed is what is throttled by itself: a notice, and one with a reason for each of them.
+// noticed is the key of a throttle: a notice, with a reason if it has one.
 type noticed struct {
 	notice
 	reason string
 }
 
-// notice logs, throttled, that it happened to n things; 0 = there is nothing to count.
+// notice logs, throttled, an event that concerns n samples or rows; 0 = there is nothing to count.
 func (s *Shipper) notice(log *slog.Logger, what notice, reason string, err error, n int, attrs ...any) {
 	id := noticed{what, reason}
 	t := s.notices[id]
@@ -70,7 +70,7 @@ func (id noticed) attrs() []any {
 	return []any{"reason", id.reason}
 }
 
-// quietAfter is how long something has not happened that is over, where uploads are
+// quietAfter is how long an event must not have happened to be over, where uploads are
 // more frequent than that.
 const quietAfter = 2 * time.Minute
 

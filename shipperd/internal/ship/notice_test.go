@@ -73,7 +73,7 @@ func TestNotices_DeadLetters(t *testing.T) {
 		})
 		odd.Header = asJSON
 		r.vm.Otherwise(odd)
-		r.allow.letters = func(s sample) bool { return s.series == r.samples[6].series }
+		r.allow.deadLetters = func(s sample) bool { return s.series == r.samples[6].series }
 		r.run()
 		const d = 30 * time.Minute
 		r.live(d, 10*time.Second)
@@ -123,7 +123,7 @@ func TestNotices_Refused(t *testing.T) {
 		r.vm.RejectLines(func(line string) bool {
 			return strings.Contains(line, `"part":"3"`) && strings.Contains(line, `"metric_m0"`)
 		}, false)
-		r.allow.letters = func(s sample) bool { return s.series == named(bad) }
+		r.allow.deadLetters = func(s sample) bool { return s.series == named(bad) }
 		r.run()
 		const d = 30 * time.Minute
 		r.live(d, time.Minute)
@@ -134,8 +134,8 @@ func TestNotices_Refused(t *testing.T) {
 	})
 }
 
-// TestNotices_Forgotten: a server that accepts and does not keep each second sample of a series is a line a
-// minute too, and one when nothing of it is missing any more.
+// TestNotices_Forgotten: a server that accepts and does not keep each second sample of a series is
+// a line a minute too, and one when nothing of it is missing any more.
 func TestNotices_Forgotten(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -143,7 +143,7 @@ func TestNotices_Forgotten(t *testing.T) {
 		const part = "part"
 		bad := store.NewSeries("dev", "metric.m0", store.Number, store.Tag{Name: part, Value: "1"})
 		r.vm.Otherwise(testkit.AcceptSome(func(_ int, s testkit.Sample) bool { return s.Series != named(bad) || s.Timestamp%4000 < 2000 }))
-		r.allow.letters = func(s sample) bool { return s.series == named(bad) }
+		r.allow.deadLetters = func(s sample) bool { return s.series == named(bad) }
 		r.run()
 		const d = 10 * time.Minute
 		r.live(d, 2*time.Second)
@@ -161,7 +161,7 @@ func TestNotices_Forgotten(t *testing.T) {
 }
 
 // TestNotices_Dropped: the budget drops samples again and again while the server is
-// away; a stop tells what no line has told yet.
+// away; a stop logs what was not logged yet.
 func TestNotices_Dropped(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

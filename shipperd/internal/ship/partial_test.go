@@ -19,12 +19,12 @@ func another(accepted int, refused []testkit.LineResult) string {
 	return testkit.ReceiverDetails(accepted, refused)
 }
 
-// TestPartialSuccess_25Of50: a server that tells line by line what it took is taken
-// by its word. Of 50 samples it takes 25: these are marked and no other. The rest
+// TestPartialSuccess_25Of50: the details of a server that answers line by line
+// decide. Of 50 samples it takes 25: these are marked and no other. The rest
 // are dead letters, or go out again, as it says.
 func TestPartialSuccess_25Of50(t *testing.T) {
 	t.Parallel()
-	for again, want := range map[bool]struct{ pending, letters, imports int }{
+	for again, want := range map[bool]struct{ pending, deadLetters, imports int }{
 		false: {0, 25, 1},
 		true:  {25, 0, 2},
 	} {
@@ -43,7 +43,7 @@ func TestPartialSuccess_25Of50(t *testing.T) {
 				odd.Details = another
 			}
 			r.vm.Then(odd)
-			r.allow.letters = func(s sample) bool { return !again }
+			r.allow.deadLetters = func(s sample) bool { return !again }
 			r.run()
 			for len(r.vm.Imports()) == 0 {
 				r.sleep(100 * time.Millisecond)
@@ -58,7 +58,7 @@ func TestPartialSuccess_25Of50(t *testing.T) {
 				}
 			}
 			r.deliver(10 * time.Minute)
-			r.letters(want.letters, "rejected", "no even ones today")
+			r.deadLetters(want.deadLetters, "rejected", "no even ones today")
 			if n := len(r.vm.Imports()); n != want.imports {
 				t.Errorf("again %v: %d imports, want %d", again, n, want.imports)
 			}
@@ -66,7 +66,7 @@ func TestPartialSuccess_25Of50(t *testing.T) {
 	}
 }
 
-// TestPartialSuccess_NoDetails: a 2xx that tells nothing more marks the whole chunk.
+// TestPartialSuccess_NoDetails: a 2xx without details marks the whole chunk.
 // What it is worth shows when the samples are read back.
 func TestPartialSuccess_NoDetails(t *testing.T) {
 	t.Parallel()
@@ -118,15 +118,15 @@ func TestPartialSuccess_AnotherTime(t *testing.T) {
 		r.vm.Then(none, busy, busy)
 		r.run()
 		r.deliver(10 * time.Minute)
-		r.letters(0, "", "")
+		r.deadLetters(0, "", "")
 		if n := len(r.vm.Imports()); n != 4 {
 			t.Errorf("%d imports, want 4", n)
 		}
 	})
 }
 
-// TestPartialSuccess_Contradictory: details that do not fit the body say nothing, so
-// the server is asked.
+// TestPartialSuccess_Contradictory: details that do not fit the body prove nothing, so
+// the chunk is read back.
 func TestPartialSuccess_Contradictory(t *testing.T) {
 	t.Parallel()
 	for _, details := range []string{
@@ -140,7 +140,7 @@ func TestPartialSuccess_Contradictory(t *testing.T) {
 				r.vm.Then(testkit.Step{Keep: keep, Status: 200, Header: asJSON, Body: details})
 				r.run()
 				r.deliver(20 * time.Minute)
-				r.letters(0, "", "")
+				r.deadLetters(0, "", "")
 			})
 		}
 	}

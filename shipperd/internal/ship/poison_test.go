@@ -28,13 +28,13 @@ func lineWith(numbers ...int) func(line string) bool {
 // expect them, and only them, among the dead letters.
 func (r *rig) mind(keepFirst bool, numbers ...int) {
 	r.vm.RejectLines(lineWith(numbers...), keepFirst)
-	r.allow.letters = func(s sample) bool {
+	r.allow.deadLetters = func(s sample) bool {
 		return slices.ContainsFunc(numbers, func(n int) bool { return r.samples[n-1] == s })
 	}
 }
 
-// letters wants exactly n dead letters of a reason, each with the server's words.
-func (r *rig) letters(n int, reason, words string) {
+// deadLetters wants exactly n dead letters of a reason, each with the text of the server.
+func (r *rig) deadLetters(n int, reason, words string) {
 	r.t.Helper()
 	all, err := r.watch.DeadLetters(r.t.Context(), 0, 1000)
 	if err != nil {
@@ -74,7 +74,7 @@ func TestPoison(t *testing.T) {
 						r.tick(r.now())
 					}
 					r.deliver(time.Hour)
-					r.letters(len(numbers), "rejected", "HTTP 400: bad line")
+					r.deadLetters(len(numbers), "rejected", "HTTP 400: bad line")
 				})
 			})
 		}
@@ -95,14 +95,14 @@ func TestPoison_ServerError(t *testing.T) {
 				r.ticks(3, 10*time.Second)
 				const bad = 17
 				r.vm.FailLines(lineWith(bad), status)
-				r.allow.letters = func(s sample) bool { return s.key == r.samples[bad-1].key && s.series == r.samples[bad-1].series }
+				r.allow.deadLetters = func(s sample) bool { return s.key == r.samples[bad-1].key && s.series == r.samples[bad-1].series }
 				r.run()
 				r.live(2*time.Hour, 10*time.Second)
 				if l := r.readFile(t.Context()).ledger; l.Pending > 500 {
 					t.Errorf("%d samples wait", l.Pending)
 				}
 				r.deliver(12 * time.Hour)
-				r.letters(1, "rejected", fmt.Sprintf("HTTP %d", status))
+				r.deadLetters(1, "rejected", fmt.Sprintf("HTTP %d", status))
 			})
 		})
 	}
@@ -119,7 +119,7 @@ func TestPoison_InDrain(t *testing.T) {
 				t.Error(err)
 			}
 			r.check()
-			r.letters(len(numbers), "rejected", "HTTP 400: bad line")
+			r.deadLetters(len(numbers), "rejected", "HTTP 400: bad line")
 		})
 	}
 }
@@ -141,7 +141,7 @@ func TestPoison_SickServer(t *testing.T) {
 					r.tick(r.now())
 					r.sleep(24 * time.Hour)
 					r.check()
-					r.letters(0, "", "")
+					r.deadLetters(0, "", "")
 					if n := len(r.vm.Imports()); n > 400 {
 						t.Errorf("%d requests in a day", n)
 					}
@@ -150,14 +150,14 @@ func TestPoison_SickServer(t *testing.T) {
 					}
 					r.vm.Otherwise(testkit.Accept())
 					r.deliver(time.Hour)
-					r.letters(0, "", "")
+					r.deadLetters(0, "", "")
 				})
 			})
 		}
 	}
 }
 
-// TestPoison_FlappingServer: one that is sick now and then condemns nothing.
+// TestPoison_FlappingServer: one that is sick now and then makes no dead letters.
 func TestPoison_FlappingServer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -173,12 +173,12 @@ func TestPoison_FlappingServer(t *testing.T) {
 			r.check()
 		}
 		r.deliver(time.Hour)
-		r.letters(0, "", "")
+		r.deadLetters(0, "", "")
 	})
 }
 
 // TestPoison_Restart: what is suspected outlives a restart, and a half-done
-// search goes on.
+// search continues.
 func TestPoison_Restart(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -197,7 +197,7 @@ func TestPoison_Restart(t *testing.T) {
 			r.tick(r.now())
 		}
 		r.deliver(time.Hour)
-		r.letters(2, "rejected", "HTTP 400: bad line")
+		r.deadLetters(2, "rejected", "HTTP 400: bad line")
 	})
 }
 
@@ -222,7 +222,7 @@ func TestTooLarge(t *testing.T) {
 				if refused == 0 || refused > 14 {
 					t.Errorf("%d of %d requests were too large", refused, len(r.vm.Imports()))
 				}
-				r.letters(0, "", "")
+				r.deadLetters(0, "", "")
 			})
 		})
 	}
@@ -243,7 +243,7 @@ func TestTooLarge_OneSample(t *testing.T) {
 		r.series = append(r.series, store.NewSeries("dev", "large", store.Number, store.Tag{Name: "tag", Value: string(noise)}))
 		r.tick(r.now().Add(-time.Second))
 		large := r.samples[len(r.samples)-1]
-		r.allow.letters = func(s sample) bool { return s == large }
+		r.allow.deadLetters = func(s sample) bool { return s == large }
 		r.vm.LimitBody(1000)
 		r.run()
 		for range 30 {
@@ -251,11 +251,11 @@ func TestTooLarge_OneSample(t *testing.T) {
 			r.insert(r.now(), r.series[0])
 		}
 		r.deliver(time.Hour)
-		r.letters(1, "rejected", "HTTP 413")
+		r.deadLetters(1, "rejected", "HTTP 413")
 	})
 }
 
-// TestSift: rows that the server would drop without a word are caught before.
+// TestSift: rows that the server would drop silently are found before.
 func TestSift(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -276,7 +276,7 @@ func TestSift(t *testing.T) {
 		for _, s := range r.series[8:12] {
 			bad[named(s)] = true
 		}
-		r.allow.letters = func(s sample) bool { return bad[s.series] }
+		r.allow.deadLetters = func(s sample) bool { return bad[s.series] }
 		r.run()
 		r.deliver(10 * time.Minute)
 		if c := r.counts(); c.Rejected["too_many_labels"] != 3 || c.Rejected["label_too_long"] != 6 || c.Rejected["name_too_long"] != 3 {

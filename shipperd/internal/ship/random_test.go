@@ -62,7 +62,7 @@ func newChaos(t *testing.T, seed uint64) *chaos {
 	return c
 }
 
-// tick inserts while the loop waits: with so little patience for a lock, each would
+// tick inserts while the loop waits: with such a short wait for a lock, each would
 // mostly find the other's.
 func (c *chaos) tick(at time.Time) {
 	c.t.Helper()
@@ -78,7 +78,7 @@ func (c *chaos) maybeDie(point string) {
 }
 
 func (c *chaos) live() {
-	// Some samples are minded by the server, always.
+	// Some samples are always refused by the server.
 	minded := map[int]bool{}
 	var numbers []int
 	for range c.dice.IntN(3) {
@@ -86,7 +86,7 @@ func (c *chaos) live() {
 		numbers, minded[n] = append(numbers, n), true
 	}
 	c.vm.RejectLines(lineWith(numbers...), c.dice.IntN(2) == 0)
-	c.allow.letters = func(s sample) bool {
+	c.allow.deadLetters = func(s sample) bool {
 		return minded[slices.Index(c.samples, s)+1]
 	}
 	c.run()

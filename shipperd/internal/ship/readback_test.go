@@ -15,7 +15,7 @@ import (
 )
 
 // TestUnverified: with verification off delivery is at least once, nothing is
-// lost, nobody is asked.
+// lost, nothing is read.
 func TestUnverified(t *testing.T) {
 	t.Parallel()
 	for _, keep := range []testkit.Keep{testkit.KeepNone, testkit.KeepEvery(2), testkit.KeepAll} {
@@ -32,7 +32,7 @@ func TestUnverified(t *testing.T) {
 			r.deliver(time.Hour)
 			for _, req := range r.vm.Requests() {
 				if !strings.HasSuffix(req.Path, "/import") {
-					t.Errorf("asked %s", req.Path)
+					t.Errorf("request to %s", req.Path)
 				}
 			}
 			if !r.shipper.Stats.Snapshot().Unproven {
@@ -49,8 +49,8 @@ func (r *rig) refuseReads(n, status int) {
 	}
 }
 
-// TestWriteOnly: credentials may write but not read. Nothing is concluded from that: the rows stay, it
-// is told, few questions are asked, and once they may read everything is proven.
+// TestWriteOnly: credentials may write but not read. Nothing is concluded from that: the rows stay,
+// health reports it, few reads are sent, and once they may read everything is proven.
 func TestWriteOnly(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{401, 403, 404} {

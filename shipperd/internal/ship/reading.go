@@ -13,29 +13,29 @@ import (
 )
 
 const (
-	// busyMost bounds the pause after an answer that says that the question was too much.
+	// busyMost bounds the pause after an answer that says that the query was too large.
 	busyMost = 10 * time.Minute
-	// strangersMost is how many series that nobody asked for an answer may have: more than that, and
-	// something on the way ignores the selector.
+	// strangersMost is how many lines of series that were not queried an answer may have. If it has
+	// more, a proxy ignores the selector.
 	strangersMost = 1000
 )
 
-// reading is what is known of the server as one that is read.
+// reading is what is known of the server from reads.
 type reading struct {
 	notBefore   time.Time // no read before
-	unseenAfter time.Time // no look at what does not show before
-	looks       int       // such looks
+	unseenAfter time.Time // no read of unseen chunks before
+	looks       int       // such reads
 	fails       int       // failed reads in a row
 	most        int       // rows that one read may be about; 0 = any number
 
-	uncountable time.Time // it does not count; until then
-	thinning    time.Time // it keeps one sample of each interval, see dedup.go; until then; zero = it does not
-	interval    int64     // of so many milliseconds
-	thinFails   int       // reads about that which failed, in a row
-	thinAgain   time.Time // none about it before
-	blurred     interval  // where the server may have samples that the file has elsewhere, or once
-	partly      *wanted   // a list of which a part was read
-	proof       *proof    // what was read back last; nil = nothing yet
+	uncountable    time.Time // it does not support counts; until then
+	dedupUntil     time.Time // it keeps one sample of each interval, see dedup.go; until then; zero = it does not
+	interval       int64     // of so many milliseconds
+	dedupFails     int       // reads about the interval that failed, in a row
+	dedupNotBefore time.Time // no read about the interval before
+	blurred        interval  // where the server may have samples that the file has elsewhere, or once
+	partly         *wanted   // a list of which a part was read
+	proof          *proof    // what was read back last; nil = nothing yet
 
 	log      *logx.Throttle
 	lost     *logx.Throttle // samples that were answered 2xx and are not there
@@ -72,7 +72,7 @@ func (s *Shipper) readFailed(ctx context.Context, err error) {
 
 // readWorks notes an answer.
 func (s *Shipper) readWorks() {
-	s.heardServer()
+	s.serverAnswered()
 	r := &s.reading
 	r.log.Recover(s.Log, "read-back works again")
 	s.Stats.reading(nil, time.Time{})
@@ -92,8 +92,8 @@ func (s *Shipper) readMost() int {
 	return togetherRows
 }
 
-// export reads samples and hands out those of our series, by the text of their labels. An answer full
-// of others is ended early.
+// export reads samples and hands out those of our series, by the text of their labels. An answer
+// full of others is ended early.
 func (s *Shipper) export(ctx context.Context, sel victoria.Selector, from, to int64, names map[string]bool,
 	ours func(text string) bool, each func(text string, labels []store.Tag, timestamps []int64),
 ) error {
@@ -108,7 +108,7 @@ func (s *Shipper) export(ctx context.Context, sel victoria.Selector, from, to in
 		if strangers++; strangers > strangersMost {
 			return &victoria.Error{
 				Class: victoria.ClassStranger, Status: 200,
-				Err: fmt.Errorf("the answer has more than %d lines of series that were not asked for: something on the way ignores the selector", strangersMost),
+				Err: fmt.Errorf("the answer has more than %d lines of series that were not queried: a proxy ignores the selector", strangersMost),
 			}
 		}
 		return nil

@@ -67,13 +67,13 @@ type sample struct {
 
 // allowance is what a test's circumstances excuse.
 type allowance struct {
-	doubles  bool                // at-least-once delivery
-	moved    bool                // clamped timestamps
-	lost     func(s sample) bool // at the server: thinned, say
-	dropped  bool                // by the size budget
-	unproven bool                // accepted, and dropped by it before they were read back
-	retried  int64               // dead letters
-	letters  func(s sample) bool // may be a dead letter
+	doubles     bool                // at-least-once delivery
+	moved       bool                // clamped timestamps
+	lost        func(s sample) bool // at the server: deduplicated, for example
+	dropped     bool                // by the size budget
+	unproven    bool                // accepted, and dropped by it before they were read back
+	retried     int64               // dead letters
+	deadLetters func(s sample) bool // may be a dead letter
 }
 
 // newRig is a device with n series, of two ticks' distance from nothing: no row yet.
@@ -208,7 +208,7 @@ func (r *rig) halt() {
 	r.stop = nil
 }
 
-// restart goes on with a new Shipper, which knows only the file. The handle of
+// restart continues with a new Shipper, which knows only the file. The handle of
 // the old one is left as it is, as after a kill.
 func (r *rig) restart() {
 	r.t.Helper()
@@ -288,9 +288,9 @@ func (r *rig) left() (pending []store.Row, open []*store.Chunk) {
 	return pending, open
 }
 
-// deliver waits until everything is delivered and proven, and checks it. The device lives on: without
-// a sample that is sent later nothing is known to be lost. Time costs nothing here, but must have an
-// end.
+// deliver waits until everything is delivered and proven, and checks it. The device continues:
+// without a sample that is sent later nothing is known to be lost. Time costs nothing here, but
+// must have an end.
 func (r *rig) deliver(within time.Duration) {
 	r.t.Helper()
 	start := time.Now()
@@ -320,7 +320,7 @@ func (r *rig) counts() Counts {
 		sum.Uploaded += c.Uploaded
 		sum.Verified += c.Verified
 		sum.Requeued += c.Requeued
-		sum.Thinned += c.Thinned
+		sum.Deduplicated += c.Deduplicated
 		sum.Clamped += c.Clamped
 		sum.Attempts += c.Attempts
 		sum.Pruned += c.Pruned

@@ -12,13 +12,13 @@ import (
 )
 
 // unsentLimit is how long a chunk that certainly never left is kept as it is.
-// After that its rows go back to the pool: a backlog ships better in larger
-// chunks.
+// After that its rows become plain pending rows again: a backlog takes fewer bytes
+// in larger chunks.
 const unsentLimit = 10 * time.Minute
 
-// send ships the chunks that are to go out, then pending rows, then the chunks that
-// were answered with an error of the server, and at last the suspects, so that these
-// hold up nobody. more = there is a backlog and the server takes it.
+// send ships the chunks that are to go out, then pending rows, then the chunks that were answered
+// with 5xx, and last the suspects, so that these delay no others. more = there is a backlog and the
+// server takes it.
 func (s *Shipper) send(ctx context.Context) (more bool, err error) {
 	batch := s.drain != nil || !time.Now().Before(s.nextBatch)
 	steps := []func() (ok bool, err error){
@@ -67,9 +67,8 @@ func (s *Shipper) sendPending(ctx context.Context) (more, ok bool, err error) {
 	if more = len(rows) > limit; more {
 		build = s.Builder.BuildCatchUp
 		rows = rows[:limit]
-		// After a failure one batch shows first whether the server is back: what
-		// is recorded for it costs a synced write, and its rows are out of the
-		// budget's reach.
+		// After a failure one batch shows first whether the server accepts again: its
+		// record costs a synced write, and the budget cannot drop its rows.
 		if s.sending.failures == 0 {
 			if rows, err = s.pending(ctx, s.size.of(s.cfg.CatchUpRows)); err != nil {
 				return false, false, err
@@ -152,7 +151,7 @@ func (s *Shipper) rejected(n int, reason, detail string) {
 	s.notice(s.Log, noticeRejected, reason, nil, n, "detail", detail)
 }
 
-// record writes the chunks down before their first byte leaves.
+// record writes the chunks to the file before their first byte leaves.
 func (s *Shipper) record(ctx context.Context, bodies []*chunk.Body, created time.Time) ([]*inflight, error) {
 	if len(bodies) == 0 {
 		return nil, nil
@@ -189,7 +188,8 @@ func (s *Shipper) clamped(c *inflight, body *chunk.Body) {
 	s.notice(s.Log, noticeClamped, "", nil, body.Clamped, logx.KeyBatchID, c.BatchID, logx.KeyChunkIndex, c.Index)
 }
 
-// withdraw takes back a chunk of which the server certainly has nothing, or of which no row is left.
+// withdraw takes back a chunk of which the server certainly has nothing, or of which no row is
+// left.
 func (s *Shipper) withdraw(ctx context.Context, c *inflight, on event) error {
 	if err := s.Outbox.Withdraw(ctx, c.Chunk); err != nil {
 		return err

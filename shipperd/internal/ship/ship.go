@@ -8,10 +8,9 @@
 // the server lacks it and shows one of the same series that was sent later
 // (docs/decisions/0008-evidence.md).
 //
-// A chunk is a state machine, of which machine.go has the table and DESIGN.md the
-// picture. One goroutine takes what is due, does one step and records it. What is
-// measured in time goes by the monotonic clock; the wall clock is for stored
-// times only.
+// A chunk is a state machine: machine.go has the table and DESIGN.md the picture. One goroutine
+// takes what is due, does one step and records it. What is measured in time goes by the monotonic
+// clock; the wall clock is for stored times only.
 package ship
 
 import (
@@ -54,7 +53,7 @@ type RetryConfig struct {
 type VerifyConfig struct {
 	Enabled    bool
 	Delay      time.Duration // from acceptance to reading back
-	Settle     time.Duration // between two answers of which the second is believed; also from the end of an attempt to the first
+	Settle     time.Duration // between two answers that must agree; also from the end of an attempt to the first
 	MaxResends int           // times a row may be found lost before it is a dead letter
 }
 
@@ -77,14 +76,14 @@ type Deps struct {
 	Now     func() time.Time    // wall clock for stored times; nil = time.Now
 	Rand    *rand.Rand          // nil = seeded by the system; jitter and spread
 	Beat    func()              // called whenever the loop advances; nil = nothing
-	Took    func(time.Duration) // told the time of each request with samples; nil = nothing
+	Took    func(time.Duration) // called with the duration of each request with samples; nil = nothing
 	// OtherClock is the time of a source beside the server and the device, such as
 	// monitoring.clock_skew_url; nil = there is none.
 	OtherClock func() (now time.Time, ok bool)
 	Crash      func(point string) // called at named crash points; nil = nothing
-	// Room is called before each cycle, which adds some MB to the WAL at most; it
-	// waits, for a while, when that is too large. nil = nothing.
-	Room func(ctx context.Context)
+	// EnsureHeadroom is called before each cycle, which adds some MB to the WAL at most.
+	// It waits for a while when the WAL is nearly full. nil = nothing.
+	EnsureHeadroom func(ctx context.Context)
 }
 
 // Shipper is the delivery loop. Make it with New, then call Run or Drain once.
@@ -101,7 +100,7 @@ type Shipper struct {
 	resumed     bool        // the log knows what an earlier run left
 	unmarked    []*inflight // answered 2xx, not marked yet
 	pressed     bool        // the file may be full: what can be proven should be soon
-	moved       func(step)  // told each transition; nil = nothing
+	moved       func(step)  // called with each transition; nil = nothing
 	pace        pace
 	size        sizer
 	nextBatch   time.Time // when pending rows are to be taken
@@ -139,8 +138,8 @@ func New(cfg Config, deps Deps) *Shipper {
 	if deps.Crash == nil {
 		deps.Crash = func(string) {}
 	}
-	if deps.Room == nil {
-		deps.Room = func(context.Context) {}
+	if deps.EnsureHeadroom == nil {
+		deps.EnsureHeadroom = func(context.Context) {}
 	}
 	if cfg.CatchUpRows == 0 {
 		cfg.CatchUpRows = 100_000
@@ -161,10 +160,10 @@ func New(cfg Config, deps Deps) *Shipper {
 }
 
 // Run delivers until ctx ends. The first batch goes at a random moment of the
-// first interval, and each later one with jitter, so that a fleet that was cut
-// off together does not come back together.
+// first interval, and each later one with jitter, so that the devices of a fleet that lost
+// their network together do not send together.
 func (s *Shipper) Run(ctx context.Context) error {
-	defer s.quiet(0) // what no line has told yet
+	defer s.quiet(0) // log the notices that are not over
 	s.nextBatch = time.Now().Add(time.Duration(s.Rand.Float64() * float64(s.cfg.UploadInterval)))
 	if err := s.load(ctx); err != nil {
 		if err := s.storeTrouble(ctx, err); err != nil {
@@ -183,11 +182,11 @@ func (s *Shipper) Run(ctx context.Context) error {
 }
 
 // cycle does everything that can be done now, once. more = there is a backlog
-// and the server is fine: come back at once. Only an error of the store that
-// cannot heal by itself comes back.
+// and the server accepts requests: call again at once. err is an error of the store
+// that cannot end by itself.
 func (s *Shipper) cycle(ctx context.Context) (more bool, err error) {
 	s.Beat()
-	s.Room(ctx)
+	s.EnsureHeadroom(ctx)
 	if err = s.load(ctx); err == nil {
 		err = s.verify(ctx)
 	}
@@ -230,12 +229,12 @@ func (s *Shipper) nextWake() time.Time {
 			next = earliest(next, later(c.due, read))
 		}
 	}
-	// The floor keeps a loop that cannot get on from spinning.
+	// The minimum keeps a loop that makes no progress from spinning.
 	return later(earliest(next, s.budgetAfter), time.Now().Add(time.Second))
 }
 
 // wait returns true at the given moment and false when ctx ends. It beats while
-// it waits, for an idle loop is a living one, but seldom: each beat wakes the process.
+// it waits, because an idle loop is alive, but seldom: each beat wakes the process.
 func (s *Shipper) wait(ctx context.Context, until time.Time) bool {
 	for {
 		s.Beat()

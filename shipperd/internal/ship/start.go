@@ -11,9 +11,9 @@ import (
 
 // load takes up the chunks that an earlier run left open, or that the file has
 // after a transaction failed. Crash window: one that is Sending may have reached
-// the server, wholly or in part, so it is in doubt. When the attempts ended is not
-// asked of the clock, which may have been anything before the restart: they ended
-// before now, so Settle from now is long enough, for accepted chunks too.
+// the server, wholly or in part, so it is in doubt. The stored times do not say when
+// the attempts ended, since the clock may have been wrong before the restart: they
+// ended before now, so Settle from now is long enough, for accepted chunks too.
 func (s *Shipper) load(ctx context.Context) error {
 	if s.loaded {
 		return nil
@@ -30,8 +30,8 @@ func (s *Shipper) load(ctx context.Context) error {
 		to := inFile(file)
 		if to == owed {
 			c.due = now
-			if c.blame.refused = c.HTTPStatus != 0; c.blame.refused { // see store.Requeued
-				c.blame.since = now
+			if c.suspicion.refused = c.HTTPStatus != 0; c.suspicion.refused { // see store.Requeued
+				c.suspicion.since = now
 			}
 		}
 		c.pack()
@@ -40,7 +40,7 @@ func (s *Shipper) load(ctx context.Context) error {
 	if len(chunks) > 0 {
 		level := slog.LevelInfo
 		if s.resumed {
-			level = slog.LevelDebug // after each trouble with the file, which has its own lines
+			level = slog.LevelDebug // errors of the store have their own lines
 		}
 		s.Log.Log(ctx, level, "open chunks taken up", "chunks", len(chunks))
 	}
@@ -48,9 +48,10 @@ func (s *Shipper) load(ctx context.Context) error {
 	return nil
 }
 
-// storeTrouble keeps the daemon alive through what passes: a full or failing
-// disk, a busy or read-only file. Nothing is lost meanwhile: what the server took
-// and could not be marked is read back. A damaged file does not heal by waiting.
+// storeTrouble keeps the daemon running through errors that can end by themselves:
+// a full or failing disk, a busy or read-only file. Nothing is lost meanwhile: what
+// was accepted and could not be marked is read back. A damaged file is not repaired
+// by waiting.
 func (s *Shipper) storeTrouble(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return nil

@@ -19,7 +19,7 @@ type Stats struct {
 type Counts struct {
 	Uploaded        int64            // answered 2xx, or found there though no answer came
 	Verified        int64            // read back, or assumed where reading is not allowed
-	Thinned         int64            // of them, left out by a server that keeps one sample of several
+	Deduplicated    int64            // of them, left out by the deduplication interval of the server
 	Requeued        int64            // found missing and owed again
 	Rejected        map[string]int64 // moved to the dead letters, by reason
 	Dropped         map[string]int64 // deleted undelivered, by reason
@@ -41,11 +41,11 @@ type Counts struct {
 	NotVisible      time.Time     // the oldest sample that does not show, while nothing shows that was sent since; zero = none
 	NotVisibleSince time.Time     // since when, wall clock
 	FreedUnproven   time.Time     // when accepted samples were last dropped before they were read back, wall clock
-	Invisible       int           // how many those are
+	Invisible       int           // how many samples do not show
 	Duration        time.Duration // of all requests together
 	Unproven        bool          // verification is off: delivery is at least once
-	Thinning        bool          // the server keeps one sample of several
-	Unkept          time.Time     // the oldest sample that a server that was well accepted and does not have; zero = none is owed
+	Deduplicating   bool          // the server has a deduplication interval
+	Unkept          time.Time     // the oldest sample that the server accepted and did not keep; zero = none
 	UnkeptSince     time.Time     // when the first of them was missed, wall clock
 }
 
@@ -142,7 +142,8 @@ func (s *Stats) reading(err error, at time.Time) {
 	})
 }
 
-// notVisible notes that nothing shows of what was sent since the oldest of these rows; zero = it does.
+// notVisible notes the oldest sample that does not show, while nothing shows that was sent since;
+// zero = it does.
 func (s *Stats) notVisible(oldest time.Time, rows int, at time.Time) {
 	s.do(func(c *Counts) {
 		if oldest.IsZero() {
@@ -154,7 +155,8 @@ func (s *Stats) notVisible(oldest time.Time, rows int, at time.Time) {
 	})
 }
 
-// unkept notes that the server has thrown samples away, the oldest of them of that time; zero = none is owed any more.
+// unkept notes that the server has not kept samples, and the time of the oldest of them; zero =
+// none is owed any more.
 func (s *Stats) unkept(oldest, at time.Time) {
 	s.do(func(c *Counts) {
 		switch {
@@ -169,12 +171,12 @@ func (s *Stats) unkept(oldest, at time.Time) {
 	})
 }
 
-func (s *Stats) unproven(yes bool) { s.do(func(c *Counts) { c.Unproven = yes }) }
-func (s *Stats) thinning(yes bool) { s.do(func(c *Counts) { c.Thinning = yes }) }
-func (s *Stats) thinned(n int)     { s.do(func(c *Counts) { c.Thinned += int64(n) }) }
-func (s *Stats) failure(err error) { s.do(func(c *Counts) { c.Failures++; c.LastError = err }) }
-func (s *Stats) requeue(n int)     { s.do(func(c *Counts) { c.Requeued += int64(n) }) }
-func (s *Stats) clamped(n int)     { s.do(func(c *Counts) { c.Clamped += int64(n) }) }
-func (s *Stats) prune(n int)       { s.do(func(c *Counts) { c.Pruned += int64(n) }) }
-func (s *Stats) partial()          { s.do(func(c *Counts) { c.Partial++ }) }
-func (s *Stats) retry()            { s.do(func(c *Counts) { c.Retries++ }) }
+func (s *Stats) unproven(yes bool)      { s.do(func(c *Counts) { c.Unproven = yes }) }
+func (s *Stats) deduplicating(yes bool) { s.do(func(c *Counts) { c.Deduplicating = yes }) }
+func (s *Stats) deduplicated(n int)     { s.do(func(c *Counts) { c.Deduplicated += int64(n) }) }
+func (s *Stats) failure(err error)      { s.do(func(c *Counts) { c.Failures++; c.LastError = err }) }
+func (s *Stats) requeue(n int)          { s.do(func(c *Counts) { c.Requeued += int64(n) }) }
+func (s *Stats) clamped(n int)          { s.do(func(c *Counts) { c.Clamped += int64(n) }) }
+func (s *Stats) prune(n int)            { s.do(func(c *Counts) { c.Pruned += int64(n) }) }
+func (s *Stats) partial()               { s.do(func(c *Counts) { c.Partial++ }) }
+func (s *Stats) retry()                 { s.do(func(c *Counts) { c.Retries++ }) }

@@ -13,17 +13,17 @@ import (
 	"belabox-metrics/shipperd/internal/victoria"
 )
 
-// stopGrace is how long a request in flight may go on after SIGTERM: a reply
-// that still comes spares the next start a read-back.
+// stopGrace is how long a request in flight may continue after SIGTERM: a reply
+// in that time saves the next start a read-back.
 const stopGrace = 3 * time.Second
 
-// sender is what is known of the server as one that takes requests.
+// sender is what is known of the server from imports.
 type sender struct {
 	failures     int       // cycles that ended with a failure, in a row
 	lastAccepted time.Time // when it last answered 2xx
-	refusals     int       // answers against bodies since then, see blame.go
+	refusals     int       // 4xx to bodies since then, see refusals.go
 	probes       int       // cycles while it refused everything
-	hangups      int       // chunks in a row that were proved although it closed the connection soon after the 2xx
+	hangups      int       // chunks in a row that were proved although the connection was closed soon after the 2xx
 	lastAway     time.Time // when it last did not answer, or failed
 	log          *logx.Throttle
 }
@@ -76,8 +76,8 @@ func (s *Shipper) transmit(ctx context.Context, c *inflight, body *chunk.Body) (
 	}
 }
 
-// notOwn is the failure of a 2xx that may come from anybody, where nothing is read back: a login page
-// answers so to every POST.
+// notOwn is the failure of a 2xx that may not be the server's, where nothing is read back: a login
+// page answers 2xx to every POST.
 func notOwn(status int) error {
 	return &victoria.Error{
 		Class: victoria.ClassStranger, Status: status, Ambiguous: true,
@@ -99,8 +99,8 @@ func (s *Shipper) importLingering(ctx context.Context, body []byte, id string) (
 // judge decides whether this cycle sends the chunk again, and after what wait. It also records
 // whether the server may have some of it.
 func (s *Shipper) judge(c *inflight, fault *victoria.Error, attempt int) (again bool, wait time.Duration) {
-	c.blame.refused = fault.Class == victoria.ClassRejected || fault.Class == victoria.ClassTooLarge
-	c.blame.failed = false
+	c.suspicion.refused = fault.Class == victoria.ClassRejected || fault.Class == victoria.ClassTooLarge
+	c.suspicion.failed = false
 	if fault.Ambiguous {
 		s.move(c, evUnknown, inDoubt)
 	} else {
@@ -137,7 +137,7 @@ func (s *Shipper) failed(c *inflight, fault *victoria.Error, log *slog.Logger) (
 	case victoria.ClassRejected, victoria.ClassTooLarge:
 		return s.refused(c, fault, log)
 	case victoria.ClassAuth, victoria.ClassRedirect, victoria.ClassStranger:
-		s.pause(s.patience())
+		s.pause(s.longPause())
 	default:
 		s.sending.lastAway = now
 		switch {
@@ -162,8 +162,8 @@ func (s *Shipper) away(err error) {
 	s.stalled(s.Log, err)
 }
 
-// stalled notes a cycle that ends because the server takes nothing. The next ones
-// come less often: each of them costs a synced transaction.
+// stalled notes a cycle that ends because the server accepts nothing. The next
+// cycles are less frequent: each of them costs a synced transaction.
 func (s *Shipper) stalled(log *slog.Logger, err error) {
 	s.sending.failures++
 	s.pause(jitter(s.slower(), s.cfg.Retry.JitterPercent, s.Rand))
@@ -184,9 +184,9 @@ func (s *Shipper) slower() time.Duration {
 
 func (s *Shipper) pause(d time.Duration) { s.notBefore = later(s.notBefore, time.Now().Add(d)) }
 
-// patience is the pause after an answer that only a person can mend, or only
-// another chunk can judge. Whoever drains by hand waits for it.
-func (s *Shipper) patience() time.Duration {
+// longPause is the pause after an answer that needs an operator, or another chunk
+// to compare with. Drain waits for it.
+func (s *Shipper) longPause() time.Duration {
 	d := time.Minute
 	if s.drain != nil {
 		d = 5 * time.Second

@@ -39,7 +39,7 @@ func TestBackoff_Jitter(t *testing.T) {
 	}
 }
 
-// TestBackoff_NeverBelowRetryAfter: a wait that the server asked for is only made longer.
+// TestBackoff_NeverBelowRetryAfter: a wait that the server demands is only made longer.
 func TestBackoff_NeverBelowRetryAfter(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -167,8 +167,8 @@ func TestResendDelay(t *testing.T) {
 	}
 }
 
-// TestView_ThinnedBy tells thinning from loss.
-func TestView_ThinnedBy(t *testing.T) {
+// TestView_ExplainedBy tells deduplication from loss.
+func TestView_ExplainedBy(t *testing.T) {
 	t.Parallel()
 	// f takes a sample each step of which keep tells what is there.
 	f := func(what string, step int64, keep func(i int) bool, want int64) {
@@ -186,13 +186,13 @@ func TestView_ThinnedBy(t *testing.T) {
 		v.all = v.shown
 		got := int64(0)
 		for _, ms := range intervals {
-			if v.thinnedBy(ms) {
+			if v.explainedBy(ms) {
 				got = ms
 				break
 			}
 		}
 		if got != want {
-			t.Errorf("%s: thinned by %d ms, want %d", what, got, want)
+			t.Errorf("%s: deduplicated by %d ms, want %d", what, got, want)
 		}
 		if want > 0 && len(v.covered(want)) != len(v.missing) {
 			t.Errorf("%s: %d of %d are covered", what, len(v.covered(want)), len(v.missing))

@@ -55,8 +55,8 @@ func (s *Shipper) verify(ctx context.Context) error {
 	return s.readUnseen(ctx, now)
 }
 
-// assume is verify where the operator has switched it off: what was accepted counts as verified after
-// the delay, and what may have been stored is sent again. Delivery is at least once.
+// assume is verify where the operator has switched it off: what was accepted counts as verified
+// after the delay, and what may have been stored is sent again. Delivery is at least once.
 func (s *Shipper) assume(ctx context.Context, now time.Time) error {
 	for _, c := range s.chunks.due(now, in(inDoubt)) {
 		s.reading.blurred.add(c.first.TimestampMS(), c.last.TimestampMS())
@@ -161,9 +161,9 @@ func (s *Shipper) readUnseen(ctx context.Context, now time.Time) error {
 }
 
 // errNotVisible is why a drain gets no further: nothing is sent again without a witness.
-var errNotVisible = errors.New("what was sent does not show at the server: it may be in a queue, or be lost; nothing is sent again before something that was sent later shows")
+var errNotVisible = errors.New("what was sent does not show at the server: it may be in a queue, or be lost; nothing is sent again before the server shows something that was sent later")
 
-// unseenReady reports whether something can be concluded of a chunk that was unseen so far.
+// unseenReady reports whether something can be concluded about a chunk that was unseen so far.
 func (s *Shipper) unseenReady(c *inflight, now time.Time) (bool, error) {
 	if !c.silent.IsZero() && now.Sub(c.silent) >= unseenMost {
 		return true, nil
@@ -179,7 +179,8 @@ func (s *Shipper) unseenReady(c *inflight, now time.Time) (bool, error) {
 	return slices.ContainsFunc(c.Keys, func(k store.Key) bool { return s.order.witness(k, c.attempt) }), nil
 }
 
-// readBack reads the samples of one chunk back and concludes from them. ok = the server can be read.
+// readBack reads the samples of one chunk back and concludes from them. ok = the server can be
+// read.
 func (s *Shipper) readBack(ctx context.Context, c *inflight) (ok bool, err error) {
 	s.Beat()
 	w, err := s.wanted(ctx, c)
@@ -203,7 +204,7 @@ func (s *Shipper) readBack(ctx context.Context, c *inflight) (ok bool, err error
 			return false, err
 		}
 		lacks = lacks.Without(left)
-		s.Stats.thinned(len(left))
+		s.Stats.deduplicated(len(left))
 	}
 	if len(lacks) == 0 {
 		return true, s.proved(ctx, c)
@@ -251,12 +252,12 @@ func (s *Shipper) verified(ctx context.Context, on event, chunks ...*inflight) e
 	return nil
 }
 
-// heardServer notes that the server has answered something. While nothing gets through, what an
-// attempt has sent may wait on the way: a proxy or a modem holds it, or the kernel sends it again and
-// again. It arrives with the first requests after the outage. An answer of that moment is worth
-// nothing: what is there is a second old, and a server killed now forgets it. So Settle counts from
-// the first answer after the attempt.
-func (s *Shipper) heardServer() {
+// serverAnswered notes that the server has answered something. While nothing gets through, what an
+// attempt has sent may wait on the way: a proxy or a modem holds it, or the kernel sends it
+// repeatedly. It arrives with the first requests after the outage. An answer at that moment proves
+// nothing: what is there is a second old, and a server that is killed now loses it. So Settle
+// counts from the first answer after the attempt.
+func (s *Shipper) serverAnswered() {
 	for _, c := range s.chunks.all {
 		if c.state == inDoubt && !c.answered {
 			c.answered = true
@@ -268,8 +269,8 @@ func (s *Shipper) heardServer() {
 // early reports whether an answer about the chunk is the first one after its attempt.
 func (c *inflight) early() bool { return c.state == inDoubt && c.due.After(time.Now()) }
 
-// asError returns what the edge says of a failure. What is no *victoria.Error
-// is treated as the worst of them.
+// asError returns the failure as a *victoria.Error. Any other error is treated as the worst of
+// them.
 func asError(err error) *victoria.Error {
 	if fault, ok := errors.AsType[*victoria.Error](err); ok {
 		return fault

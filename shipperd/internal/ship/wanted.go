@@ -104,8 +104,8 @@ func (w *wanted) cut(most int) {
 	}
 }
 
-// read reads what the server has and crosses it off. After an error the pieces that were not answered
-// are left; nothing can be concluded yet.
+// read reads what the server has and crosses it off. After an error the pieces that were not
+// answered are left; nothing can be concluded yet.
 func (w *wanted) read(ctx context.Context, s *Shipper) error {
 	ours := func(text string) bool { return w.series[text] != nil }
 	for len(w.pieces) > 0 {

@@ -1,5 +1,5 @@
 // Package victoria is shipperd's HTTP edge: it sends chunks to VictoriaMetrics or
-// to the project's receiver, asks what arrived, and says of every failure what it
+// to the project's receiver, queries what arrived, and says of every failure what it
 // means.
 //
 // It promises that an error tells whether the server may have stored something;
@@ -164,8 +164,8 @@ func checkHeaders(cfg Config) error {
 // isToken: RFC 9110, section 5.6.2.
 func isToken(s string) bool {
 	return s != "" && !strings.ContainsFunc(s, func(r rune) bool {
-		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
-		return !letter && !strings.ContainsRune("!#$%&'*+-.^_`|~", r)
+		alphanumeric := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
+		return !alphanumeric && !strings.ContainsRune("!#$%&'*+-.^_`|~", r)
 	})
 }
 

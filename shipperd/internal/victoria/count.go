@@ -44,8 +44,8 @@ func (c *Client) CountByName(ctx context.Context, sel Selector, fromMS, toMS int
 func window(fromMS, toMS int64) string { return fmt.Sprintf("[%dms]", toMS-fromMS+1) }
 
 // query runs an instant query that counts, and calls add for each result.
-// nocache keeps the server from answering for an earlier time than the one asked
-// about, which it does for the last 30 s (-search.latencyOffset).
+// nocache keeps the server from answering for an earlier time than the one
+// queried, which it does for the last 30 s (-search.latencyOffset).
 func (c *Client) query(ctx context.Context, promql string, atMS int64, zip bool, add func(name string, n int64)) error {
 	x, err := c.read(ctx, "query", c.queryURL, url.Values{"query": {promql}, "time": {seconds(atMS)}, "nocache": {"1"}}, zip)
 	if err != nil {

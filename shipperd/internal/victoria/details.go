@@ -90,7 +90,7 @@ func (d *Details) check() error {
 type Refusal struct {
 	Line   int    // from 1
 	Index  int    // of the sample in the line, from 0
-	Reason string // the server's words
+	Reason string // the text of the server
 	Retry  bool   // the server may take it another time
 }
 

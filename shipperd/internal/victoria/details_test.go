@@ -108,7 +108,7 @@ func TestMatch(t *testing.T) {
 }
 
 // TestMatch_Properties: what a server reports of any part of a body is found
-// again, and a report that is off by one is not believed.
+// again, and a report that is off by one is an error.
 func TestMatch_Properties(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -164,7 +164,7 @@ func TestMatch_Properties(t *testing.T) {
 		}
 		for _, off := range []Details{{d.Accepted + 1, d.Rejected, d.Lines}, {d.Accepted, d.Rejected + 1, d.Lines}, {d.Accepted + 1, d.Rejected - 1, d.Lines}} {
 			if _, err := off.Match(len(lines), timestamps); err == nil {
-				t.Errorf("%+v is believed of %v", off, lines)
+				t.Errorf("%+v is accepted for %v", off, lines)
 			}
 		}
 	})

@@ -18,8 +18,8 @@ type Class string
 const (
 	ClassNetwork   Class = "network"   // no connection, or it broke: try again
 	ClassTimeout   Class = "timeout"   // no answer in time: try again
-	ClassServer    Class = "server"    // the server failed, or its answer cannot be believed: try again
-	ClassThrottled Class = "throttled" // the server asks to wait: try again then
+	ClassServer    Class = "server"    // the server failed, or its answer is not valid: try again
+	ClassThrottled Class = "throttled" // the server demands a pause: try again then
 	ClassAuth      Class = "auth"      // credentials, address or another setting is wrong: a person must act, nothing is lost
 	ClassTooLarge  Class = "too_large" // send less at once
 	ClassRejected  Class = "rejected"  // something in the body is wrong: bisect
@@ -67,7 +67,7 @@ type Error struct {
 	Reason Reason
 	// Status is the HTTP status, 0 without an answer.
 	Status int
-	// RetryAfter is what the server asked for, 0 = nothing; at most an hour.
+	// RetryAfter is the pause that the server demands, 0 = nothing; at most an hour.
 	RetryAfter time.Duration
 	// Ambiguous says of an import that the server may have stored the samples, or
 	// some: the body may have been read and no answer rules it out.
@@ -126,7 +126,7 @@ type verdict struct {
 //	503 with Retry-After              throttled  ambiguous
 //	5xx, anything else                server     ambiguous
 //
-// The middle line keeps a wrong setting from condemning good samples: a proxy
+// "other 4xx that blame the request" keeps a wrong setting from rejecting good samples: a proxy
 // that answers 405 or 415 to everything has not looked at any of them. For the
 // same reason the 400 with which VictoriaMetrics answers to a path that it does
 // not know counts as auth.

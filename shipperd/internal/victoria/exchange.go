@@ -146,7 +146,7 @@ func (x *exchange) fail(err error) *Error {
 	return e
 }
 
-// distrust makes the Error of an answer that says 2xx but cannot be believed. What it quotes of the
+// distrust makes the Error of a 2xx answer that is not valid. What it quotes of the
 // answer has to be whole, or of quote: a secret that was cut first is not found any more.
 func (x *exchange) distrust(format string, args ...any) *Error {
 	e := x.fail(fmt.Errorf(format, args...))
@@ -179,8 +179,8 @@ const ReceiverName = "belabox-metrics-receiver"
 // refused makes the Error of an answer that is not 2xx.
 func (x *exchange) refused() *Error {
 	body, cut := x.readError()
-	retryAfter, asked := x.retryAfter()
-	v := judge(x.resp.StatusCode, asked, body)
+	retryAfter, sent := x.retryAfter()
+	v := judge(x.resp.StatusCode, sent, body)
 	e := &Error{
 		Class: v.class, Status: x.resp.StatusCode, RetryAfter: retryAfter,
 		Ambiguous: v.ambiguous && x.body != nil, Body: excerpt(x.clean(body, cut)), request: x.text,

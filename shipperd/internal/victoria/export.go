@@ -15,24 +15,23 @@ import (
 )
 
 const (
-	rowsPerLine    = 1000      // asked for, so that lines stay short
+	rowsPerLine    = 1000      // requested, so that lines stay short
 	maxLineBytes   = 4 << 20   // of an exported line
 	maxExportBytes = 256 << 20 // of all lines of one request, decompressed
 )
 
-// Export asks for the samples from startMS to endMS, both inclusive, of the
+// Export queries the samples from startMS to endMS, both inclusive, of the
 // series that sel picks, and calls each for every line of the answer: the labels
 // of a series, sorted by name, and timestamps in milliseconds. A series may come
 // in several lines, in any order, with the samples of a line in time order. Both
 // slices are valid during the call only. An error of each ends the export and is
 // returned as it is.
 //
-// What each has seen counts only when Export returns nil: it returns an *Error
-// for an answer that was cut off or garbled. A sample stored twice comes twice,
-// unless the server deduplicates. It is never asked past its deduplication
-// (reduce_mem_usage=1): VictoriaMetrics 1.79 to 1.150 then puts samples of one
-// series under the name of another, once anybody has made a plain export. The values are not handed out: the server keeps
-// 12 to 15 digits of them, so they prove nothing.
+// What each has seen counts only when Export returns nil: it returns an *Error for an answer that
+// was cut off or garbled. A sample stored twice comes twice, unless the server deduplicates. It is
+// never asked past its deduplication (reduce_mem_usage=1): VictoriaMetrics 1.79 to 1.150 then puts
+// samples of one series under the name of another, once anybody has made a plain export. The values
+// are not handed out: the server keeps 12 to 15 digits of them, so they prove nothing.
 func (c *Client) Export(ctx context.Context, sel Selector, startMS, endMS int64, each func(labels []store.Tag, timestamps []int64) error) error {
 	form := url.Values{}
 	form.Set("start", seconds(startMS))

@@ -12,7 +12,7 @@ import (
 )
 
 // plain returns the body of an answer without its compression. An encoding that
-// nobody asked for is an error when the body is read: the status may be all that
+// was not requested is an error when the body is read: the status may be all that
 // matters.
 func plain(resp *http.Response) io.ReadCloser {
 	encoding := resp.Header.Get("Content-Encoding")

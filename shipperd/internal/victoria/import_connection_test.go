@@ -52,7 +52,7 @@ func TestImport_Resets(t *testing.T) {
 	f("after the header", 0, func(c *net.TCPConn) { readUntil(c, "\r\n\r\n"); reset(c) })
 	f("in the middle", 0, func(c *net.TCPConn) { io.CopyN(io.Discard, c, 100_000); reset(c) })
 	f("after the body", 0, func(c *net.TCPConn) { io.CopyN(io.Discard, c, 200_000); reset(c) })
-	f("closed without a word", 0, func(c *net.TCPConn) { io.CopyN(io.Discard, c, 200_100); c.CloseWrite(); io.Copy(io.Discard, c) })
+	f("closed without an answer", 0, func(c *net.TCPConn) { io.CopyN(io.Discard, c, 200_100); c.CloseWrite(); io.Copy(io.Discard, c) })
 	f("in the head of the answer", 0, func(c *net.TCPConn) {
 		io.CopyN(io.Discard, c, 200_100)
 		io.WriteString(c, accepted[:12])

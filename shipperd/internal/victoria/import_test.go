@@ -157,7 +157,7 @@ func TestImport_ErrorText(t *testing.T) {
 }
 
 // TestImport_RetryAfterDate: a date counts from the server's clock, whatever the
-// device believes.
+// device says.
 func TestImport_RetryAfterDate(t *testing.T) {
 	t.Parallel()
 	server := time.Date(2001, 2, 3, 4, 5, 6, 0, time.UTC)
@@ -196,7 +196,7 @@ func TestImport_RedirectNamesHost(t *testing.T) {
 	f("://", "redirects to nowhere")
 }
 
-// TestImport_StrangeAnswers: 2xx is believed only if the answer makes sense.
+// TestImport_StrangeAnswers: 2xx counts only if the answer makes sense.
 func TestImport_StrangeAnswers(t *testing.T) {
 	t.Parallel()
 	f := func(contentType, body string, class Class) {

@@ -71,7 +71,7 @@ func TestProbe_Stages(t *testing.T) {
 		}
 	}
 	if p, _ := probe(t, answer(401, "Age", "7"), StageAnswer, ""); !p.Date.IsZero() {
-		t.Errorf("the date of a cached answer was believed: %+v", p)
+		t.Errorf("the date of a cached answer was used: %+v", p)
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

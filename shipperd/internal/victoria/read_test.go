@@ -166,7 +166,7 @@ func TestExport_CutShort(t *testing.T) {
 	f("a gzip without its end", ClassNetwork, answer("Content-Encoding: gzip\r\n", string(small[:len(small)-1])))
 	f("two gzip members", ClassNetwork, answer("Content-Encoding: gzip\r\n", string(small)+string(small)))
 	f("half a line", ClassServer, answer(fmt.Sprintf("Content-Length: %d\r\n", len(twoLines)-10), twoLines[:len(twoLines)-10]))
-	f("words behind the lines", ClassServer, answer("Transfer-Encoding: chunked\r\n",
+	f("text after the lines", ClassServer, answer("Transfer-Encoding: chunked\r\n",
 		fmt.Sprintf("%x\r\n%s\r\n10\r\ncannot read more\r\n0\r\n\r\n", len(twoLines), twoLines)))
 	f("a web page", ClassStranger, answer("Content-Type: text/html\r\nContent-Length: 0\r\n", ""))
 	if got, err := exportAll(newClient(t, Config{URL: rawServer(t, answer("Content-Encoding: gzip\r\n", string(small)))}), Selector{}); err != nil || len(got) == 0 {

@@ -108,7 +108,7 @@ func redact(text string, secrets []string, cut bool) string {
 	return text
 }
 
-// errConfiguration marks what only a person can mend.
+// errConfiguration marks errors that only a change of the configuration fixes.
 var errConfiguration = errors.New("configuration")
 
 func configuration(err error) error {

@@ -26,7 +26,7 @@ const agreeWithin = time.Minute
 // anything.
 type serverClock struct {
 	mu    sync.Mutex
-	heard [sources]struct {
+	dates [sources]struct {
 		server time.Time // to the second, as the Date header has it
 		at     time.Time // monotonic
 	}
@@ -44,14 +44,14 @@ func (c *serverClock) note(by source, header http.Header) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.heard[by].server, c.heard[by].at = date, time.Now()
+	c.dates[by].server, c.dates[by].at = date, time.Now()
 }
 
 // newest returns the source that spoke last, and false if none has within maxAge.
 func (c *serverClock) newest(maxAge time.Duration) (by source, ok bool) {
-	for s := range c.heard {
-		at := c.heard[s].at
-		if !at.IsZero() && time.Since(at) <= maxAge && (!ok || at.After(c.heard[by].at)) {
+	for s := range c.dates {
+		at := c.dates[s].at
+		if !at.IsZero() && time.Since(at) <= maxAge && (!ok || at.After(c.dates[by].at)) {
 			by, ok = source(s), true
 		}
 	}
@@ -59,14 +59,14 @@ func (c *serverClock) newest(maxAge time.Duration) (by source, ok bool) {
 }
 
 func (c *serverClock) now(by source) time.Time {
-	return c.heard[by].server.Add(time.Since(c.heard[by].at))
+	return c.dates[by].server.Add(time.Since(c.dates[by].at))
 }
 
 // ServerNow returns the server's time, to a second or two, as told by the Date header of its last
 // answer; ok is false if that is longer ago than maxAge or if there was none. agreed says that both
-// sides of the server, that which takes samples and that which shows them, have told the same within
-// maxAge. The device's wall clock has no part in it, and a suspended device should ask with a short
-// maxAge: its monotonic clock stood still.
+// sides of the server, that which takes samples and that which shows them, have told the same
+// within maxAge. The device's wall clock has no part in it, and a suspended device should be asked
+// with a short maxAge: its monotonic clock stood still.
 func (c *Client) ServerNow(maxAge time.Duration) (now time.Time, agreed, ok bool) {
 	k := &c.clock
 	k.mu.Lock()
@@ -76,7 +76,7 @@ func (c *Client) ServerNow(maxAge time.Duration) (now time.Time, agreed, ok bool
 		return time.Time{}, false, false
 	}
 	other := byImport + byRead - by
-	agreed = !k.heard[other].at.IsZero() && time.Since(k.heard[other].at) <= maxAge &&
+	agreed = !k.dates[other].at.IsZero() && time.Since(k.dates[other].at) <= maxAge &&
 		k.now(by).Sub(k.now(other)).Abs() <= agreeWithin
 	return k.now(by), agreed, true
 }
@@ -88,8 +88,8 @@ func (c *Client) Ahead() (by time.Duration, at time.Time, ok bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	s, ok := k.newest(1 << 62)
-	at = k.heard[s].at.Round(0) // its wall clock
-	return at.Sub(k.heard[s].server), at, ok
+	at = k.dates[s].at.Round(0) // its wall clock
+	return at.Sub(k.dates[s].server), at, ok
 }
 
 // AskTime asks both sides of the server for their time: GET /health and a count, some 900 bytes.

@@ -27,7 +27,7 @@ func vmAnswer(server func() time.Time) http.HandlerFunc {
 	}
 }
 
-// TestServerNow: the server's time comes with its answers and goes on without the device's wall
+// TestServerNow: the server's time comes with its answers and continues without the device's wall
 // clock. Both sides are asked, and agree or not.
 func TestServerNow(t *testing.T) {
 	t.Parallel()
@@ -148,7 +148,7 @@ func memory(t *testing.T) (*testkit.FakeVM, *Client) {
 	return vm, newClient(t, Config{URL: vm.ImportURL(), Dial: vm.Dial, Proxy: noProxy})
 }
 
-// TestServerNow_Age: what was heard long ago may be asked for or not.
+// TestServerNow_Age: an old answer counts or not.
 func TestServerNow_Age(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, c := memory(t)

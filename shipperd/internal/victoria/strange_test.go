@@ -28,8 +28,8 @@ func requests(c *Client) map[string]func(ctx context.Context) error {
 	}
 }
 
-// TestSwitchingProtocols: after 101 the body is the bare connection and never ends. Each request ends
-// at once all the same, as trouble of the way.
+// TestSwitchingProtocols: after 101 the body is the bare connection and never ends. Each request
+// ends at once all the same, as trouble of the way.
 func TestSwitchingProtocols(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})
@@ -63,7 +63,7 @@ func TestSwitchingProtocols(t *testing.T) {
 	}
 }
 
-// TestEndless: whatever goes on without end is ended by remote.timeout.
+// TestEndless: whatever never ends is ended by remote.timeout.
 func TestEndless(t *testing.T) {
 	t.Parallel()
 	for name, head := range map[string]string{

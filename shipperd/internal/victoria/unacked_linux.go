@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// unackedAtMost bounds how long the kernel goes on sending what the other side does
+// unackedAtMost bounds how long the kernel keeps sending what the other side does
 // not acknowledge. Else it does so for a minute and more after the connection was
 // closed, or its process killed, and a request that was given up long ago arrives
 // when the line is back. TCP_USER_TIMEOUT of tcp(7); it holds for orphans, too.

@@ -121,7 +121,7 @@ func (c *Client) newTransport(tlsConfig *tls.Config) *http.Transport {
 		MaxIdleConnsPerHost:    maxIdleConns,
 		IdleConnTimeout:        idleTimeout,
 		MaxResponseHeaderBytes: maxHeaderBytes,
-		DisableCompression:     true, // asked for where it pays: its header costs more than an import's answer saves
+		DisableCompression:     true, // requested where it pays: its header costs more than an import's answer saves
 		Protocols:              &protocols,
 	}
 }
@@ -134,7 +134,7 @@ func (c *Client) proxy(req *http.Request) (*url.URL, error) {
 	}
 	u, err := choose(req)
 	if err != nil {
-		return nil, fmt.Errorf("%w: the address of the proxy is malformed: mend HTTP_PROXY or HTTPS_PROXY", errConfiguration)
+		return nil, fmt.Errorf("%w: the address of the proxy is malformed: correct HTTP_PROXY or HTTPS_PROXY", errConfiguration)
 	}
 	return u, nil
 }

@@ -172,7 +172,7 @@ func TestConnectionPool(t *testing.T) {
 	testkit.Eventually(t, 10*time.Second, "the others to be closed as well", func() bool { return open.Load() == 0 })
 }
 
-// TestProxy: the proxy is asked, and its password shows nowhere.
+// TestProxy: the proxy is used, and its password shows nowhere.
 func TestProxy(t *testing.T) {
 	t.Parallel()
 	status := http.StatusNoContent
@@ -213,7 +213,7 @@ func TestProxy(t *testing.T) {
 	}})
 	_, err = broken.Import(t.Context(), []byte("body"), "id")
 	wantError(t, err, ClassAuth, 0, false)
-	if strings.Contains(err.Error(), "hunter2") || !strings.Contains(err.Error(), "mend HTTP_PROXY") {
+	if strings.Contains(err.Error(), "hunter2") || !strings.Contains(err.Error(), "correct HTTP_PROXY") {
 		t.Error(err)
 	}
 }
@@ -239,9 +239,9 @@ func proxyChild() (code int, child bool) {
 // TestProxy_Environment needs a process of its own: the environment is read once.
 func TestProxy_Environment(t *testing.T) {
 	t.Parallel()
-	asked := make(chan string, 1)
+	requested := make(chan string, 1)
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		asked <- r.RequestURI
+		requested <- r.RequestURI
 		w.WriteHeader(http.StatusNoContent)
 	}))
 	t.Cleanup(proxy.Close)
@@ -254,7 +254,7 @@ func TestProxy_Environment(t *testing.T) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	if got := <-asked; got != "http://vm.example.com/api/v1/import" {
-		t.Errorf("the proxy was asked for %q", got)
+	if got := <-requested; got != "http://vm.example.com/api/v1/import" {
+		t.Errorf("the proxy got a request for %q", got)
 	}
 }

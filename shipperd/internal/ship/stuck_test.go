@@ -13,8 +13,8 @@ import (
 	"belabox-metrics/shipperd/internal/victoria"
 )
 
-// stuck is a line on which nothing gets through for a while. What was sent
-// meanwhile, and given up, arrives when it works again.
+// stuck is a connection on which nothing gets through for a while. What was sent
+// meanwhile arrives when it works again.
 type stuck struct {
 	Server
 	back time.Time

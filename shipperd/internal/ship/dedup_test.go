@@ -13,9 +13,9 @@ import (
 	"belabox-metrics/shipperd/internal/victoria"
 )
 
-// TestThinning: a server that keeps one sample of several, by its own will, gets
-// each sample twice at most, and none becomes a dead letter.
-func TestThinning(t *testing.T) {
+// TestDedupInterval: a server with a deduplication interval gets each sample twice at most, and
+// none becomes a dead letter.
+func TestDedupInterval(t *testing.T) {
 	t.Parallel()
 	for _, keep := range []time.Duration{5 * time.Second, 10 * time.Second, time.Minute, 5 * time.Minute} {
 		t.Run(fmt.Sprint(keep), func(t *testing.T) {
@@ -30,13 +30,13 @@ func TestThinning(t *testing.T) {
 				r.run()
 				r.live(max(40*time.Minute, 24*keep), time.Second)
 				r.deliver(time.Hour)
-				r.letters(0, "", "")
+				r.deadLetters(0, "", "")
 				c := r.counts()
-				if c.Thinned == 0 || c.Requeued > c.Thinned {
-					t.Errorf("%d requeued, %d thinned", c.Requeued, c.Thinned)
+				if c.Deduplicated == 0 || c.Requeued > c.Deduplicated {
+					t.Errorf("%d requeued, %d deduplicated", c.Requeued, c.Deduplicated)
 				}
 				r.has(fmt.Sprintf("interval_seconds=%v\n", keep.Seconds()))
-				if !r.shipper.Stats.Snapshot().Thinning {
+				if !r.shipper.Stats.Snapshot().Deduplicating {
 					t.Error("nobody is told")
 				}
 			})
@@ -44,8 +44,8 @@ func TestThinning(t *testing.T) {
 	}
 }
 
-// TestThinning_Crash: what a killed server forgot is not taken for thinned.
-func TestThinning_Crash(t *testing.T) {
+// TestDedupInterval_Crash: what a killed server lost does not count as deduplicated.
+func TestDedupInterval_Crash(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 4)
@@ -71,8 +71,8 @@ func TestThinning_Crash(t *testing.T) {
 	})
 }
 
-// TestThinning_Ends: one that no longer thins is believed no longer.
-func TestThinning_Ends(t *testing.T) {
+// TestDedupInterval_Ends: an interval that the server no longer has is no longer assumed.
+func TestDedupInterval_Ends(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 4)
@@ -84,7 +84,7 @@ func TestThinning_Ends(t *testing.T) {
 		r.allow.lost = func(s sample) bool { return ended == 0 || s.key.TimestampMS() <= ended }
 		r.run()
 		r.live(20*time.Minute, time.Second)
-		if !r.shipper.Stats.Snapshot().Thinning {
+		if !r.shipper.Stats.Snapshot().Deduplicating {
 			t.Error("it was not found out")
 		}
 		ended = r.now().UnixMilli()
@@ -97,21 +97,21 @@ func TestThinning_Ends(t *testing.T) {
 			r.live(time.Minute, time.Second)
 		}
 		r.deliver(2 * time.Hour)
-		if r.shipper.Stats.Snapshot().Thinning {
-			t.Error("it is still believed")
+		if r.shipper.Stats.Snapshot().Deduplicating {
+			t.Error("the interval is still assumed")
 		}
 	})
 }
 
-// TestThinning_SlowLink: where the questions about thinning never get through, the
-// rest goes on.
-func TestThinning_SlowLink(t *testing.T) {
+// TestDedupInterval_SlowLink: where the reads about the interval never get through,
+// everything else continues.
+func TestDedupInterval_SlowLink(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		const gone = 17
 		r := newRig(t, 20)
 		r.vm.Otherwise(testkit.AcceptSome(func(_ int, s testkit.Sample) bool { return s.Value != gone }))
-		r.allow.letters = func(s sample) bool { return s.key == r.samples[gone-1].key && s.series == r.samples[gone-1].series }
+		r.allow.deadLetters = func(s sample) bool { return s.key == r.samples[gone-1].key && s.series == r.samples[gone-1].series }
 		narrow := &narrowServer{Server: r.shipper.Server}
 		r.shipper.Server = narrow
 		r.run()
@@ -136,9 +136,9 @@ func (n *narrowServer) Export(ctx context.Context, sel victoria.Selector, startM
 	return n.Server.Export(ctx, sel, startMS, endMS, each)
 }
 
-// TestThinning_Lossy: a server that never stores one tick, between others that it
-// stores, does not thin. Nothing is lost without a word.
-func TestThinning_Lossy(t *testing.T) {
+// TestDedupInterval_Lossy: a server that never stores one tick, between others that it
+// stores, has no deduplication interval. Each lost sample becomes a dead letter.
+func TestDedupInterval_Lossy(t *testing.T) {
 	t.Parallel()
 	for _, step := range []time.Duration{10 * time.Second, time.Minute, 4 * time.Minute} {
 		t.Run(fmt.Sprint(step), func(t *testing.T) {
@@ -149,12 +149,12 @@ func TestThinning_Lossy(t *testing.T) {
 				r.live(time.Hour, step)
 				lost := r.now().Add(step).UnixMilli()
 				r.vm.Otherwise(testkit.AcceptSome(func(_ int, s testkit.Sample) bool { return s.Timestamp != lost }))
-				r.allow.letters = func(s sample) bool { return s.key.TimestampMS() == lost }
+				r.allow.deadLetters = func(s sample) bool { return s.key.TimestampMS() == lost }
 				r.live(6*time.Hour, step)
 				r.deliver(time.Hour)
-				r.letters(4, "not_stored", "")
-				if c := r.counts(); c.Thinned != 0 {
-					t.Errorf("%d thinned", c.Thinned)
+				r.deadLetters(4, "not_stored", "")
+				if c := r.counts(); c.Deduplicated != 0 {
+					t.Errorf("%d deduplicated", c.Deduplicated)
 				}
 			})
 		})

@@ -17,11 +17,11 @@ import (
 )
 
 // TestDiskFull: the file reaches its end at some transaction, whichever it is.
-// The loop lives on, nothing is lost or sent twice, and when there is room again,
+// The loop continues, nothing is lost or sent twice, and when there is space again,
 // or proven rows make some, all is delivered.
 func TestDiskFull(t *testing.T) {
 	t.Parallel()
-	// Where exactly the room ends is a matter of pages: try many places.
+	// Where exactly the space ends depends on the pages: try many sizes.
 	for room := 0; room <= 12; room += 2 {
 		t.Run(fmt.Sprint(room), func(t *testing.T) {
 			t.Parallel()
@@ -55,7 +55,7 @@ func TestDiskFull(t *testing.T) {
 }
 
 // TestDiskFull_ProvenGoFirst: on a full disk proven rows go before their time, so
-// that there is room for the new ones.
+// that there is space for the new ones.
 func TestDiskFull_ProvenGoFirst(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

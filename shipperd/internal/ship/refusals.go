@@ -13,51 +13,51 @@ import (
 	"belabox-metrics/shipperd/internal/victoria"
 )
 
-// A chunk becomes a suspect when the server answers with an error that speaks against its content,
-// when connections keep breaking with it, or when it keeps getting 5xx from a server that takes
-// others: a proxy turns a broken backend into a 502. It is halved until the sample is alone that the
-// server refuses. But a proxy in front may answer 400 to everything, and then nothing is wrong with
-// any sample. So a sample is given up only if it was refused alone, several times, a while apart, by a
-// server that is well: it has accepted something else since it first refused this. While everything is
-// refused, hardly anything is halved either.
+// A chunk becomes a suspect when the server answers with an error that concerns its content, when
+// connections break repeatedly with it, or when a server that accepts others answers 5xx to it
+// repeatedly: a proxy turns a broken backend into a 502. It is halved until the refused sample is
+// alone. But a proxy in front may answer 400 to everything, and then no sample is bad. So a sample
+// becomes a dead letter only if it was refused alone, several times, some time apart, by a server
+// that accepts others: it has accepted something else since it first refused this sample. While
+// everything is refused, hardly anything is halved.
 
 const (
-	// sickAfter is how many refusals without evidence speak against the server
-	// rather than the samples. A chunk with one bad sample gets two: its own and
-	// that of the half with the sample.
+	// sickAfter is how many refusals in a row, with nothing accepted between them, mean
+	// that the server is at fault and not the samples. A chunk with one bad sample gets
+	// two: its own and that of the half with the sample.
 	sickAfter = 5
 	// sickest bounds the pause between two probes of a server that refuses
 	// everything.
 	sickest = 10 * time.Minute
-	// strikesNeeded is how often a single sample must be refused by a server that is
-	// well.
+	// strikesNeeded is how often a server that accepts others must refuse a single
+	// sample.
 	strikesNeeded = 3
 	// breaksNeeded is how many broken connections in a row make a chunk suspect.
 	breaksNeeded = 3
-	// doubtsNeeded is the same for 5xx of a server that is well.
+	// doubtsNeeded is the same for 5xx of a server that accepts others.
 	doubtsNeeded = 3
 	// failedMost is how many chunks with a 5xx may wait while others are tried before
-	// them, to see whether the server or the chunk is at fault.
+	// them, which shows whether the server or the chunk is at fault.
 	failedMost = 2
 )
 
 func (s *sender) sick() bool { return s.refusals >= sickAfter }
 
-// suspect: something speaks against it.
+// suspect: its content may be at fault.
 func (c *inflight) suspect() bool {
-	return c.toSend() && (c.blame.refused || c.blame.breaks >= breaksNeeded || c.blame.fails >= doubtsNeeded)
+	return c.toSend() && (c.suspicion.refused || c.suspicion.breaks >= breaksNeeded || c.suspicion.fails >= doubtsNeeded)
 }
 
 // doubted: the last answer to it was a 5xx.
-func (c *inflight) doubted() bool { return c.toSend() && c.blame.failed && !c.suspect() }
+func (c *inflight) doubted() bool { return c.toSend() && c.suspicion.failed && !c.suspect() }
 
-// clean: nothing speaks against it.
+// clean: neither of the two.
 func (c *inflight) clean() bool { return c.toSend() && !c.suspect() && !c.doubted() }
 
-// doubt notes a 5xx. It speaks against the chunk if the server has taken another
-// one since the first.
+// doubt notes a 5xx. It counts against the chunk if the server has accepted another
+// one since the first 5xx.
 func (s *Shipper) doubt(c *inflight) {
-	b, now := &c.blame, time.Now()
+	b, now := &c.suspicion, time.Now()
 	b.failed = true
 	switch {
 	case b.since.IsZero():
@@ -78,14 +78,14 @@ func (s *Shipper) doubt(c *inflight) {
 func (s *Shipper) doubtedFirst() bool {
 	n := 0
 	for _, c := range s.chunks.all {
-		if c.blame.failed && !c.uploaded() {
+		if c.suspicion.failed && !c.uploaded() {
 			n++
 		}
 	}
 	return n > failedMost && s.sending.failures%(2*n) != 0
 }
 
-// refused notes an answer against the body; ok as for transmit.
+// refused notes a 4xx to the body; ok as for transmit.
 func (s *Shipper) refused(c *inflight, fault *victoria.Error, log *slog.Logger) (ok bool) {
 	now := time.Now()
 	if fault.Class == victoria.ClassTooLarge && c.n > 1 {
@@ -93,7 +93,7 @@ func (s *Shipper) refused(c *inflight, fault *victoria.Error, log *slog.Logger) 
 		log.Warn("request too large for the server, smaller ones follow", logx.Err(fault), "rows_at_most", s.size.limit)
 		return true
 	}
-	b := &c.blame
+	b := &c.suspicion
 	if b.since.IsZero() {
 		b.since = now
 	}
@@ -108,14 +108,14 @@ func (s *Shipper) refused(c *inflight, fault *victoria.Error, log *slog.Logger) 
 		s.notice(log, noticeRefused, "", fault, 0, "rows", c.n)
 		return true
 	}
-	s.pause(min(sickest, s.patience()<<min(s.sending.refusals-sickAfter, 4)))
+	s.pause(min(sickest, s.longPause()<<min(s.sending.refusals-sickAfter, 4)))
 	s.stalled(log, fmt.Errorf("the server, or a proxy in front of it, refuses everything: %w", fault))
 	return false
 }
 
 // broke notes a request that broke off.
 func (s *Shipper) broke(c *inflight) {
-	c.blame.breaks++
+	c.suspicion.breaks++
 	before := s.size.limit
 	if s.size.broke(c.n, time.Now()); s.size.limit != before {
 		s.Log.Info("requests break off, smaller ones follow", "rows_at_most", s.size.limit)
@@ -125,7 +125,7 @@ func (s *Shipper) broke(c *inflight) {
 // sendAgain ships the chunks of a kind that are to go out. ok = the server takes requests.
 func (s *Shipper) sendAgain(ctx context.Context, kind func(*inflight) bool) (ok bool, err error) {
 	due := s.chunks.due(time.Now(), kind)
-	// Those that were tried longest ago come first, so that each has its turn.
+	// Those that were tried longest ago come first.
 	slices.SortStableFunc(due, func(a, b *inflight) int { return a.tried.Compare(b.tried) })
 	for _, c := range due {
 		if c.state == recorded {
@@ -145,7 +145,7 @@ func (s *Shipper) sendAgain(ctx context.Context, kind func(*inflight) bool) (ok 
 // in larger chunks.
 func (s *Shipper) sendRecorded(ctx context.Context, c *inflight) (ok bool, err error) {
 	switch {
-	case s.tooLarge(c), !c.blame.refused && c.Resends == 0 && (time.Since(c.born) > unsentLimit || s.clamps(c)):
+	case s.tooLarge(c), !c.suspicion.refused && c.Resends == 0 && (time.Since(c.born) > unsentLimit || s.clamps(c)):
 		return true, s.withdraw(ctx, c, evDivided)
 	case c.suspect():
 		if err := s.Outbox.Requeue(ctx, c.Chunk, c.Keys); err != nil {
@@ -170,7 +170,7 @@ func (s *Shipper) resend(ctx context.Context, c *inflight) (ok bool, err error) 
 	case c.Resends > s.cfg.Verify.MaxResends:
 		return true, s.giveUp(ctx, c, evRefused, "not_stored",
 			fmt.Sprintf("answered as accepted %d times and never found there", c.Resends))
-	case c.n == 1 && (c.blame.refused || c.blame.fails >= doubtsNeeded):
+	case c.n == 1 && (c.suspicion.refused || c.suspicion.fails >= doubtsNeeded):
 		return s.tryAlone(ctx, c)
 	case c.suspect() && c.n > 1:
 		return s.halve(ctx, c)
@@ -202,10 +202,10 @@ func (s *Shipper) resendWhole(ctx context.Context, c *inflight) (ok bool, err er
 
 // tryAlone decides about a single sample that the server refused.
 func (s *Shipper) tryAlone(ctx context.Context, c *inflight) (ok bool, err error) {
-	if c.blame.strikes >= strikesNeeded {
+	if c.suspicion.strikes >= strikesNeeded {
 		return true, s.giveUp(ctx, c, evRefused, "rejected", verdict(c))
 	}
-	if next := c.blame.last.Add(s.patience()); time.Now().Before(next) {
+	if next := c.suspicion.last.Add(s.longPause()); time.Now().Before(next) {
 		c.due = next
 		return true, nil
 	}
@@ -243,7 +243,7 @@ func (s *Shipper) halve(ctx context.Context, c *inflight) (ok bool, err error) {
 		return false, err
 	}
 	for _, half := range halves {
-		half.blame = blame{since: c.blame.since, breaks: max(0, c.blame.breaks-1), fails: max(0, c.blame.fails-1)}
+		half.suspicion = suspicion{since: c.suspicion.since, breaks: max(0, c.suspicion.breaks-1), fails: max(0, c.suspicion.fails-1)}
 	}
 	for i, half := range halves {
 		if ok, err := s.transmit(ctx, half, bodies[i]); err != nil || !ok {

@@ -23,13 +23,13 @@ func TestHistory_Judge(t *testing.T) {
 		fits        bool
 	}{
 		"nothing":                      {nil, nil, never, 0, true},
-		"thinned":                      {second, each(10_000, 10_000, 60_000), never, 6, true},
+		"deduplicated":                 {second, each(10_000, 10_000, 60_000), never, 6, true},
 		"all there":                    {second, second, never, 0, false},
 		"the first ones are kept":      {second, each(10_000, 1000, 51_000), never, 0, false},
 		"one kept too many":            {second, append(each(10_000, 10_000, 50_000), 59_000, 60_000), never, 0, false},
 		"an interval is lost":          {second, each(10_000, 10_000, 50_000), never, 0, false},
 		"an interval is on its way":    {second, append(each(10_000, 10_000, 30_000), 50_000, 60_000), always, 2, true},
-		"nothing could be thinned":     {each(10_000, 10_000, 60_000), each(10_000, 10_000, 60_000), never, 0, true},
+		"nothing to deduplicate":       {each(10_000, 10_000, 60_000), each(10_000, 10_000, 60_000), never, 0, true},
 		"sparse, one lost":             {each(60_000, 60_000, 600_000), append(each(60_000, 60_000, 180_000), each(60_000, 300_000, 600_000)...), never, 0, false},
 		"cut by the end is void":       {each(1000, 570_000, 605_000), each(10_000, 570_000, 600_000), never, 3, true},
 		"half of the true interval":    {second, each(20_000, 20_000, 60_000), always, -6, true},

@@ -96,7 +96,7 @@ func TestServerGone(t *testing.T) {
 					r.live(10*time.Minute, 10*time.Second)
 				}
 				r.deliver(time.Hour)
-				r.letters(0, "", "")
+				r.deadLetters(0, "", "")
 				r.has("uploads work again")
 			})
 		})
@@ -114,20 +114,20 @@ func TestThrowsAway(t *testing.T) {
 		r.ticks(3, 10*time.Second)
 		bad := r.samples[0].series
 		r.vm.Otherwise(testkit.AcceptSome(func(_ int, s testkit.Sample) bool { return s.Series != bad }))
-		r.allow.letters = func(s sample) bool { return s.series == bad }
+		r.allow.deadLetters = func(s sample) bool { return s.series == bad }
 		r.run()
 		r.live(7*time.Minute, time.Minute)
 		if c := r.counts(); !c.Unkept.Equal(time.UnixMilli(r.samples[0].key.TimestampMS())) || c.UnkeptSince.IsZero() || !c.NotVisible.IsZero() {
 			t.Errorf("got %v since %v, want the oldest sample that is thrown away", c.Unkept, c.UnkeptSince)
 		}
 		r.live(100*time.Minute, time.Minute)
-		r.letters(0, "", "")
+		r.deadLetters(0, "", "")
 		r.live(time.Hour, time.Minute)
 		c := r.counts()
 		if c.Rejected["not_stored"] < 10 || c.Requeued != 0 {
 			t.Errorf("dead letters %v, %d sent again", c.Rejected, c.Requeued)
 		}
-		r.letters(int(c.Rejected["not_stored"]), "not_stored", "in two hours nothing of its series has shown")
+		r.deadLetters(int(c.Rejected["not_stored"]), "not_stored", "in two hours nothing of its series has shown")
 		r.silent = true
 		r.vm.Otherwise(testkit.Accept())
 		r.live(10*time.Minute, time.Minute)
@@ -138,8 +138,8 @@ func TestThrowsAway(t *testing.T) {
 	})
 }
 
-// TestThrowsAway_Samples: a server that answers 204 and stores nothing of some samples, of series that
-// it shows, gets them MaxResends times more, with growing pauses; then they are dead letters.
+// TestThrowsAway_Samples: a server that answers 204 and stores nothing of some samples, of series
+// that it shows, gets them MaxResends times more, with growing pauses; then they are dead letters.
 func TestThrowsAway_Samples(t *testing.T) {
 	t.Parallel()
 	for _, resends := range []int{0, 1, 5} {
@@ -156,11 +156,11 @@ func TestThrowsAway_Samples(t *testing.T) {
 					}
 					return !bad(s)
 				}))
-				r.allow.letters = func(s sample) bool { return slices.Contains(r.samples[:3], s) }
+				r.allow.deadLetters = func(s sample) bool { return slices.Contains(r.samples[:3], s) }
 				r.run()
 				r.live(2*time.Hour, 10*time.Second)
 				r.deliver(time.Hour)
-				r.letters(3, "not_stored", fmt.Sprintf("accepted %d times", resends+1))
+				r.deadLetters(3, "not_stored", fmt.Sprintf("accepted %d times", resends+1))
 				if len(times) != resends+1 {
 					t.Errorf("sent %d times, want %d", len(times), resends+1)
 				}
@@ -174,8 +174,8 @@ func TestThrowsAway_Samples(t *testing.T) {
 	}
 }
 
-// TestEnded: a killed server forgets samples of a series that ends with them. There is no witness; after
-// two hours they are sent again, once.
+// TestEnded: a killed server forgets samples of a series that ends with them. There is no witness;
+// after two hours they are sent again, once.
 func TestEnded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -191,14 +191,14 @@ func TestEnded(t *testing.T) {
 		}
 		r.live(time.Hour, 10*time.Second)
 		r.deliver(time.Hour)
-		r.letters(0, "", "")
+		r.deadLetters(0, "", "")
 		if c := r.counts(); c.Requeued < 5 || c.Requeued > 60 {
 			t.Errorf("%d sent again", c.Requeued)
 		}
 	})
 }
 
-// TestDedup: a server that thins hides from all readers what it leaves out, long
+// TestDedup: a server with a deduplication interval hides from all readers what it leaves out, long
 // before it deletes it.
 func TestDedup(t *testing.T) {
 	t.Parallel()
@@ -214,11 +214,11 @@ func TestDedup(t *testing.T) {
 				r.run()
 				r.live(max(20*time.Minute, 12*keep), step)
 				r.deliver(3 * time.Hour)
-				r.letters(0, "", "")
+				r.deadLetters(0, "", "")
 				c := r.counts()
-				t.Logf("%d samples, %d requeued, %d thinned", len(r.samples), c.Requeued, c.Thinned)
-				if c.Thinned == 0 || c.Requeued > 4*int64(len(r.samples)) {
-					t.Errorf("%d requeued, %d thinned of %d", c.Requeued, c.Thinned, len(r.samples))
+				t.Logf("%d samples, %d requeued, %d deduplicated", len(r.samples), c.Requeued, c.Deduplicated)
+				if c.Deduplicated == 0 || c.Requeued > 4*int64(len(r.samples)) {
+					t.Errorf("%d requeued, %d deduplicated of %d", c.Requeued, c.Deduplicated, len(r.samples))
 				}
 			})
 		})

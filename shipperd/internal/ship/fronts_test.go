@@ -22,8 +22,8 @@ import (
 	"belabox-metrics/shipperd/internal/victoria"
 )
 
-// What stands between a device and its server, in the ways that lost samples or doubled them at
-// 1.0.0. The numbers are those of the cases in which it was seen.
+// What can be between a device and its server, in the cases that lost or duplicated samples with
+// 1.0.0. The numbers are those of the cases.
 
 func isImport(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/import") }
 
@@ -45,8 +45,9 @@ func answer(status int, body string) http.HandlerFunc {
 	}
 }
 
-// TestPortal (cases 1 and 2): a login page takes everything for 100 s or 12 minutes, with a clock 100
-// days back. Nothing it says counts; everything arrives after it, once, at its own time.
+// TestPortal (cases 1 and 2): a login page answers everything for 100 s or 12 minutes, with a clock
+// 100 days back. Nothing that it answers counts; everything arrives afterwards, once, with its own
+// time.
 func TestPortal(t *testing.T) {
 	t.Parallel()
 	for name, read := range map[string]http.HandlerFunc{
@@ -78,7 +79,7 @@ func TestPortal(t *testing.T) {
 						r.vm.Through(nil)
 						r.live(5*time.Minute, 10*time.Second)
 						r.deliver(2 * time.Hour)
-						r.letters(0, "", "")
+						r.deadLetters(0, "", "")
 						if c := r.counts(); c.Clamped != 0 {
 							t.Errorf("%d timestamps moved by its clock", c.Clamped)
 						}
@@ -89,8 +90,8 @@ func TestPortal(t *testing.T) {
 	}
 }
 
-// TestPortal_Unverified: where the operator has switched verification off, a 2xx of anybody else than
-// VictoriaMetrics delivers nothing either.
+// TestPortal_Unverified: where the operator has switched verification off, a 2xx of anybody else
+// than VictoriaMetrics delivers nothing either.
 func TestPortal_Unverified(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -205,13 +206,13 @@ func TestQueue_Late(t *testing.T) {
 			if c := r.counts(); c.Requeued != 0 {
 				t.Errorf("%v: %d sent again", delay, c.Requeued)
 			}
-			r.letters(0, "", "")
+			r.deadLetters(0, "", "")
 		})
 	}
 }
 
-// TestQueue_Shut: the way out of the proxy is shut for ten minutes. What it holds arrives in order, or
-// overtakes.
+// TestQueue_Shut: the proxy cannot reach the server for ten minutes. What it holds arrives in
+// order, or overtakes.
 func TestQueue_Shut(t *testing.T) {
 	t.Parallel()
 	for name, order := range map[string]func(int) []int{"in order": fifo, "overtaking": overtaking} {
@@ -237,7 +238,7 @@ func TestQueue_Shut(t *testing.T) {
 					if c := r.counts(); c.Requeued != 0 || !c.NotVisible.IsZero() {
 						t.Errorf("%d sent again, not visible %v", c.Requeued, c.NotVisible)
 					}
-					r.letters(0, "", "")
+					r.deadLetters(0, "", "")
 				})
 			})
 		}
@@ -272,8 +273,8 @@ func half(t testing.TB, body []byte) (now, late []byte) {
 	return parts[0].Bytes(), parts[1].Bytes()
 }
 
-// TestFrozenHalf (case 4): one store of two is frozen. What was accepted for it lies in a buffer; for
-// four seconds after it goes on, answers are complete by their own word and lack it.
+// TestFrozenHalf (case 4): one store of two is frozen. What was accepted for it lies in a buffer;
+// for four seconds after it continues, answers claim to be complete and lack it.
 func TestFrozenHalf(t *testing.T) {
 	t.Parallel()
 	for _, frozen := range []time.Duration{30 * time.Second, 70 * time.Second, 30 * time.Minute} {
@@ -329,15 +330,15 @@ func TestFrozenHalf(t *testing.T) {
 					if c := r.counts(); c.Requeued != 0 {
 						t.Errorf("%d sent again", c.Requeued)
 					}
-					r.letters(0, "", "")
+					r.deadLetters(0, "", "")
 				})
 			})
 		}
 	}
 }
 
-// TestHidden (case 5): reads go to another tenant, or the server renames a label on the way in. For a
-// day nothing is sent again and nothing becomes a dead letter, and it is told as what it is.
+// TestHidden (case 5): reads go to another tenant, or the server renames a label on the way in. For
+// a day nothing is sent again and nothing becomes a dead letter, and the condition is not_visible.
 func TestHidden(t *testing.T) {
 	t.Parallel()
 	for name, hide := range map[string]func(r *http.Request){
@@ -399,14 +400,14 @@ func TestHidden(t *testing.T) {
 				hidden = false
 				r.live(10*time.Minute, time.Minute)
 				r.deliver(2 * time.Hour)
-				r.letters(0, "", "")
+				r.deadLetters(0, "", "")
 			})
 		})
 	}
 }
 
-// TestNoReads (case 6): a front without a route for reads answers 400 to them. That is told within two
-// minutes, and a small file keeps fresh samples rather than accepted ones.
+// TestNoReads (case 6): a front without a route for reads answers 400 to them. That is told within
+// two minutes, and a small file keeps fresh samples rather than accepted ones.
 func TestNoReads(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{400, 401, 403, 404} {
@@ -460,7 +461,8 @@ func (c *impatient) Write(p []byte) (int, error) {
 }
 
 // TestIdleClosed (case 7): the front closes idle connections, and the server behind it throws one
-// metric away, or the same sample each time. Both end as dead letters, and not_kept tells it.
+// metric away, or the same sample each time. Both end as dead letters, and the condition is
+// not_kept.
 func TestIdleClosed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -481,7 +483,7 @@ func TestIdleClosed(t *testing.T) {
 		r.tick(r.now().Add(time.Millisecond))
 		bad, lost := r.samples[0].series, len(r.samples)-3
 		r.vm.Otherwise(testkit.AcceptSome(func(_ int, s testkit.Sample) bool { return s.Series != bad && int(s.Value) != lost }))
-		r.allow.letters = func(s sample) bool { return s.series == bad || s == r.samples[lost-1] }
+		r.allow.deadLetters = func(s sample) bool { return s.series == bad || s == r.samples[lost-1] }
 		told := false
 		for range 3*60 + 30 {
 			r.pass(time.Minute, time.Minute)
@@ -490,18 +492,18 @@ func TestIdleClosed(t *testing.T) {
 		r.check()
 		c := r.counts()
 		if !told || c.Rejected["not_stored"] < 30 {
-			t.Errorf("told %v, dead letters %v", told, c.Rejected)
+			t.Errorf("conditions %v, dead letters %v", told, c.Rejected)
 		}
-		letters, err := r.watch.DeadLetters(t.Context(), 0, 10_000)
+		dead, err := r.watch.DeadLetters(t.Context(), 0, 10_000)
 		if err != nil {
 			t.Fatal(err)
 		}
 		found := false
-		for _, l := range letters {
+		for _, l := range dead {
 			found = found || int(l.Value.Float64) == lost
 		}
 		if !found {
-			t.Error("the sample that was thrown away each time is no dead letter")
+			t.Error("the sample that was never stored is not a dead letter")
 		}
 	})
 }
@@ -533,7 +535,7 @@ func TestHTTP10(t *testing.T) {
 	})
 }
 
-// TestThrottled_Reads (case 9): 429 with Retry-After: 7 on everything is heeded by reads, too.
+// TestThrottled_Reads (case 9): 429 with Retry-After: 7 on everything applies to reads, too.
 func TestThrottled_Reads(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -568,7 +570,7 @@ func TestThrottled_Reads(t *testing.T) {
 }
 
 // TestBusyReads (case 10): vmselect answers 422 to whatever is larger than it can do, or to
-// everything for an hour. The questions become fewer, then smaller.
+// everything for an hour. The reads become fewer, then smaller.
 func TestBusyReads(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{422, 429} {
@@ -597,8 +599,8 @@ func TestBusyReads(t *testing.T) {
 	}
 }
 
-// TestFlood (case 27): something on the way ignores the selector, and an export shows the series of
-// others. It is ended early and told, and costs little.
+// TestFlood (case 27): a proxy ignores the selector, and an export shows the series of
+// others. It is ended early and logged, and costs little.
 func TestFlood(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
