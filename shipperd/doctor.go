@@ -13,12 +13,14 @@ import (
 	"belabox-metrics/shipperd/internal/victoria"
 )
 
-const doctorUsage = `doctor [-json]
+const doctorUsage = `doctor [-json] [-probe]
 
 Checks what can keep samples from being delivered: configuration, database, disk,
-daemons, connection, credentials, clock, and the server's retention and
-deduplication. Each problem is shown with its fix. The doctor changes nothing and
-runs beside the daemons. Exit code 1: a check failed.
+daemons, connection, credentials, clock, whether the server shows the last chunk,
+and the server's retention and deduplication. Each problem is shown with its fix.
+The doctor changes nothing and runs beside the daemons. Only -probe writes to the
+server: three samples of the series belabox_doctor_probe. Exit code 1: a check
+failed.
 `
 
 // requestTimeout bounds each request of the doctor.
@@ -28,13 +30,15 @@ const requestTimeout = 10 * time.Second
 func doctorCommand(ctx context.Context, env daemon.Env) error {
 	fs := flag.NewFlagSet("doctor", flag.ContinueOnError)
 	asJSON := fs.Bool("json", false, "write JSON")
+	probe := fs.Bool("probe", false, "write a series of its own to find out whether the server deduplicates (15 to 30 s)")
 	if _, err := parseFlags(env, fs, env.Args, 0, doctorUsage); err != nil {
 		return helped(err)
 	}
 	remote := env.Config.Remote
 	cfg := clientConfig(remote, env)
 	cfg.Timeout = min(cfg.Timeout, requestTimeout)
-	in := doctor.Input{Config: env.Config, Version: buildinfo.Version, File: env.File}
+	in := doctor.Input{Config: env.Config, Version: buildinfo.Version, File: env.File, Probe: *probe}
+	in.Note = func(text string) { _, _ = fmt.Fprintln(env.Stderr, text) } // stdout has the result
 	in.Client, in.ClientErr = victoria.New(cfg)
 	for _, path := range []string{remote.AuthTokenFile, remote.BasicAuth.PasswordFile} {
 		if path != "" {

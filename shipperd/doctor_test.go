@@ -22,12 +22,15 @@ func TestDoctor(t *testing.T) {
 	if stderr != "" {
 		t.Errorf("wrote %q to standard error", stderr)
 	}
+	b.vm.ThenRead(testkit.Answer(403, nil))
+	stdout, _ = b.run(1, "doctor", "-probe")
+	wantText(t, stdout, "FAIL     read-back", "reads are refused", "unknown  duplicates")
 	b.vm.GoAway()
 	stdout, _ = b.run(1, "doctor")
 	wantText(t, stdout, "FAIL     connection", "connection refused", "1 FAIL")
 	stdout, _ = b.run(1, "doctor", "-json")
 	var got doctorReport
-	if err := json.Unmarshal([]byte(stdout), &got); err != nil || got.Status != doctor.Fail || len(got.Checks) != 18 {
+	if err := json.Unmarshal([]byte(stdout), &got); err != nil || got.Status != doctor.Fail || len(got.Checks) != 19 {
 		t.Errorf("got %+v, %v", got, err)
 	}
 }

@@ -189,6 +189,20 @@ func (r *Reader) LastAccepted(ctx context.Context) (time.Time, error) {
 	return fromMS(ms), nil
 }
 
+// AcceptedBefore returns the chunk that was the last to be answered 2xx up to a time, whether it was
+// read back or not; nil when none is on record.
+func (r *Reader) AcceptedBefore(ctx context.Context, t time.Time) (*Chunk, error) {
+	chunks, err := all(ctx, r.db, scanChunk, "SELECT "+chunkColumns+` FROM upload_checkpoints
+		WHERE state IN ('accepted', 'verified') AND accepted_ms <= ? AND sample_count > 0 ORDER BY accepted_ms DESC, id DESC LIMIT 1`, t.UnixMilli())
+	if err != nil {
+		return nil, fmt.Errorf("read the last accepted chunk: %w", err)
+	}
+	if len(chunks) == 0 {
+		return nil, nil
+	}
+	return chunks[0], nil
+}
+
 // settle records an outcome of c: mark changes the rows and may narrow c.Keys.
 // It is not synced: losing it means asking the server once more.
 func (ob *Outbox) settle(ctx context.Context, c *Chunk, state ChunkState, mark func(context.Context, *sql.Tx) error) error {

@@ -164,3 +164,31 @@ func TestLastAccepted(t *testing.T) {
 	}
 	f("verified", tick0.Add(5*time.Second))
 }
+
+// TestAcceptedBefore: the last accepted chunk up to a time, also after it was read back.
+func TestAcceptedBefore(t *testing.T) {
+	t.Parallel()
+	d := newDelivery(t)
+	f := func(at time.Time, want *Chunk) {
+		t.Helper()
+		got, err := d.ob.AcceptedBefore(t.Context(), at)
+		if err != nil || (got == nil) != (want == nil) || got != nil && got.ID != want.ID {
+			t.Errorf("%s: got %+v, %v, want %+v", at, got, err, want)
+		}
+	}
+	first, second, open := d.record(true, d.all[:5]...), d.record(true, d.all[5:10]...), d.record(true, d.all[10:15]...)
+	f(d.wall, nil)
+	first.Accepted, second.Accepted = d.wall.Add(-time.Minute), d.wall
+	d.do(d.ob.MarkUploaded(t.Context(), first, nil, nil))
+	d.do(d.ob.MarkUploaded(t.Context(), second, nil, nil))
+	check := func() {
+		t.Helper()
+		f(d.wall.Add(-2*time.Minute), nil)
+		f(d.wall.Add(-time.Second), first)
+		f(d.wall, second)
+	}
+	check()
+	d.do(d.ob.MarkVerified(t.Context(), first, second))
+	check()
+	d.check(d.all[10:], first, second, open)
+}

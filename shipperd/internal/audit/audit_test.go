@@ -99,6 +99,7 @@ func TestAudit_Unknown(t *testing.T) {
 		r.at(1221)) // the device has been off since
 	r.store(`"__name__":"metric_7"`, r.at(5), r.at(15))
 	r.store(`"__name__":"metric_0"`, r.at(15))
+	r.store(`"__name__":"`+victoria.ProbeMetric+`"`, r.at(15)) // of doctor -probe: not a difference
 	report := r.audit(r.config())
 	wantCounts(t, report, counts{proven: 40, unknown: 3})
 	var names []string

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"belabox-metrics/shared/store"
+	"belabox-metrics/shipperd/internal/victoria"
 )
 
 // maxStrays bounds the samples without a row that are kept until they are judged.
@@ -19,6 +20,7 @@ func (a *auditor) match(ctx context.Context, labels []store.Tag, timestamps []in
 		}
 		id, ok = a.names.find(labels)
 	}
+	judge = judge && valueOf(labels, "__name__") != victoria.ProbeMetric // of doctor -probe
 	for _, ms := range timestamps {
 		if !ok {
 			if judge {

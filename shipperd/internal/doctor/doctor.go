@@ -1,9 +1,10 @@
 // Package doctor finds out why samples are not delivered: a list of checks, each with a remedy.
 //
 // It promises to change nothing, neither in the file nor at the server, to run beside the daemons,
-// and to continue after a failed check: the checks that depend on it report "not checked". It does
-// not compare samples; package audit does. Conditions of package health have their message and
-// remedy from there.
+// and to continue after a failed check: the checks that depend on it report "not checked". Only
+// Input.Probe writes: three samples of a series of its own to the server. It looks for a few samples
+// of the last accepted chunk; package audit compares all. Conditions of package health have their
+// message and remedy from there.
 package doctor
 
 import (
@@ -44,6 +45,10 @@ type Input struct {
 	ClientErr error            // then it says why
 	Secrets   []string         // files that hold the credentials
 
+	Probe     bool              // write a series of its own to find out whether the server deduplicates
+	ProbeWait time.Duration     // the pause before it is read, 0 = 15 s
+	Note      func(text string) // called before a pause; nil = nobody is told
+
 	Now func() time.Time // nil = time.Now
 }
 
@@ -68,10 +73,11 @@ func Run(ctx context.Context, in Input, each func(Check)) {
 	}
 	d := &doctor{Input: in}
 	defer d.close()
-	for _, check := range []struct {
+	type check struct {
 		name string
 		run  func(context.Context) Check
-	}{
+	}
+	checks := []check{
 		{"configuration", d.configuration},
 		{"directory", d.directory},
 		{"files", d.files},
@@ -85,12 +91,17 @@ func Run(ctx context.Context, in Input, each func(Check)) {
 		{"uploads", d.uploads},
 		{"clock", d.clock},
 		{"read-back", d.readBack},
+		{"last chunk", d.lastChunk},
 		{"retention", d.retention},
 		{"deduplication", d.deduplication},
 		{"verification", d.verification},
 		{"backlog", d.backlog},
 		{"dead letters", d.deadLetters},
-	} {
+	}
+	if in.Probe {
+		checks = append(checks, check{"duplicates", d.duplicates})
+	}
+	for _, check := range checks {
 		if ctx.Err() != nil {
 			return
 		}
@@ -113,6 +124,8 @@ type doctor struct {
 	probe    victoria.Probe
 	probeErr error
 	probeAt  time.Time // when the answer had come
+
+	readable bool // the server answers exports
 
 	flags    map[string]string // of the server, as far as it shows them
 	flagsErr error

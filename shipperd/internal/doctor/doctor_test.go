@@ -31,7 +31,7 @@ func TestDoctor_Healthy(t *testing.T) {
 	wantRest(t, found)
 	names := []string{
 		"backlog", "clock", "collectord", "configuration", "connection", "credentials", "database", "dead letters", "deduplication",
-		"directory", "disk space", "files", "import", "read-back", "retention", "shipperd", "uploads", "verification",
+		"directory", "disk space", "files", "import", "last chunk", "read-back", "retention", "shipperd", "uploads", "verification",
 	}
 	if got := slices.Sorted(maps.Keys(found)); !slices.Equal(got, names) {
 		t.Errorf("checks: got %q, want %q", got, names)
@@ -190,7 +190,7 @@ func TestDoctor_Daemons(t *testing.T) {
 func TestDoctor_Connection(t *testing.T) {
 	t.Parallel()
 	p := healthy(t, "http://"+testkit.FreeAddr(t)+"/api/v1/import")
-	afterwards := []string{"credentials", "import", "clock", "read-back", "retention", "deduplication"}
+	afterwards := []string{"credentials", "import", "clock", "read-back", "last chunk", "retention", "deduplication"}
 	f := func(status Status, text string) {
 		t.Helper()
 		found := p.examine()

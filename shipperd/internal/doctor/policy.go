@@ -79,6 +79,9 @@ func (d *doctor) oldestPending(ctx context.Context) time.Duration {
 func (d *doctor) deduplication(ctx context.Context) Check {
 	text, c, known := d.flag(ctx, flagDedup)
 	if !known {
+		if d.answers(ctx) && !d.Probe {
+			c.Detail += "; doctor -probe finds out by writing"
+		}
 		return c
 	}
 	dedup, parsed := parseFlagDuration(text)

@@ -171,8 +171,9 @@ func (d *doctor) readBack(ctx context.Context) Check {
 	from := to - time.Minute.Milliseconds()
 	err := d.Client.Export(ctx, sel, from, to, func([]store.Tag, []int64) error { return nil })
 	if err != nil {
-		return fail(err.Error(), "give the credentials read access, or set remote.verify.url to the address that ends in /api/v1/export; until then nothing counts as delivered")
+		return unreadable(err)
 	}
+	d.readable = true
 	_, err = d.Client.Count(ctx, sel, from, to)
 	switch {
 	case errors.Is(err, victoria.ErrNotSupported):

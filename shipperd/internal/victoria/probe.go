@@ -13,6 +13,9 @@ import (
 	"github.com/klauspost/compress/gzip"
 )
 
+// ProbeMetric is the series that "doctor -probe" writes. It has no rows in the file.
+const ProbeMetric = "belabox_doctor_probe"
+
 // Stage is how far a Probe came.
 type Stage string
 

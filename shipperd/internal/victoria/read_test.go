@@ -352,6 +352,8 @@ func TestSelector(t *testing.T) {
 	f(Selector{DeviceID: "d", Names: []string{"a:b"}}, `{device_id="d",__name__="a:b"}`)
 	f(Selector{DeviceID: "d", Names: []string{"a", "b.c"}}, `{device_id="d",__name__=~"a|b\\.c"}`)
 	f(Selector{DeviceID: "d", Labels: []store.Tag{{Name: "core", Value: `"`}, {Name: "x", Value: "y"}}}, `{device_id="d",core="\"",x="y"}`)
+	f(Selector{AnyDevice: true, Names: []string{"a"}}, `{__name__="a"}`)
+	f(Selector{AnyDevice: true, Names: []string{"a", "b"}, Labels: []store.Tag{{Name: "x", Value: "y"}}}, `{__name__=~"a|b",x="y"}`)
 	// One name that is too long by itself still goes out.
 	long := Selector{Names: []string{strings.Repeat("x", maxNamesBytes+1), "a", strings.Repeat("y", maxNamesBytes+1), "b"}}
 	if parts := long.split(); len(parts) != 4 || len(parts[3].Names) != 1 {

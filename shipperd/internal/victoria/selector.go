@@ -1,6 +1,7 @@
 package victoria
 
 import (
+	"bytes"
 	"regexp"
 	"strconv"
 	"strings"
@@ -11,25 +12,30 @@ import (
 // Selector picks series at the server.
 type Selector struct {
 	DeviceID string
-	Names    []string    // metric names as sent, each once; none = all
-	Labels   []store.Tag // further labels and their values
+	// AnyDevice leaves device_id out, to find series whose device_id was changed. It needs Names.
+	AnyDevice bool
+	Names     []string    // metric names as sent, each once; none = all
+	Labels    []store.Tag // further labels and their values
 }
 
 // String returns the selector in the query language:
 // {device_id="d",__name__=~"a|b"}.
 func (s Selector) String() string {
-	b := []byte(`{device_id=`)
-	b = strconv.AppendQuote(b, s.DeviceID)
+	b := []byte{'{'}
+	if !s.AnyDevice {
+		b = append(strconv.AppendQuote(append(b, `device_id=`...), s.DeviceID), ',')
+	}
 	switch len(s.Names) {
 	case 0:
+		b = bytes.TrimSuffix(b, []byte{','})
 	case 1:
-		b = strconv.AppendQuote(append(b, `,__name__=`...), s.Names[0])
+		b = strconv.AppendQuote(append(b, `__name__=`...), s.Names[0])
 	default:
 		quoted := make([]string, len(s.Names))
 		for i, name := range s.Names {
 			quoted[i] = regexp.QuoteMeta(name)
 		}
-		b = strconv.AppendQuote(append(b, `,__name__=~`...), strings.Join(quoted, "|"))
+		b = strconv.AppendQuote(append(b, `__name__=~`...), strings.Join(quoted, "|"))
 	}
 	for _, l := range s.Labels {
 		b = append(append(append(b, ','), l.Name...), '=')
