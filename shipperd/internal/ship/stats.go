@@ -18,7 +18,7 @@ type Stats struct {
 // Counts is a snapshot of Stats. Samples unless it says otherwise.
 type Counts struct {
 	Uploaded        int64            // answered 2xx, or found there though no answer came
-	Verified        int64            // read back, or assumed where reading is not allowed
+	Verified        int64            // read back, or assumed where verification is off
 	Deduplicated    int64            // of them, left out by the deduplication interval of the server
 	Requeued        int64            // found missing and owed again
 	Rejected        map[string]int64 // moved to the dead letters, by reason
