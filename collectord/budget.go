@@ -26,21 +26,21 @@ const (
 // whose shipperd is stopped, or switched off, must not fill its card. While
 // shipperd ships it holds the budget lock and does it itself.
 type budget struct {
-	path     string
-	maxBytes int64
-	size     func(ctx context.Context) (int64, error)
-	enforce  func(ctx context.Context, maxBytes int64) (store.Freed, error)
-	dropped  func(float64)
-	log      *slog.Logger
-	trouble  *logx.Throttle
-	rows     *logx.Throttle // dropped
-	letters  *logx.Throttle // dropped dead letters
+	path        string
+	maxBytes    int64
+	size        func(ctx context.Context) (int64, error)
+	enforce     func(ctx context.Context, maxBytes int64) (store.Freed, error)
+	dropped     func(float64)
+	log         *slog.Logger
+	trouble     *logx.Throttle
+	rows        *logx.Throttle // dropped
+	deadLetters *logx.Throttle // dropped dead letters
 }
 
 func newBudget(c config.StorageConfig, inserter *store.Inserter, dropped func(float64), log *slog.Logger) *budget {
 	return &budget{
 		path: c.Path, maxBytes: c.MaxDataBytes(), size: inserter.DataSize, enforce: inserter.EnforceBudget, dropped: dropped,
-		log: log, trouble: logx.NewThrottle(time.Hour, nil), rows: logx.NewThrottle(0, nil), letters: logx.NewThrottle(0, nil),
+		log: log, trouble: logx.NewThrottle(time.Hour, nil), rows: logx.NewThrottle(0, nil), deadLetters: logx.NewThrottle(0, nil),
 	}
 }
 
@@ -54,7 +54,7 @@ func (b *budget) run(ctx context.Context) error {
 			time.Sleep(budgetPause)
 		}
 		b.rows.Quiet(b.log, budgetQuiet, "no more samples dropped")
-		b.letters.Quiet(b.log, budgetQuiet, "no more dead letters deleted")
+		b.deadLetters.Quiet(b.log, budgetQuiet, "no more dead letters deleted")
 		select {
 		case <-ctx.Done():
 			return nil
@@ -88,7 +88,7 @@ func (b *budget) once(ctx context.Context) (more bool) {
 			"oldest samples dropped undelivered", nil, lost, "remedy", "start shipperd or raise storage.max_size_mb")
 	}
 	if freed.DeadLetters > 0 {
-		b.letters.FailN(b.log, slog.LevelWarn, "dead letters deleted to free space", nil, int(freed.DeadLetters))
+		b.deadLetters.FailN(b.log, slog.LevelWarn, "dead letters deleted to free space", nil, int(freed.DeadLetters))
 	}
 	switch {
 	case err == nil:

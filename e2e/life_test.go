@@ -85,8 +85,8 @@ func TestLife_StopLeavesNoWAL(t *testing.T) {
 	r.stopDaemon(shipperd)
 }
 
-// TestLife_StopWhileStarting: whenever the stop comes, it is no failure. Before
-// the daemon hears signals at all, the kernel ends it (-1).
+// TestLife_StopWhileStarting: a stop at any moment is no failure. Before the
+// daemon handles signals, the kernel ends it (-1).
 func TestLife_StopWhileStarting(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, "http://127.0.0.1:1/api/v1/import", nil)

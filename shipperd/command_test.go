@@ -129,8 +129,8 @@ func (b *bench) send(series, ms int64) {
 	}
 }
 
-// bury makes dead letters of the first pending rows, one for each reason.
-func (b *bench) bury(reasons ...string) {
+// reject makes dead letters of the first pending rows, one for each reason.
+func (b *bench) reject(reasons ...string) {
 	b.t.Helper()
 	b.outbox(func(ctx context.Context, ob *store.Outbox, rows []store.Row) error {
 		var all []store.Rejection

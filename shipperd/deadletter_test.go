@@ -25,7 +25,7 @@ func TestDeadletter_List(t *testing.T) {
 	if stdout, _ = b.run(0, "deadletter", "list", "-json"); stdout != "[]\n" {
 		t.Errorf("got %q", stdout)
 	}
-	b.bury("rejected", "rejected", "too_large")
+	b.reject("rejected", "rejected", "too_large")
 	stdout, _ = b.run(0, "deadletter", "list")
 	wantText(t, stdout, "ID  WHEN", "cpu.usage_percent", `{"core":"all"}`, "too_large", "total: rejected 2, too_large 1")
 	if strings.ContainsAny(stdout, "\x1b\t") || strings.Count(stdout, "\n") != 6 {
@@ -66,7 +66,7 @@ func TestDeadletter_Pages(t *testing.T) {
 	b := newBench(t, "")
 	b.insert(0, 600)
 	for n := 0; n < 1100; n += 550 {
-		b.bury(strings.Split(strings.Repeat("rejected ", 550)[:9*550-1], " ")...)
+		b.reject(strings.Split(strings.Repeat("rejected ", 550)[:9*550-1], " ")...)
 	}
 	stdout, _ := b.run(0, "deadletter", "list", "-limit", "0")
 	if n := strings.Count(stdout, "HTTP 400"); n != 1100 {
@@ -91,13 +91,13 @@ func TestDeadletter_Retry(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, "")
 	b.insert(0, 3)
-	b.bury("a", "b", "c")
+	b.reject("a", "b", "c")
 	stdout, _ := b.run(0, "deadletter", "retry", "1", "3")
 	wantText(t, stdout, "2 of 2 samples are pending again")
 	stdout, _ = b.run(1, "deadletter", "retry", "1", "2")
 	wantText(t, stdout, "1 is not a dead letter", "1 of 2")
 	// The same sample is inserted again: its key is taken.
-	b.bury("again")
+	b.reject("again")
 	b.insert(0, 1)
 	stdout, _ = b.run(1, "deadletter", "retry", "1")
 	wantText(t, stdout, "1 stays a dead letter: the file has a sample of the same series and time", "0 of 1")

@@ -219,7 +219,7 @@ func (r *statusReport) evaluate(cfg config.Config) {
 		r.Next = append(r.Next, c.Message+". "+c.Remedy)
 	}
 	if n := r.Ledger.dropped(); n > 0 {
-		r.Next = append(r.Next, fmt.Sprintf("%d samples were dropped (%s). Raise `storage.max_size_mb`, or find out why they were not delivered.", n, reasons(r.Ledger.Dropped, "")))
+		r.Next = append(r.Next, fmt.Sprintf("%s dropped before delivery (%s). Raise `storage.max_size_mb`, or find out why they were not delivered.", human.Plural(n, "sample"), reasons(r.Ledger.Dropped, "")))
 	}
 }
 
@@ -239,7 +239,7 @@ func (r *statusReport) print(w io.Writer) {
 	if r.Pending.Samples == 0 {
 		line("pending", "none")
 	} else {
-		line("pending", "%d samples, the oldest from %s", r.Pending.Samples, ago(r.Pending.Oldest))
+		line("pending", "%s, the oldest from %s", human.Plural(r.Pending.Samples, "sample"), ago(r.Pending.Oldest))
 	}
 	if len(r.OpenChunks) == 0 {
 		line("in flight", "none")
@@ -249,7 +249,8 @@ func (r *statusReport) print(w io.Writer) {
 		if i > 0 {
 			name = ""
 		}
-		line(name, "%s: %d chunks with %d samples, %s", c.State, c.Chunks, c.Samples, human.Bytes(c.Bytes))
+		line(name, "%s: %s with %s, %s", c.State, human.Plural(c.Chunks, "chunk"), human.Plural(c.Samples, "sample"),
+			human.Bytes(c.Bytes))
 	}
 	line("accepted", "%s", ago(r.LastAccepted))
 	line("verified", "%s", ago(r.LastVerified))

@@ -22,7 +22,7 @@ func TestStatus(t *testing.T) {
 	b.insert(10, 12)
 	b.deliver(store.Accepted)
 	b.insert(12, 15)
-	b.bury("rejected", "rejected", "not_stored")
+	b.reject("rejected", "rejected", "not_stored")
 
 	held, err := lock.Acquire(b.path + ".collectord.lock")
 	if err != nil {
@@ -31,7 +31,7 @@ func TestStatus(t *testing.T) {
 	defer held.Release() //nolint:errcheck // it ends with the test
 	stdout, _ := b.run(0, "status")
 	wantText(t, stdout, b.path, "starting, process", "not running; last run stopped", "3 samples, the oldest from",
-		"accepted: 1 chunks with 4 samples", "rejected 2, not_stored 1", "30  adds up", "Start shipperd", "`belabox-shipperd deadletter list`")
+		"accepted: 1 chunk with 4 samples", "rejected 2, not_stored 1", "30  adds up", "Start shipperd", "`belabox-shipperd deadletter list`")
 	if strings.Contains(stdout, "Start collectord") {
 		t.Errorf("the advice to start what runs:\n%s", stdout)
 	}

@@ -119,7 +119,7 @@ func (d *decoder) entries(key string, n *yaml.Node, visit func(child, name strin
 		}
 		child := childKey(key, k.Value)
 		d.lines[child] = k.Line
-		if line, doubled := first[k.Value]; doubled {
+		if line, repeated := first[k.Value]; repeated {
 			d.fault(child, "already set on line %d", line)
 		} else {
 			first[k.Value] = k.Line

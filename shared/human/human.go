@@ -41,6 +41,14 @@ func Count(n int64) string {
 	return text
 }
 
+// Plural formats 1 as "1 chunk" and 2 as "2 chunks".
+func Plural[N int | int64](n N, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return fmt.Sprintf("%d %s", n, thing)
+}
+
 // Bytes formats a number of bytes with one decimal in the largest binary unit of which there is at
 // least one: 512 B, 1.5 KiB, 20.0 MiB.
 func Bytes(n int64) string {

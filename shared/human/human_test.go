@@ -40,6 +40,15 @@ func TestCount(t *testing.T) {
 	}
 }
 
+func TestPlural(t *testing.T) {
+	t.Parallel()
+	for n, want := range map[int]string{0: "0 chunks", 1: "1 chunk", 2: "2 chunks"} {
+		if got := Plural(n, "chunk"); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
 func TestBytes(t *testing.T) {
 	t.Parallel()
 	f := func(n int64, want string) {

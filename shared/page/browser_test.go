@@ -144,13 +144,13 @@ func (b *tab) hear(event any) {
 	}
 }
 
-// calm fails the test if the browser had anything to complain of.
+// calm fails the test if the browser reported an error.
 func (b *tab) calm() {
 	b.t.Helper()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, f := range b.faults {
-		b.t.Errorf("the browser complains: %s", f)
+		b.t.Errorf("the browser reports: %s", f)
 	}
 }
 

@@ -51,7 +51,7 @@ type storage struct {
 type slowFacts struct {
 	at                         time.Time // when they were read
 	stats                      []store.Stat
-	letters                    map[string]int64
+	deadLetters                map[string]int64
 	lastAccepted, lastVerified time.Time
 	shipperStarted             time.Time
 	sizes                      store.Sizes
@@ -64,7 +64,7 @@ func (p *Page) readSlow(ctx context.Context, r *store.Reader) (f slowFacts, err 
 	if f.stats, err = r.Stats(ctx); err != nil {
 		return f, err
 	}
-	if f.letters, err = r.DeadLettersByReason(ctx); err != nil {
+	if f.deadLetters, err = r.DeadLettersByReason(ctx); err != nil {
 		return f, err
 	}
 	chunks, err := r.ChunkTotals(ctx)
@@ -118,7 +118,7 @@ func (p *Page) fill(s *status, w waiting, f slowFacts, t totals) {
 	if w.Rows > 0 {
 		d.Oldest = time.UnixMilli(w.OldestMS).UTC()
 	}
-	d.LastAccepted, d.LastVerified, d.DeadLetters = f.lastAccepted, f.lastVerified, f.letters
+	d.LastAccepted, d.LastVerified, d.DeadLetters = f.lastAccepted, f.lastVerified, f.deadLetters
 	if u, ok := s.Components["uploader"].Facts.(health.Uploader); ok && u.LastUpload.After(f.lastAccepted) {
 		d.LastAccepted = u.LastUpload
 	}

@@ -73,8 +73,8 @@ const queryLedger = `SELECT
 // moment on a large one: a second for ten million rows on a PC.
 func (r *Reader) Ledger(ctx context.Context) (l Ledger, err error) {
 	var accounts string
-	var unbooked, uploaded, text, letters int64
-	err = r.db.QueryRowContext(ctx, queryLedger).Scan(&accounts, &unbooked, &l.Pending, &uploaded, &text, &letters, &l.Accepted)
+	var unbooked, uploaded, text, deadLetters int64
+	err = r.db.QueryRowContext(ctx, queryLedger).Scan(&accounts, &unbooked, &l.Pending, &uploaded, &text, &deadLetters, &l.Accepted)
 	if err != nil {
 		return l, fmt.Errorf("read ledger: %w", classify(err))
 	}
@@ -84,7 +84,7 @@ func (r *Reader) Ledger(ctx context.Context) (l Ledger, err error) {
 	}
 	l.Inserted = booked[accountInserted] + unbooked
 	l.Unsendable = booked[accountText] + text
-	l.Rejected = booked[accountRejected] + letters
+	l.Rejected = booked[accountRejected] + deadLetters
 	l.Verified = booked[accountVerified] + uploaded - text - l.Accepted
 	l.Dropped = map[string]int64{}
 	for account, n := range booked {

@@ -135,7 +135,7 @@ func (m *model) withdraw(t *rapid.T) {
 	m.settled(c)
 }
 
-func (m *model) bury(t *rapid.T) {
+func (m *model) reject(t *rapid.T) {
 	var rejected []Rejection
 	for _, k := range subset(t, m.pending(false), "rows") {
 		rejected = append(rejected, Rejection{Key: k, Reason: "no_value"})

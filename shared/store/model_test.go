@@ -43,7 +43,7 @@ func TestModel(t *testing.T) {
 			"split":      m.split,
 			"resend":     m.resend,
 			"withdraw":   m.withdraw,
-			"bury":       m.bury,
+			"reject":     m.reject,
 			"retry":      m.retry,
 			"prune":      m.prune,
 			"budget":     m.budget,

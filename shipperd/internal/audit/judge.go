@@ -238,12 +238,12 @@ func (a *auditor) takeDeadLetters(ctx context.Context) error {
 	for _, s := range a.strays {
 		from, to = min(from, s.ms), max(to, s.ms)
 	}
-	letters, err := a.file.DeadLettersAt(ctx, from, to, maxStrays)
+	found, err := a.file.DeadLettersAt(ctx, from, to, maxStrays)
 	if err != nil {
 		return err
 	}
-	dead := make(map[store.Key]bool, len(letters))
-	for _, l := range letters {
+	dead := make(map[store.Key]bool, len(found))
+	for _, l := range found {
 		if key, ok := a.names.ofDeadLetter(l); ok {
 			dead[key] = true
 		}

@@ -33,13 +33,13 @@ func (d *doctor) schema(ctx context.Context) Check {
 		return fail(err.Error(), "try again; if the error stays, the file is damaged")
 	}
 	if ledger.Difference() != 0 {
-		return fail(fmt.Sprintf("the ledger does not add up: off by %d samples", ledger.Difference()),
+		return fail("the ledger does not add up: off by "+human.Plural(ledger.Difference(), "sample"),
 			"report this as a bug, with the output of 'belabox-shipperd status' and 'belabox-shipperd audit'")
 	}
 	if notice := store.DamageNotice(d.Config.Storage.Path); notice != "" {
 		return active(health.DatabaseDamaged, notice)
 	}
-	return ok(fmt.Sprintf("schema is current; the ledger of %d samples adds up", ledger.Inserted))
+	return ok("schema is current; the ledger of " + human.Plural(ledger.Inserted, "sample") + " adds up")
 }
 
 func (d *doctor) collectord(ctx context.Context) Check {
@@ -110,7 +110,7 @@ func (d *doctor) backlog(ctx context.Context) Check {
 		return ok("no samples pending")
 	}
 	age := d.Now().Sub(time.UnixMilli(waiting.OldestMS))
-	detail := fmt.Sprintf("%d samples pending, the oldest for %s", waiting.Rows, human.Duration(age))
+	detail := fmt.Sprintf("%s pending, the oldest for %s", human.Plural(waiting.Rows, "sample"), human.Duration(age))
 	if waiting.Rows > int64(d.Config.Remote.BatchSize) {
 		bytes := float64(waiting.Rows) * d.bytesPerSample(ctx, file)
 		detail += fmt.Sprintf("; sending them takes about %s", human.Bytes(int64(bytes)))
@@ -157,7 +157,7 @@ func (d *doctor) deadLetters(ctx context.Context) Check {
 		n += samples
 	}
 	if n > 0 {
-		return warn(fmt.Sprintf("%d samples could not be delivered", n), health.DeadLetters.Remedy)
+		return warn(human.Plural(n, "sample")+" could not be delivered", health.DeadLetters.Remedy)
 	}
 	return ok("none")
 }

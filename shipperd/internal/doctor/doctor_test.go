@@ -159,7 +159,7 @@ func TestDoctor_Database(t *testing.T) {
 		}
 	})
 	found = p.examine()
-	want(t, found, "dead letters", Warn, "1 samples")
+	want(t, found, "dead letters", Warn, "1 sample ")
 	want(t, found, "backlog", OK, "2 samples pending")
 }
 

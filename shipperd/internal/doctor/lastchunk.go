@@ -86,7 +86,7 @@ func (d *doctor) lastChunk(ctx context.Context) Check {
 		}
 	}
 	if found > 0 {
-		return ok(fmt.Sprintf("the server shows %d of %d samples of the chunk that it accepted %s ago", found, len(samples), human.Duration(age)))
+		return ok(fmt.Sprintf("the server shows %d of %s of the chunk that it accepted %s ago", found, human.Plural(len(samples), "sample"), human.Duration(age)))
 	}
 	return d.notShown(ctx, samples, age)
 }
@@ -188,7 +188,7 @@ func (d *doctor) newestShown(ctx context.Context, samples []sent) (newest int64,
 // notShown names the likely causes why the server shows none of these samples, which it accepted so
 // long ago.
 func (d *doctor) notShown(ctx context.Context, samples []sent, age time.Duration) Check {
-	detail := fmt.Sprintf("the server shows none of %d samples of the chunk that it accepted %s ago", len(samples), human.Duration(age))
+	detail := fmt.Sprintf("the server shows none of %s of the chunk that it accepted %s ago", human.Plural(len(samples), "sample"), human.Duration(age))
 	newest, err := d.newestShown(ctx, samples)
 	if err != nil {
 		return unreadable(err)
