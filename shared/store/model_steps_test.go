@@ -173,8 +173,9 @@ func (m *model) retry(t *rapid.T) {
 	}
 }
 
-// prune wants proven rows of the time given gone and no other, the oldest first; from the millisecond
-// of the first row that is not proven it may be a whole chunk, however many rows that has.
+// prune wants proven rows of the time given gone and no other, the oldest first. From the
+// millisecond of the last row before the first that is not proven it may be a whole chunk, however
+// many rows that has: the low-water mark may be in that millisecond, which then stays together.
 func (m *model) prune(t *rapid.T) {
 	before := tick0.Add(time.Duration(rapid.IntRange(0, 14).Draw(t, "before ms")) * time.Millisecond)
 	limit := rapid.IntRange(1, 20).Draw(t, "limit")
@@ -189,7 +190,7 @@ func (m *model) prune(t *rapid.T) {
 	keys := slices.Sorted(maps.Keys(m.rows))
 	proven := int64(math.MaxInt64) // before this millisecond
 	if i := slices.IndexFunc(keys, func(k Key) bool { return !m.rows[k] || m.owned(k) }); i >= 0 {
-		proven = keys[i].TimestampMS()
+		proven = keys[max(0, i-1)].TimestampMS()
 	}
 	for _, k := range keys {
 		if kept[k] {
