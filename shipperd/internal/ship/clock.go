@@ -38,7 +38,7 @@ func (s *Shipper) created(ctx context.Context, first, last store.Key) (at time.T
 	}
 	at, agreed, known := s.Server.ServerNow(freshFor)
 	if !known || !agreed && !s.confirmed(at) {
-		if err := s.Server.AskTime(ctx); err != nil {
+		if err := s.Server.FetchTime(ctx); err != nil {
 			if ctx.Err() == nil {
 				s.away(err)
 			}

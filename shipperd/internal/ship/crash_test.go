@@ -23,7 +23,7 @@ func TestCrash(t *testing.T) {
 		"throws away": func(vm *testkit.FakeVM) {
 			vm.Then(testkit.AcceptSome(testkit.KeepEvery(3)), testkit.AcceptSome(testkit.KeepNone))
 		},
-		"minds": func(vm *testkit.FakeVM) {
+		"refuses": func(vm *testkit.FakeVM) {
 			vm.Then(testkit.Answer(400, testkit.KeepFirst(20)), testkit.Answer(413, testkit.KeepNone))
 		},
 	}

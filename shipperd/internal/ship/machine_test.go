@@ -81,7 +81,7 @@ var ways = map[string]func(r *rig){
 	"forgotten": func(r *rig) { r.vm.Then(testkit.AcceptSome(testkit.KeepNone)) },
 	"hang":      func(r *rig) { r.vm.Then(testkit.Hang(testkit.WholeBody, testkit.KeepNone)) },
 	"bad sample": func(r *rig) {
-		r.mind(false, 7)
+		r.refuses(false, 7)
 		r.run()
 		r.live(time.Hour, 30*time.Second)
 	},

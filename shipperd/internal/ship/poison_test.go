@@ -24,9 +24,9 @@ func lineWith(numbers ...int) func(line string) bool {
 	}
 }
 
-// mind makes the server refuse bodies with these samples, and lets the checker
+// refuses makes the server refuse bodies with these samples, and lets the checker
 // expect them, and only them, among the dead letters.
-func (r *rig) mind(keepFirst bool, numbers ...int) {
+func (r *rig) refuses(keepFirst bool, numbers ...int) {
 	r.vm.RejectLines(lineWith(numbers...), keepFirst)
 	r.allow.deadLetters = func(s sample) bool {
 		return slices.ContainsFunc(numbers, func(n int) bool { return r.samples[n-1] == s })
@@ -53,7 +53,7 @@ func (r *rig) deadLetters(n int, reason, words string) {
 	}
 }
 
-// TestPoison: a 400 is bisected down to the sample that the server minds; it alone
+// TestPoison: a 400 is bisected down to the sample that the server refuses; it alone
 // becomes a dead letter, and the others arrive.
 func TestPoison(t *testing.T) {
 	t.Parallel()
@@ -67,7 +67,7 @@ func TestPoison(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					r := newRig(t, 20)
 					r.ticks(3, 10*time.Second)
-					r.mind(keepFirst, numbers...)
+					r.refuses(keepFirst, numbers...)
 					r.run()
 					for range 60 { // the device lives on
 						r.sleep(30 * time.Second)
@@ -114,7 +114,7 @@ func TestPoison_InDrain(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			r := newRig(t, 20)
 			r.ticks(3, 10*time.Second)
-			r.mind(false, numbers...)
+			r.refuses(false, numbers...)
 			if err := r.shipper.Drain(t.Context(), func(Counts) {}); err != nil {
 				t.Error(err)
 			}
@@ -184,7 +184,7 @@ func TestPoison_Restart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 20)
 		r.ticks(3, 10*time.Second)
-		r.mind(true, 17, 42)
+		r.refuses(true, 17, 42)
 		r.run()
 		for range 30 {
 			r.sleep(77 * time.Second)

@@ -63,7 +63,7 @@ type Server interface {
 	Export(ctx context.Context, sel victoria.Selector, startMS, endMS int64, each func(labels []store.Tag, timestamps []int64) error) error
 	Count(ctx context.Context, sel victoria.Selector, fromMS, toMS int64) (int64, error)
 	ServerNow(maxAge time.Duration) (now time.Time, agreed, ok bool)
-	AskTime(ctx context.Context) error
+	FetchTime(ctx context.Context) error
 	HungUp(from, to time.Time) bool
 }
 

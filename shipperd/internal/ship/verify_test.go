@@ -186,7 +186,7 @@ func TestEnded(t *testing.T) {
 		r.tick(r.now().Add(time.Millisecond))
 		r.series = r.series[:1] // the others have ended
 		r.live(110*time.Minute, 10*time.Second)
-		if c := r.counts(); c.Requeued > 3 { // of the series that goes on
+		if c := r.counts(); c.Requeued > 3 { // of the series that continues
 			t.Errorf("%d sent again without a witness", c.Requeued)
 		}
 		r.live(time.Hour, 10*time.Second)

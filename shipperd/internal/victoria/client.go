@@ -32,10 +32,10 @@ type Config struct {
 	// VerifyURL is the export address; "" is derived from URL, see Derive.
 	VerifyURL string
 
-	// Token returns the bearer token, nil = none. It is asked for every request,
-	// so that a replaced file heals; see TokenFile.
+	// Token returns the bearer token, nil = none. It is called for every request,
+	// so that a replaced file takes effect; see TokenFile.
 	Token func() (string, error)
-	// BasicAuth is the other way to log in, nil = none. Password is asked for
+	// BasicAuth is the other way to log in, nil = none. Password is called for
 	// every request, too.
 	BasicAuth *BasicAuth
 	Headers   map[string]string // sent with every request

@@ -45,7 +45,7 @@ type usedConn struct {
 	sent, received int64
 }
 
-// countedBody notes whether anybody has asked for the body: until then none of
+// countedBody notes whether the body has been read: until then none of
 // it can be on its way.
 type countedBody struct {
 	data []byte

@@ -23,7 +23,7 @@ var (
 // Flags returns the values of those of the named command-line flags that the
 // server from which we read knows and shows, at /flags or /metrics beside the
 // export address. Behind a proxy such as vmauth it shows none, which is no error:
-// an error means that it could not be asked at all.
+// an error means that the server did not answer.
 func (c *Client) Flags(ctx context.Context, names ...string) (map[string]string, error) {
 	found := map[string]string{}
 	var failure error

@@ -7,7 +7,7 @@ import (
 	"belabox-metrics/shipperd/internal/victoria"
 )
 
-// TestFlags_VictoriaMetrics asks a real server, which also takes the probe.
+// TestFlags_VictoriaMetrics reads the flags of a real server, which also accepts the probe.
 func TestFlags_VictoriaMetrics(t *testing.T) {
 	t.Parallel()
 	_, c := start(t, "-retentionPeriod=2d")

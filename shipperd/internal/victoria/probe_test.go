@@ -14,7 +14,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 )
 
-// probe asks once and checks how far it came.
+// probe sends one probe and checks how far it came.
 func probe(t *testing.T, c *Client, want Stage, text string) (Probe, error) {
 	t.Helper()
 	p, err := c.Probe(t.Context())

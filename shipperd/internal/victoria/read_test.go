@@ -78,7 +78,7 @@ func TestExport_Request(t *testing.T) {
 		}
 	}
 	if len(forms) < 2 || !slices.Equal(names, sel.Names) {
-		t.Errorf("%d requests ask for %d names", len(forms), len(names))
+		t.Errorf("%d requests for %d names", len(forms), len(names))
 	}
 }
 
@@ -253,9 +253,9 @@ func TestRead_NoAddress(t *testing.T) {
 // TestRead_VerifyURL: another host for reading, with a parameter of its own.
 func TestRead_VerifyURL(t *testing.T) {
 	t.Parallel()
-	var asked []string
+	var requested []string
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		asked = append(asked, r.URL.Path+" "+r.FormValue("tenant")+" "+r.Header.Get("Authorization"))
+		requested = append(requested, r.URL.Path+" "+r.FormValue("tenant")+" "+r.Header.Get("Authorization"))
 		io.WriteString(w, `{"status":"success","data":{"resultType":"vector","result":[]}}`)
 	}))
 	t.Cleanup(s.Close)
@@ -267,16 +267,16 @@ func TestRead_VerifyURL(t *testing.T) {
 		t.Error(n, err)
 	}
 	exportAll(c, Selector{})
-	if want := []string{"/read/api/v1/query 7 Bearer tok", "/read/api/v1/export 7 Bearer tok"}; !slices.Equal(asked, want) {
-		t.Errorf("asked %q, want %q", asked, want)
+	if want := []string{"/read/api/v1/query 7 Bearer tok", "/read/api/v1/export 7 Bearer tok"}; !slices.Equal(requested, want) {
+		t.Errorf("requested %q, want %q", requested, want)
 	}
 }
 
 func TestCount_Request(t *testing.T) {
 	t.Parallel()
-	var asked []string
+	var requested []string
 	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		asked = append(asked, fmt.Sprint(r.Method, " ", r.URL.Path, " ", r.FormValue("query"), " ", r.FormValue("time"), " ", r.FormValue("nocache")))
+		requested = append(requested, fmt.Sprint(r.Method, " ", r.URL.Path, " ", r.FormValue("query"), " ", r.FormValue("time"), " ", r.FormValue("nocache")))
 		io.WriteString(w, `{"status":"success","isPartial":false,"data":{"resultType":"vector","result":[{"metric":{"__name__":"n"},"value":[1700000000.123,"42"]}]}}`)
 	})
 	if n, err := c.Count(t.Context(), Selector{DeviceID: "d"}, 1_700_000_000_000, 1_700_000_000_123); n != 42 || err != nil {
@@ -289,8 +289,8 @@ func TestCount_Request(t *testing.T) {
 		`GET /api/v1/query sum(count_over_time({device_id="d"}[124ms])) 1700000000.123 1`,
 		`GET /api/v1/query sum by (__name__) (count_over_time({device_id="d"}[1002ms]) keep_metric_names) 2 1`,
 	}
-	if !slices.Equal(asked, want) {
-		t.Errorf("asked %q, want %q", asked, want)
+	if !slices.Equal(requested, want) {
+		t.Errorf("requested %q, want %q", requested, want)
 	}
 }
 

@@ -48,7 +48,7 @@ func (s Selector) String() string {
 // is 16 KiB (-search.maxQueryLen).
 const maxNamesBytes = 6000
 
-// within returns what to ask for a time range, both ends included: nothing where
+// within returns the query for a time range, both ends included: nothing where
 // it is empty, which the server would take for another range.
 func (s Selector) within(fromMS, toMS int64) []Selector {
 	if fromMS > toMS {

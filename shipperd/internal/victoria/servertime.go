@@ -92,11 +92,11 @@ func (c *Client) Ahead() (by time.Duration, at time.Time, ok bool) {
 	return at.Sub(k.dates[s].server), at, ok
 }
 
-// AskTime asks both sides of the server for their time: GET /health and a count, some 900 bytes.
+// FetchTime gets the time of both sides of the server: GET /health and a count, some 900 bytes.
 // The error is an *Error and means that neither side has answered as the server does. An answer
 // without a Date is none of a server's that we know, but possible.
-func (c *Client) AskTime(ctx context.Context) error {
-	health := c.askHealth(ctx)
+func (c *Client) FetchTime(ctx context.Context) error {
+	health := c.fetchHealth(ctx)
 	_, count := c.Count(ctx, Selector{DeviceID: "none"}, 0, 0)
 	if count == nil || health == nil {
 		return nil
@@ -104,9 +104,9 @@ func (c *Client) AskTime(ctx context.Context) error {
 	return health
 }
 
-func (c *Client) askHealth(ctx context.Context) error {
+func (c *Client) fetchHealth(ctx context.Context) error {
 	target := &url.URL{Scheme: c.importURL.Scheme, Host: c.importURL.Host, Path: "/health"}
-	x, err := c.begin(ctx, "ask the time of", http.MethodGet, target, http.Header{}, nil, false)
+	x, err := c.begin(ctx, "get the time of", http.MethodGet, target, http.Header{}, nil, false)
 	defer x.end()
 	switch {
 	case err != nil:

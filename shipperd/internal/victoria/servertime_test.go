@@ -28,7 +28,7 @@ func vmAnswer(server func() time.Time) http.HandlerFunc {
 }
 
 // TestServerNow: the server's time comes with its answers and continues without the device's wall
-// clock. Both sides are asked, and agree or not.
+// clock. Both sides answer, and agree or not.
 func TestServerNow(t *testing.T) {
 	t.Parallel()
 	server := time.Date(2031, 5, 6, 7, 8, 9, 0, time.UTC)
@@ -50,7 +50,7 @@ func TestServerNow(t *testing.T) {
 		t.Fatal(err)
 	}
 	f(server, false) // one source
-	if err := c.AskTime(t.Context()); err != nil {
+	if err := c.FetchTime(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	f(server, true)
@@ -95,7 +95,7 @@ func TestServerNow_Strangers(t *testing.T) {
 			t.Errorf("%s: no error for a count", name)
 		}
 		_, _ = exportAll(c, Selector{}) // an empty answer is none that shows anything
-		if err := c.AskTime(t.Context()); err == nil {
+		if err := c.FetchTime(t.Context()); err == nil {
 			t.Errorf("%s: no error for the time", name)
 		}
 		if now, _, ok := c.ServerNow(time.Hour); ok {
@@ -113,7 +113,7 @@ func TestServerNow_Cache(t *testing.T) {
 		w.Header().Set("Age", "3600")
 		answer(w, r)
 	})
-	if err := c.AskTime(t.Context()); err != nil {
+	if err := c.FetchTime(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if now, _, _ := c.ServerNow(time.Hour); now.Sub(server.Add(time.Hour)).Abs() > 20*time.Second {
@@ -129,7 +129,7 @@ func TestServerNow_None(t *testing.T) {
 			io.WriteString(c, "HTTP/1.1 200 OK\r\nX-Server-Hostname: vm\r\nContent-Length: 0\r\n"+header+"\r\n")
 		})
 		c := newClient(t, Config{URL: url})
-		if err := c.AskTime(t.Context()); err != nil {
+		if err := c.FetchTime(t.Context()); err != nil {
 			t.Error(err)
 		}
 		if now, _, ok := c.ServerNow(time.Hour); ok {
@@ -137,7 +137,7 @@ func TestServerNow_None(t *testing.T) {
 		}
 	}
 	c := newClient(t, Config{URL: strings.Replace(rawServer(t, reset), "/api/v1/import", "/x/api/v1/import", 1)})
-	wantError(t, c.AskTime(t.Context()), ClassNetwork, 0, false)
+	wantError(t, c.FetchTime(t.Context()), ClassNetwork, 0, false)
 }
 
 func noProxy(*http.Request) (*url.URL, error) { return nil, nil }
@@ -152,7 +152,7 @@ func memory(t *testing.T) (*testkit.FakeVM, *Client) {
 func TestServerNow_Age(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, c := memory(t)
-		if err := c.AskTime(t.Context()); err != nil {
+		if err := c.FetchTime(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(10 * time.Minute)

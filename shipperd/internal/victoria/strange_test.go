@@ -13,7 +13,7 @@ import (
 	"belabox-metrics/shared/store"
 )
 
-// requests are all that a Client can ask.
+// requests are all that a Client can send.
 func requests(c *Client) map[string]func(ctx context.Context) error {
 	sel := Selector{DeviceID: "d"}
 	return map[string]func(ctx context.Context) error{
@@ -22,7 +22,7 @@ func requests(c *Client) map[string]func(ctx context.Context) error {
 			return c.Export(ctx, sel, 1, 2, func([]store.Tag, []int64) error { return nil })
 		},
 		"count": func(ctx context.Context) error { _, err := c.Count(ctx, sel, 1, 2); return err },
-		"time":  c.AskTime,
+		"time":  c.FetchTime,
 		"probe": func(ctx context.Context) error { _, err := c.Probe(ctx); return err },
 		"flags": func(ctx context.Context) error { _, err := c.Flags(ctx, "x"); return err },
 	}
