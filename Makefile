@@ -39,7 +39,7 @@ RACE_FLAGS := -race -gcflags=modernc.org/sqlite/lib=-race=false -timeout 30m
 export CGO_ENABLED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help build build-all run test test-deps test-systemd race lint fmt vet-cross bench fuzz crash powercut soak fronts \
+.PHONY: help build build-all run test test-deps test-systemd race lint fmt vet-cross bench fuzz crash powercut random soak fronts \
         install install-files deb release vuln clean
 
 help: ## List the targets
@@ -99,6 +99,9 @@ crash: test-deps ## Kill daemons and server at random, ROUNDS (200) times, and c
 
 powercut: test-deps ## Simulate power cuts, ROUNDS (200) times, and count lost samples
 	$(GO) test ./e2e -run '^TestPowerCut' -count 1 -timeout 0 -v -powercut.rounds=$(ROUNDS)
+
+random: ## Mix all faults of server and loop at random in simulated lives, ROUNDS (200) of them
+	$(GO) test ./shipperd/internal/ship -run '^TestRandom$$' -count 1 -timeout 0 -random.rounds=$(ROUNDS)
 
 soak: test-deps ## Break server and network at random for DURATION (30m); MODE=transport: the server alone
 	$(GO) test ./e2e -run '^TestSoak$$/^$(MODE)$$' -count 1 -timeout 0 -v -soak.for=$(DURATION)

@@ -93,7 +93,7 @@ func frontCases() (cases []frontCase) {
 		other := "renamed-" + d.device
 		d.setMode(front.Rename("device_id", other))
 		d.start()
-		d.watch(long(60*time.Second, 10*time.Second), nil)
+		d.watch(long(45*time.Second, 10*time.Second), nil)
 		d.awaitConditionIfLong("not_visible")
 		// All cases share a server and have the same ticks, so the other id cannot always be named.
 		if code, text := d.command("doctor"); code != 1 || !strings.Contains(text, "FAIL     last chunk") || !strings.Contains(text, "label") {
@@ -105,7 +105,7 @@ func frontCases() (cases []frontCase) {
 	add("05_other_tenant", func(d *fronted) {
 		d.setMode(front.ReadElsewhere())
 		d.start()
-		d.watch(long(60*time.Second, 10*time.Second), nil)
+		d.watch(long(45*time.Second, 10*time.Second), nil)
 		d.awaitConditionIfLong("not_visible")
 		if code, text := d.command("doctor"); code != 1 || !strings.Contains(text, "FAIL     last chunk") || !strings.Contains(text, "tenant") {
 			d.t.Errorf("doctor: exit code %d, want 1 and the tenant as a cause:\n%s", code, text)

@@ -194,19 +194,22 @@ func overtaking(n int) []int {
 func TestQueue_Late(t *testing.T) {
 	t.Parallel()
 	for _, delay := range []time.Duration{20 * time.Second, 120 * time.Second, 20 * time.Minute} {
-		synctest.Test(t, func(t *testing.T) {
-			r := newRig(t, 20)
-			var q queue
-			r.vm.Through(q.front(delay))
-			r.run()
-			r.live(time.Hour, 10*time.Second)
-			r.silent = true
-			r.sleep(delay)
-			r.deliver(3 * time.Hour)
-			if c := r.counts(); c.Requeued != 0 {
-				t.Errorf("%v: %d sent again", delay, c.Requeued)
-			}
-			r.deadLetters(0, "", "")
+		t.Run(fmt.Sprint(delay), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, 20)
+				var q queue
+				r.vm.Through(q.front(delay))
+				r.run()
+				r.live(30*time.Minute, 10*time.Second)
+				r.silent = true
+				r.sleep(delay)
+				r.deliver(3 * time.Hour)
+				if c := r.counts(); c.Requeued != 0 {
+					t.Errorf("%v: %d sent again", delay, c.Requeued)
+				}
+				r.deadLetters(0, "", "")
+			})
 		})
 	}
 }
@@ -277,7 +280,7 @@ func half(t testing.TB, body []byte) (now, late []byte) {
 // for four seconds after it continues, answers claim to be complete and lack it.
 func TestFrozenHalf(t *testing.T) {
 	t.Parallel()
-	for _, frozen := range []time.Duration{30 * time.Second, 70 * time.Second, 30 * time.Minute} {
+	for _, frozen := range []time.Duration{30 * time.Second, 70 * time.Second, 12 * time.Minute} {
 		for _, told := range []bool{true, false} { // false: -replicationFactor=2, the answers claim to be full
 			t.Run(fmt.Sprint(frozen, ", partial answers are told: ", told), func(t *testing.T) {
 				t.Parallel()
@@ -381,7 +384,7 @@ func TestHidden(t *testing.T) {
 				if took := time.Since(start); took > 5*time.Minute {
 					t.Errorf("told after %v", took)
 				}
-				r.pass(24*time.Hour, time.Minute)
+				r.pass(24*time.Hour, 3*time.Minute)
 				for key, n := range r.vm.Stored() {
 					if n > 1 {
 						t.Fatalf("%v is there %d times", key, n)
@@ -411,34 +414,37 @@ func TestHidden(t *testing.T) {
 func TestNoReads(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{400, 401, 403, 404} {
-		synctest.Test(t, func(t *testing.T) {
-			r := newRig(t, 100, func(r *rig) { r.cfg.MaxDataBytes = 300 << 10; r.allow.unproven = true })
-			r.vm.Through(func(w http.ResponseWriter, req *http.Request, server http.Handler) {
-				if isImport(req) {
-					server.ServeHTTP(w, req)
-					return
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, 100, func(r *rig) { r.cfg.MaxDataBytes = 300 << 10; r.allow.unproven = true })
+				r.vm.Through(func(w http.ResponseWriter, req *http.Request, server http.Handler) {
+					if isImport(req) {
+						server.ServeHTTP(w, req)
+						return
+					}
+					w.WriteHeader(status)
+				})
+				start := time.Now()
+				r.run()
+				for r.counts().ReadError == nil {
+					r.pass(10*time.Second, 10*time.Second)
+					if time.Since(start) > 2*time.Minute {
+						t.Fatalf("%d: not told after %v", status, time.Since(start))
+					}
 				}
-				w.WriteHeader(status)
+				if e := asError(r.counts().ReadError); e.Evidence() != victoria.Refused {
+					t.Errorf("%d: evidence %q", status, e.Evidence())
+				}
+				r.live(40*time.Minute, 10*time.Second)
+				c := r.counts()
+				if c.Dropped["size"] != 0 || c.Dropped["unproven"] == 0 || c.Verified != 0 {
+					t.Errorf("%d: dropped %v, verified %d", status, c.Dropped, c.Verified)
+				}
+				r.vm.Through(nil)
+				r.live(10*time.Minute, 10*time.Second)
+				r.deliver(time.Hour)
 			})
-			start := time.Now()
-			r.run()
-			for r.counts().ReadError == nil {
-				r.pass(10*time.Second, 10*time.Second)
-				if time.Since(start) > 2*time.Minute {
-					t.Fatalf("%d: not told after %v", status, time.Since(start))
-				}
-			}
-			if e := asError(r.counts().ReadError); e.Evidence() != victoria.Refused {
-				t.Errorf("%d: evidence %q", status, e.Evidence())
-			}
-			r.live(3*time.Hour, 10*time.Second)
-			c := r.counts()
-			if c.Dropped["size"] != 0 || c.Dropped["unproven"] == 0 || c.Verified != 0 {
-				t.Errorf("%d: dropped %v, verified %d", status, c.Dropped, c.Verified)
-			}
-			r.vm.Through(nil)
-			r.live(10*time.Minute, 10*time.Second)
-			r.deliver(time.Hour)
 		})
 	}
 }
@@ -574,27 +580,30 @@ func TestThrottled_Reads(t *testing.T) {
 func TestBusyReads(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{422, 429} {
-		synctest.Test(t, func(t *testing.T) {
-			r := newRig(t, 20)
-			r.run()
-			r.live(5*time.Minute, 10*time.Second)
-			reads := 0
-			r.vm.Through(func(w http.ResponseWriter, req *http.Request, server http.Handler) {
-				if isImport(req) {
-					server.ServeHTTP(w, req)
-					return
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, 20)
+				r.run()
+				r.live(5*time.Minute, 10*time.Second)
+				reads := 0
+				r.vm.Through(func(w http.ResponseWriter, req *http.Request, server http.Handler) {
+					if isImport(req) {
+						server.ServeHTTP(w, req)
+						return
+					}
+					reads++
+					w.WriteHeader(status)
+				})
+				r.vm.Then(testkit.Answer(500, testkit.KeepEvery(2)))
+				r.live(time.Hour, 10*time.Second)
+				if reads < 4 || reads > 20 {
+					t.Errorf("%d: %d reads in an hour", status, reads)
 				}
-				reads++
-				w.WriteHeader(status)
+				r.vm.Through(nil)
+				r.live(30*time.Minute, 10*time.Second)
+				r.deliver(time.Hour)
 			})
-			r.vm.Then(testkit.Answer(500, testkit.KeepEvery(2)))
-			r.live(time.Hour, 10*time.Second)
-			if reads < 4 || reads > 20 {
-				t.Errorf("%d: %d reads in an hour", status, reads)
-			}
-			r.vm.Through(nil)
-			r.live(30*time.Minute, 10*time.Second)
-			r.deliver(time.Hour)
 		})
 	}
 }

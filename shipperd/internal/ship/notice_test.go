@@ -139,7 +139,7 @@ func TestNotices_Refused(t *testing.T) {
 func TestNotices_Forgotten(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, 20, func(r *rig) { r.cfg.UploadInterval = 2 * time.Second; r.cfg.Verify.Delay = 15 * time.Second })
+		r := newRig(t, 4, func(r *rig) { r.cfg.UploadInterval = 2 * time.Second; r.cfg.Verify.Delay = 15 * time.Second })
 		const part = "part"
 		bad := store.NewSeries("dev", "metric.m0", store.Number, store.Tag{Name: part, Value: "1"})
 		r.vm.Otherwise(testkit.AcceptSome(func(_ int, s testkit.Sample) bool { return s.Series != named(bad) || s.Timestamp%4000 < 2000 }))

@@ -14,13 +14,13 @@ import (
 )
 
 var (
-	randomRounds = flag.Int("random.rounds", testkit.Rounds(50), "rounds of TestRandom")
+	randomRounds = flag.Int("random.rounds", testkit.Rounds(25), "rounds of TestRandom")
 	randomSeed   = flag.Uint64("random.seed", 0, "seed of TestRandom's first round; 0 takes one from the clock")
 )
 
 // TestRandom mixes all faults at random, in many short lives of a device, with
 // the one checker after each step and at the end. A failure prints the seed that
-// repeats its round.
+// repeats its round; "make random" does more of them.
 func TestRandom(t *testing.T) {
 	t.Parallel()
 	seed := *randomSeed

@@ -272,20 +272,31 @@ func (r *rig) sleep(d time.Duration) {
 // settled reports whether nothing is owed any more.
 func (r *rig) settled() bool {
 	r.t.Helper()
-	pending, open := r.left()
-	return len(pending) == 0 && len(open) == 0
+	return len(r.pending(1)) == 0 && len(r.openChunks()) == 0
 }
 
+// left is all that is owed; settled is cheaper.
 func (r *rig) left() (pending []store.Row, open []*store.Chunk) {
 	r.t.Helper()
-	pending, err := r.watch.Pending(context.Background(), 0, 1<<30, nil)
+	return r.pending(len(r.samples) + 1), r.openChunks()
+}
+
+func (r *rig) pending(limit int) []store.Row {
+	r.t.Helper()
+	rows, err := r.watch.Pending(context.Background(), 0, limit, nil)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	if open, err = r.watch.OpenChunks(context.Background()); err != nil {
+	return rows
+}
+
+func (r *rig) openChunks() []*store.Chunk {
+	r.t.Helper()
+	open, err := r.watch.OpenChunks(context.Background())
+	if err != nil {
 		r.t.Fatal(err)
 	}
-	return pending, open
+	return open
 }
 
 // deliver waits until everything is delivered and proven, and checks it. The device continues:
