@@ -86,7 +86,7 @@ func TestLogs_JSON(t *testing.T) {
 	t.Parallel()
 	vm := testkit.StartFakeVM(t, testkit.FakeConfig{})
 	vm.Then(testkit.RetryAfter(http.StatusTooManyRequests, "1"))
-	r := newRig(t, vm.ImportURL(), nil)
+	r := newRig(t, vm.ImportURL(), map[string]string{"collection": "interval: 1s"})
 	procfs := r.brokenProc()
 	r.set("collection", "procfs_path: "+procfs)
 	r.set("remote", "retry: {max_attempts: 2, initial_backoff: 100ms}")
@@ -104,7 +104,7 @@ func TestLogs_JSON(t *testing.T) {
 		"time": timeForm, "batch_id": uuidForm, "chunk_index": 0, "attempt": 1, "backoff_ms": 0,
 		"http_status": 200, "bytes_sent": 1, "bytes_rcvd": 1, "duration_ms": 0,
 	}
-	retry := waitFor(t, shipperd, "upload is tried again")
+	retry := waitFor(t, shipperd, "upload retried")
 	retry.check(t, upload)
 	retry.check(t, map[string]any{
 		"level": "INFO", "http_status": 429, "backoff_ms": 1000, "error": ".*429 Too Many Requests.*", "error_type": "throttled",
@@ -185,7 +185,7 @@ func TestLogs_Console(t *testing.T) {
 	}
 	f(collectord, "INF", "collectord started", "version", "session_id", "database", "health")
 	f(collectord, "DBG", "collected", "collector", "count", "duration_ms", "session_id")
-	f(shipperd, "INF", "upload is tried again", "batch_id", "chunk_index", "attempt", "backoff_ms", "error", "error_type")
+	f(shipperd, "INF", "upload retried", "batch_id", "chunk_index", "attempt", "backoff_ms", "error", "error_type")
 	f(shipperd, "DBG", "chunk uploaded", "batch_id", "chunk_index", "attempt", "backoff_ms", "http_status", "bytes_sent", "bytes_rcvd", "duration_ms")
 	for _, p := range []*testkit.Proc{collectord, shipperd} {
 		r.stopDaemon(p)

@@ -192,11 +192,11 @@ func TestStatus_NoFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	resp, body := ask(t, p, "/api/status")
-	if resp.StatusCode != 200 || !strings.Contains(body, "there is no such file") {
+	if resp.StatusCode != 200 || !strings.Contains(body, "file not found") {
 		t.Errorf("got %d %s, want the state, and what is wrong with the file", resp.StatusCode, body)
 	}
 	for _, path := range []string{"/api/series?name=ramp", "/api/ledger"} {
-		if resp, body := ask(t, p, path); resp.StatusCode != 503 || !strings.Contains(body, "there is no such file") {
+		if resp, body := ask(t, p, path); resp.StatusCode != 503 || !strings.Contains(body, "file not found") {
 			t.Errorf("%s: got %d %s, want 503", path, resp.StatusCode, body)
 		}
 	}

@@ -175,7 +175,7 @@ func TestPage_Empty(t *testing.T) {
 	t.Parallel()
 	at := sceneNamed(t, "empty").serve(t)
 	b := look(t, "empty", at.url, always, desktop, phone)
-	b.says("state-line", "no samples are stored yet")
+	b.says("state-line", "No samples are stored yet")
 	b.says("device-charts", "Nothing is stored for this time yet.")
 	if n := eval[int](b, "document.querySelectorAll('.chart').length"); n != 0 {
 		t.Errorf("got %d charts of nothing", n)

@@ -11,8 +11,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"belabox-metrics/shared/testkit"
 )
 
 // Kind is what a request is for.
@@ -76,7 +74,7 @@ func Start(t testing.TB, target string) *Front {
 	if err != nil {
 		t.Fatal(err)
 	}
-	listener, err := net.Listen("tcp", testkit.FreeAddr(t))
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
