@@ -260,8 +260,8 @@ func frontCases() (cases []frontCase) {
 		if d.tally.Count(front.Export) == 0 {
 			d.t.Error("nobody asked for an export")
 		}
-		if !strings.Contains(d.shipperd.Stderr(), "not asked for") {
-			d.t.Error("the log does not tell of series that were not asked for")
+		if !strings.Contains(d.shipperd.Stderr(), "series that were not queried") {
+			d.t.Error("the log does not name the series that were not queried")
 		}
 		d.finish()
 	})

@@ -14,8 +14,6 @@ import (
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
-
-	"belabox-metrics/shared/testkit"
 )
 
 // Machine is a machine that loses its power: an empty disk, mounted at Dir.
@@ -115,21 +113,29 @@ func (m *Machine) mount() {
 	m.server = server
 }
 
+// busyLimit is how long unmount waits for a busy disk.
+const busyLimit = 20 * time.Second
+
 func (m *Machine) unmount() {
 	m.t.Helper()
 	if m.server == nil {
 		return
 	}
-	// A process that another test is starting holds copies of this one's open files
-	// until its exec, so the disk can be busy for a moment.
+	// A process that another test is starting holds copies of this one's open files until its exec,
+	// so the disk can be busy for a moment. On a busy machine the moment can be long: then the mount
+	// is detached, and ends with its last open file. The daemons have ended by now, and the next
+	// mount at the same place does not depend on it.
 	err := m.server.Unmount()
-	for end := time.Now().Add(testkit.WaitLimit); errors.Is(err, unix.EBUSY) && time.Now().Before(end); {
+	for end := time.Now().Add(busyLimit); errors.Is(err, unix.EBUSY) && time.Now().Before(end); {
 		time.Sleep(10 * time.Millisecond)
 		err = m.server.Unmount()
 	}
+	if errors.Is(err, unix.EBUSY) {
+		m.t.Logf("unmount %s: still busy after %v, detached", m.Dir, busyLimit)
+		err = unix.Unmount(m.Dir, unix.MNT_DETACH)
+	}
 	if err != nil {
-		err = errors.Join(err, unix.Unmount(m.Dir, unix.MNT_DETACH))
-		m.t.Errorf("unmount %s: %v; has every process with open files there ended?", m.Dir, err)
+		m.t.Errorf("unmount %s: %v", m.Dir, err)
 	}
 	m.server = nil
 }
