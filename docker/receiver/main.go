@@ -184,11 +184,10 @@ func serve(ctx context.Context, c config, log *slog.Logger) (err error) {
 	go func() { served <- server.Serve(listener) }()
 	log.Info("listening", "addr", listener.Addr().String(), "db", c.db)
 
+	ctx, cancel := context.WithCancel(ctx)
 	pruned := make(chan struct{})
 	go func() { defer close(pruned); prune(ctx, s, c.retention, log) }()
-	defer func() { <-pruned }()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	defer func() { cancel(); <-pruned }()
 	select {
 	case err := <-served:
 		return fmt.Errorf("serve: %w", err)
