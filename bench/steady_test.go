@@ -45,12 +45,12 @@ func benchSteady(b *testing.B) {
 		pause, settings, ts = interval, "upload_interval: 30s", time.Now().Truncate(interval)
 	}
 	vm := testkit.StartVM(b, testkit.VMConfig{})
-	proxy := testkit.StartProxy(b, vm.Addr())
+	wire := startTap(b, vm.Addr())
 	peerVM := testkit.StartVM(b, testkit.VMConfig{})
 	peerProxy := testkit.StartProxy(b, peerVM.Addr())
 	agent := testkit.StartVMAgent(b, testkit.VMAgentConfig{Remote: peerProxy.URL(), Flags: []string{"-remoteWrite.maxRowsPerBlock=100"}})
 	feed := newFeed(agent, 1)
-	d := newDevice(b, b.TempDir(), "durability: 10s", "remote: {url: '"+proxy.URL()+"/api/v1/import', "+settings+"}")
+	d := newDevice(b, b.TempDir(), "durability: 10s", "remote: {url: '"+wire.url()+"/api/v1/import', "+settings+"}")
 	in := d.inserter(10 * time.Second)
 	shipperd := d.shipperd()
 	shipperd.WaitLine(testkit.WaitLimit, "shipperd started")
@@ -78,20 +78,27 @@ func benchSteady(b *testing.B) {
 	d.stop(shipperd)
 	d.close(in)
 
-	wire, peerWire := proxy.Stats(), peerProxy.Stats()
+	imports, reads, connections := wire.stats()
+	peerWire := peerProxy.Stats()
 	chunks := float64(count(b, db, "SELECT count(*) FROM upload_checkpoints"))
-	bodies := float64(count(b, db, "SELECT sum(bytes) FROM upload_checkpoints"))
 	uploads := float64(count(b, db, "SELECT count(DISTINCT batch_id) FROM upload_checkpoints"))
 	r := report{
 		ours: "shipperd", peers: []string{"vmagent"},
 		title: fmt.Sprintf("steady state, 100 series every 10 s, default settings (%s)", pace()),
 	}
-	r.add("wire, both ways", "B/sample", float64(wire.Up+wire.Down)/rows, "≤ 8", float64(peerWire.Up+peerWire.Down)/rows)
-	r.add("of it to the server", "B-up/sample", float64(wire.Up)/rows, "", float64(peerWire.Up)/rows)
-	r.add("of that bodies", "B-body/sample", bodies/rows, "", none)
+	line := func(name, unit string, bytes int64) { r.add(name, unit, float64(bytes)/rows, "", none) }
+	r.add("wire, both ways", "B/sample", float64(imports.both()+reads.both())/rows, "≤ 5", float64(peerWire.Up+peerWire.Down)/rows)
+	r.add("of it to the server", "B-up/sample", float64(imports.heads+imports.bodies+reads.heads+reads.bodies)/rows, "", float64(peerWire.Up)/rows)
+	line("bodies of imports", "B-body/sample", imports.bodies)
+	line("heads of imports", "B-head/sample", imports.heads)
+	line("answers to imports", "B-answer/sample", imports.answers+imports.content)
+	line("reads, both ways", "B-read/sample", reads.both())
 	r.add("agent's CPU", "us/sample", float64(cpu)/1e3/rows, "", float64(agentCPU)/1e3/rows)
-	r.note("%.0f samples in %.0f uploads of %.1f requests over %d connections; %d questions settled by counting, %d exports",
-		rows, uploads, chunks/uploads, wire.Connections, requests(b, vm, "/api/v1/query"), requests(b, vm, "/api/v1/export"))
+	r.note("%.0f samples in %.0f uploads of %.0f samples, %.1f chunks and %.1f requests, over %d connections; %d reads, %d of them counts",
+		rows, uploads, rows/uploads, chunks/uploads, float64(imports.requests)/uploads, connections, reads.requests, requests(b, vm, "/api/v1/query"))
+	r.note("a request: head %d B, body %d B, answer %d B; a read: %d B up, %d B down",
+		imports.heads/imports.requests, imports.bodies/imports.requests, (imports.answers+imports.content)/imports.requests,
+		(reads.heads+reads.bodies)/reads.requests, (reads.answers+reads.content)/reads.requests)
 	r.print(b)
 }
 

@@ -5,6 +5,7 @@ package bench
 import (
 	"encoding/json"
 	"flag"
+	"fmt"
 	"os"
 	"strings"
 	"sync"
@@ -18,10 +19,14 @@ var wearFor = flag.Duration("wear.for", 7*time.Minute, "how long BenchmarkWear w
 
 // The rhythm of BenchmarkWear, in real time: commits, syncs and uploads come as
 // often as on a device, and so do the file system's own commits.
+var (
+	wearTick   = flag.Duration("wear.tick", time.Second, "collection.interval of BenchmarkWear; for 10s half an hour makes sense")
+	wearUpload = flag.Duration("wear.upload", 10*time.Second, "its remote.upload_interval, by default 30s on a device")
+)
+
 const (
-	wearTick      = time.Second
-	wearUpload    = 10 * time.Second // upload_interval and storage.durability
-	wearRetention = time.Minute      // 24h by default; a minute brings pruning into the run
+	wearDurability = 10 * time.Second
+	wearRetention  = time.Minute // 24h by default; a minute brings pruning into the run
 )
 
 // BenchmarkWear is what both daemons together write to the block device, for about
@@ -55,7 +60,7 @@ func benchWear(b *testing.B) {
 		return
 	}
 
-	r := report{ours: "both daemons", peers: []string{"version 5 layout"}, title: "bytes at the block device, once a second, shipped every ten"}
+	r := report{ours: "both daemons", peers: []string{"version 5 layout"}, title: fmt.Sprintf("bytes at the block device, every %v, shipped every %v", *wearTick, *wearUpload)}
 	r.add("written", "B-device/sample", ours.perSample(), "≤ 200", v5.perSample())
 	r.add("per tick", "kB/tick", float64(ours.bytes)/1e3/float64(ours.ticks), "", float64(v5.bytes)/1e3/float64(v5.ticks))
 	r.add("database file", "MB-file", float64(ours.file)/mega, "", float64(v5.file)/mega)
@@ -73,7 +78,7 @@ func (w wear) perSample() float64 { return float64(w.bytes) / float64(w.rows) }
 // once, from the first start to the end of the last checkpoint, to be counted.
 func wearDaemons(b *testing.B, disk *disk) (w wear) {
 	vm := testkit.StartVM(b, testkit.VMConfig{})
-	d := newDevice(b, disk.Dir, "durability: "+wearUpload.String()+", retention: "+wearRetention.String(),
+	d := newDevice(b, disk.Dir, "durability: "+wearDurability.String()+", retention: "+wearRetention.String(),
 		"collection: {interval: "+wearTick.String()+"}",
 		"network: {exclude: []}",
 		"disk: {allowed_devices: ['[hsv]d[a-z]+', 'nvme[0-9]+n[0-9]+', 'mmcblk[0-9]+', 'zram[0-9]+']}",

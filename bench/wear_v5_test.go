@@ -24,17 +24,17 @@ func wearVersion5(b *testing.B, disk *disk) (w wear) {
 		return w
 	}
 	defer db.Close()
-	v := version5{ctx: b.Context(), db: db, brd: newBoard(wearTick)}
+	v := version5{ctx: b.Context(), db: db, brd: newBoard(*wearTick)}
 	v.checkpoint() // the empty schema
 	before := disk.written()
 
 	end := time.Now().Add(*wearFor)
-	for now := range time.Tick(wearTick) {
+	for now := range time.Tick(*wearTick) {
 		if now.After(end) || v.err != nil {
 			break
 		}
 		w.ticks++
-		if w.ticks%int64(wearUpload/wearTick) == 0 {
+		if w.ticks%int64(*wearUpload / *wearTick) == 0 {
 			v.synced(func() { v.insert(now); v.upload(now) })
 		} else {
 			v.insert(now)

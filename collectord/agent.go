@@ -51,7 +51,7 @@ func (a *agent) Collect(at time.Time, out *sample.Batch) error {
 		return s.Kind == string(metrics.Gauge) && !recent(s, at)
 	})
 	for _, p := range append(a.self.set.Points(), metrics.FromStats(shipper)...) {
-		out.Add(a.seriesOf(p), p.Value)
+		out.Samples = append(out.Samples, store.Sample{Series: a.seriesOf(p), Value: p.Value})
 	}
 	return nil
 }

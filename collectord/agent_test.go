@@ -53,7 +53,7 @@ func TestAgent(t *testing.T) {
 		self.collected.Add(10)
 		var batch sample.Batch
 		for range 2 {
-			batch.Reset()
+			batch.Begin(time.Now(), nil)
 			if err := a.Collect(time.Now(), &batch); err != nil || len(batch.Errors) > 0 {
 				t.Fatal(err, batch.Errors)
 			}

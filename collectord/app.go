@@ -27,9 +27,11 @@ const (
 // sampling. Stop order: no further tick, the open transaction ends, the WAL is
 // checkpointed, the database closed; then the frame releases the lock.
 func serve(ctx context.Context, env daemon.Env) (err error) {
+	opened := sdnotify.Busy(ctx) // a salvage may take minutes
 	inserter, err := store.OpenInserter(ctx, store.Options{
-		Path: env.Config.Storage.Path, Daemon: "collectord", Version: buildinfo.Version, Log: env.Log,
+		Path: env.Config.Storage.Path, Daemon: "collectord", Version: buildinfo.Version, Log: env.Log, Lock: env.Lock,
 	}, env.Config.Storage.Durability)
+	opened()
 	if err != nil {
 		return err
 	}
@@ -44,7 +46,7 @@ func serve(ctx context.Context, env daemon.Env) (err error) {
 	defer func() {
 		final, cancel := run.Final(ctx)
 		defer cancel()
-		err = errors.Join(err, store.RequestSalvage(env.Config.Storage.Path, err), inserter.EndSession(final))
+		err = errors.Join(err, inserter.Leave(err), inserter.EndSession(final))
 		checkpointer.Final(final)
 		err = errors.Join(err, inserter.Close(final))
 	}()
@@ -72,7 +74,7 @@ func serve(ctx context.Context, env daemon.Env) (err error) {
 		return err
 	}
 	server, err := health.Listen(env.Config.Health.CollectordListen,
-		health.Config{Key: "health.collectord_listen", Progress: progress, Monitor: monitor, Access: access, Panicked: self.panics.Inc, Log: env.Log})
+		health.Config{Key: "health.collectord_listen", Progress: progress, Monitor: monitor, Access: access, Panicked: self.panics.Inc, Refused: self.refused, Log: env.Log})
 	if err != nil {
 		return err
 	}
@@ -81,7 +83,7 @@ func serve(ctx context.Context, env daemon.Env) (err error) {
 	status.Register(server)
 	defer func() { err = errors.Join(err, status.Close()) }()
 	rec := newRecorder(inserter, self, state, env.Log, progress.Beat)
-	rec.wal = checkpointer
+	rec.wal, rec.keep = checkpointer, keptFor(&env.Config)
 
 	var g run.Group
 	g.Add("health", server.Run)
@@ -89,6 +91,7 @@ func serve(ctx context.Context, env daemon.Env) (err error) {
 	g.Add("files", inserter.Watch)
 	g.Add("budget", newBudget(env.Config.Storage, inserter, self.dropped.Add, env.Log).run)
 	g.Add("status", func(ctx context.Context) error { return monitor.Watch(ctx, env.Log, sdnotify.Status) })
+	g.Add("pages", daemon.ReleasePages)
 	g.Add("watchdog", func(ctx context.Context) error { return sdnotify.Watchdog(ctx, progress.Alive) })
 	g.Add("collect", func(ctx context.Context) error { return scheduler.Run(ctx, rec.record) })
 	env.Log.Info("collectord started", "version", buildinfo.Version, "session_id", inserter.Session().UUID,
@@ -102,7 +105,7 @@ func serve(ctx context.Context, env daemon.Env) (err error) {
 	if errors.Is(err, store.ErrReplaced) {
 		err = errors.Join(err, inserter.Rescue(context.WithoutCancel(ctx)))
 	}
-	_ = sdnotify.Stopping() // without it systemd detects the end of the process
+	err = daemon.Again(ctx, errors.Join(err, inserter.Leave(err)))
 	final, cancel := run.Final(ctx)
 	defer cancel()
 	env.Log.Info("collectord stopped", "ticks", rec.ticks, "samples", rec.inserted)

@@ -49,9 +49,14 @@ func (b *budget) run(ctx context.Context) error {
 	tick := time.NewTicker(budgetEvery)
 	defer tick.Stop()
 	for {
-		for b.once(ctx) && ctx.Err() == nil {
-			// The lock was free for a moment: a shipperd that starts takes it.
-			time.Sleep(budgetPause)
+		for more := true; more && ctx.Err() == nil; {
+			var err error
+			if more, err = b.once(ctx); store.ClassOf(err) == store.OfFile {
+				return err
+			}
+			if more { // the lock is free for a moment: a shipperd that starts takes it
+				time.Sleep(budgetPause)
+			}
 		}
 		b.rows.Quiet(b.log, budgetQuiet, "no more samples dropped")
 		b.deadLetters.Quiet(b.log, budgetQuiet, "no more dead letters deleted")
@@ -64,21 +69,21 @@ func (b *budget) run(ctx context.Context) error {
 }
 
 // once deletes some of what is above the budget; more = there is more to do.
-func (b *budget) once(ctx context.Context) (more bool) {
+func (b *budget) once(ctx context.Context) (more bool, err error) {
 	// Taking the lock writes to the card, so only when there is something to do.
 	if size, err := b.size(ctx); err != nil || size <= b.maxBytes {
 		if err != nil && ctx.Err() == nil {
 			b.trouble.Fail(b.log, slog.LevelWarn, "database size unreadable", err)
 		}
-		return false
+		return false, err
 	}
 	held, err := lock.Acquire(b.path + ".budget.lock")
 	if errors.Is(err, lock.ErrHeld) {
-		return false // shipperd does it
+		return false, nil // shipperd does it
 	}
 	if err != nil {
 		b.trouble.Fail(b.log, slog.LevelError, "budget lock not acquired", err)
-		return false
+		return false, nil
 	}
 	defer held.Release() //nolint:errcheck // the next check takes it again and reports
 	freed, err := b.enforce(ctx, b.maxBytes)
@@ -96,5 +101,5 @@ func (b *budget) once(ctx context.Context) (more bool) {
 	case ctx.Err() == nil:
 		b.trouble.Fail(b.log, slog.LevelWarn, "database over its budget", err)
 	}
-	return err == nil && freed.More
+	return err == nil && freed.More, err
 }

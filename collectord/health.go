@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -9,9 +10,12 @@ import (
 	"sync"
 	"time"
 
+	"belabox-metrics/collectord/internal/sample"
 	"belabox-metrics/collectord/internal/schedule"
+	"belabox-metrics/shared/clock"
 	"belabox-metrics/shared/config"
 	"belabox-metrics/shared/health"
+	"belabox-metrics/shared/link"
 	"belabox-metrics/shared/metrics"
 	"belabox-metrics/shared/store"
 )
@@ -21,13 +25,16 @@ type vitals struct {
 	mu         sync.Mutex
 	sources    map[string]health.Collector
 	interfaces interfaces
+	absences   absences
 	storeError string // of the last tick; "" = it was stored
 	storeSince time.Time
-	storeLost  int // ticks since then
+	storeLost  int          // ticks since then
+	moment     clock.Moment // of the last tick
+	fileEnded  bool         // and it was refused
 }
 
 func newVitals() *vitals {
-	return &vitals{sources: map[string]health.Collector{}, interfaces: newInterfaces()}
+	return &vitals{sources: map[string]health.Collector{}, interfaces: newInterfaces(), absences: newAbsences()}
 }
 
 // tick notes the results of a tick. A collector without a source on this machine is left out of the
@@ -35,6 +42,8 @@ func newVitals() *vitals {
 func (v *vitals) tick(t *schedule.Tick) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.moment = t.Moment
+	v.absences.tick(t)
 	for i := range t.Results {
 		r := &t.Results[i]
 		v.interfaces.tick(t.Time, r)
@@ -46,8 +55,9 @@ func (v *vitals) tick(t *schedule.Tick) {
 		c.Name, c.Self = r.Collector, r.Collector == agentName
 		err := r.Err
 		if err == nil && len(r.Errors) > 0 {
-			err = fmt.Errorf("%d sensors failed, the first: %w", len(r.Errors), r.Errors[0])
+			err = fmt.Errorf("%d failed, the first: %w", len(r.Errors), r.Errors[0])
 		}
+		c.Failing = failingNames(r.Errors)
 		if err == nil {
 			c.LastSuccess, c.FailingSince, c.Error = t.Time.UTC(), time.Time{}, ""
 		} else {
@@ -58,6 +68,22 @@ func (v *vitals) tick(t *schedule.Tick) {
 		}
 		v.sources[r.Collector] = c
 	}
+}
+
+// maxFailing bounds how many names of failing sensors and values a report has for one collector.
+const maxFailing = 16
+
+// failingNames returns the names for collection.ignore_sensors, each once.
+func failingNames(errs []error) []string {
+	var names []string
+	for _, err := range errs {
+		if fault, ok := errors.AsType[*sample.Fault](err); ok && fault.Name() != "" {
+			names = append(names, fault.Name())
+		}
+	}
+	slices.Sort(names)
+	names = slices.Compact(names)
+	return names[:min(len(names), maxFailing)]
 }
 
 // stored notes whether the tick could be stored.
@@ -74,12 +100,26 @@ func (v *vitals) stored(at time.Time, err error) {
 	v.storeError = err.Error()
 }
 
+// ended notes whether no key is left for the tick.
+func (v *vitals) ended(yes bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.fileEnded = yes
+}
+
+// clocks returns the moment of the last tick, zero before the first.
+func (v *vitals) clocks() clock.Moment {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.moment
+}
+
 func (v *vitals) collectors(now time.Time) *health.Collectors {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	list := slices.Collect(maps.Values(v.sources))
 	slices.SortFunc(list, func(a, b health.Collector) int { return strings.Compare(a.Name, b.Name) })
-	return &health.Collectors{List: list, Found: v.interfaces.conditions(now)}
+	return &health.Collectors{List: list, Found: slices.Concat(v.interfaces.conditions(now), v.absences.conditions(now, v.interfaces.gone))}
 }
 
 // notStored is the condition of the last tick, if it was not stored.
@@ -104,8 +144,52 @@ func healthSource(c config.Config, v *vitals, inserter *store.Inserter) health.S
 		storage := health.StorageOf(ctx, c.Storage, backlog)
 		shipper, _ := inserter.Stats(ctx, "shipperd") // an error of the file is a condition already
 		storage.Found = slices.Concat(storage.Found, v.notStored(), shipperAway(c, shipper), walLarge(c, storage.WALBytes))
-		return health.Input{Collectors: v.collectors(time.Now()), Storage: storage, Time: clockOf(c, shipper, time.Now())}
+		at := clockOf(c, shipper, time.Now())
+		at.Synchronised = v.clocks().Sync == clock.Yes
+		at.Found = slices.Concat(at.Found, v.noKeys(), clockUnset(c, v.clocks(), func() (store.Timeline, error) { return inserter.Timeline(ctx) }))
+		_, stretch := link.Carried(shipper, c.Remote)
+		return health.Input{Collectors: v.collectors(time.Now()), Storage: storage, Time: at, Stretch: stretch}
 	}
+}
+
+func (v *vitals) noKeys() []health.Active {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if !v.fileEnded {
+		return nil
+	}
+	return []health.Active{health.FileTimeEnded.Active(time.Time{})}
+}
+
+// unsetFor is how long a clock may take to be synchronised.
+const unsetFor = time.Minute
+
+// clockUnset finds out whether samples wait for their true time. A clock that agrees with the file is
+// not called wrong where nobody ever says what is right. One that does not may be right: the message says
+// what is known.
+func clockUnset(c config.Config, at clock.Moment, read func() (store.Timeline, error)) []health.Active {
+	if at.Wall.IsZero() || at.Sync == clock.Yes {
+		return nil
+	}
+	t, err := read() // an error of the file is a condition already
+	if err != nil {
+		return nil
+	}
+	e := t[len(t)-1]
+	if e.How != store.HowUnknown || e.Boot != at.BootID {
+		return nil
+	}
+	began := time.UnixMilli(e.First.TimestampMS() + e.WallOffset)
+	why := "and nothing synchronises it"
+	switch {
+	case e.WallOffset < -unsetFor.Milliseconds(): // file time is up to a minute ahead where it does not go with the clock
+		why = "behind the newest sample before it"
+	case e.WallOffset > 0:
+		why = "more than 30 days after the newest sample before it"
+	case !c.Remote.Enabled || at.Sync != clock.No || at.Wall.Sub(began) < unsetFor:
+		return nil
+	}
+	return []health.Active{health.ClockUnset.Active(time.Time{}, at.Wall.UTC().Format(time.DateTime), why)}
 }
 
 func walLarge(c config.Config, bytes int64) []health.Active {

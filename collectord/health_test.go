@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"belabox-metrics/collectord/internal/schedule"
+	"belabox-metrics/shared/clock"
 	"belabox-metrics/shared/config"
 	"belabox-metrics/shared/health"
 	"belabox-metrics/shared/lock"
@@ -34,7 +35,7 @@ func TestVitals_Sources(t *testing.T) {
 	if !cpu.LastSuccess.Equal(time.Unix(100, 0)) || !cpu.FailingSince.Equal(time.Unix(110, 0)) || cpu.Error != "truncated" {
 		t.Errorf("cpu: %+v", cpu)
 	}
-	if !thermal.FailingSince.Equal(time.Unix(100, 0)) || thermal.Error != "2 sensors failed, the first: zone 3 is dead" {
+	if !thermal.FailingSince.Equal(time.Unix(100, 0)) || thermal.Error != "2 failed, the first: zone 3 is dead" {
 		t.Errorf("thermal: %+v, want it failing since its first failure", thermal)
 	}
 	v.tick(at(120, schedule.Result{Collector: "cpu"}))
@@ -81,7 +82,9 @@ func TestHealthSource(t *testing.T) {
 	if _, err := in.Insert(t.Context(), time.Unix(1_790_000_000, 0), []store.Sample{{Series: store.NewSeries("d", "a", store.Number)}}); err != nil {
 		t.Fatal(err)
 	}
-	if err := ob.SaveStats(t.Context(), []store.Stat{{Name: "time.skew_ms", Tags: "{}", Kind: "gauge", Value: -2500}}); err != nil {
+	if err := ob.SaveStats(t.Context(), []store.Stat{
+		{Name: "time.skew_ms", Tags: "{}", Kind: "gauge", Value: -2500}, {Name: "link.upload_interval_seconds", Tags: "{}", Kind: "gauge", Value: 75},
+	}); err != nil {
 		t.Fatal(err)
 	}
 	source := healthSource(c, newVitals(), in)
@@ -95,6 +98,10 @@ func TestHealthSource(t *testing.T) {
 	}
 	if got.Time.SkewMS != -2500 || got.Time.Checked.IsZero() {
 		t.Errorf("time: %+v, want what shipperd saved", got.Time)
+	}
+
+	if got.Stretch != 2.5 {
+		t.Errorf("stretch %v, want 2.5: shipperd uploads each 75 s, not each 30 s", got.Stretch)
 	}
 
 	held, err := lock.Acquire(c.Storage.Path + ".shipperd.lock")
@@ -132,6 +139,43 @@ func TestClockOf(t *testing.T) {
 	f("compared long ago", url, skew(time.Hour), "clock_unknown")
 	f("never compared", url, nil, "clock_unknown")
 	f("not to be compared", "", nil, "clock_unchecked")
+}
+
+// The clock is called wrong where it is wrong for certain, or where samples wait for the true time.
+func TestClockUnset(t *testing.T) {
+	t.Parallel()
+	const now = int64(1_790_000_000_000)
+	c := config.Default()
+	f := func(what string, remote bool, at clock.Moment, e store.Epoch, want bool) {
+		t.Helper()
+		c.Remote.Enabled = remote
+		got := clockUnset(c, at, func() (store.Timeline, error) { return store.Timeline{{How: store.HowUnconfirmed}, e}, nil })
+		if (len(got) == 1) != want || want && (got[0].Code != "clock_unset" || !strings.Contains(got[0].Message, "2026-09-21 14:")) {
+			t.Errorf("%s: got %+v, want it: %v", what, got, want)
+		}
+	}
+	at := func(s clock.Sync) clock.Moment {
+		return clock.Moment{Wall: time.UnixMilli(now), Boot: time.Hour, BootID: "a", Sync: s}
+	}
+	epoch := func(age time.Duration, offset int64, how store.How) store.Epoch {
+		return store.Epoch{First: store.PackKey(now-age.Milliseconds()-offset, 0), Boot: "a", WallOffset: offset, How: how}
+	}
+	f("synchronised", true, at(clock.Yes), epoch(time.Hour, -5000, ""), false)
+	f("behind the file", false, at(clock.Unknown), epoch(0, -120_000, ""), true)
+	f("set back by seconds", false, at(clock.Unknown), epoch(0, -60_000, ""), false)
+	f("far ahead of the file", false, at(clock.No), epoch(0, 60_000, ""), true)
+	f("behind, and known", true, at(clock.No), epoch(0, -120_000, store.HowServer), false)
+	f("never synchronised", true, at(clock.No), epoch(time.Minute, 0, ""), true)
+	f("not yet synchronised", true, at(clock.No), epoch(time.Minute-time.Second, 0, ""), false)
+	f("nobody can tell", true, at(clock.Unknown), epoch(time.Hour, 0, ""), false)
+	f("nobody waits for it", false, at(clock.No), epoch(time.Hour, 0, ""), false)
+	f("the server knows", true, at(clock.No), epoch(time.Hour, 0, store.HowServer), false)
+	f("an epoch of before", true, at(clock.No), store.Epoch{Boot: "b", WallOffset: -9}, false)
+	f("before the first tick", true, clock.Moment{}, epoch(time.Hour, -5, ""), false)
+	got := clockUnset(c, at(clock.No), func() (store.Timeline, error) { return nil, errors.New("damaged") })
+	if got != nil {
+		t.Errorf("without an answer of the file: %+v", got)
+	}
 }
 
 // A reader that never ends its transaction keeps the WAL from being emptied. The

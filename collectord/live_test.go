@@ -42,12 +42,9 @@ func TestLive_StuckLoop(t *testing.T) {
 		res.Body.Close() //nolint:errcheck // its status is what counts
 		return res.StatusCode
 	}
-	beat := func() {
-		progress.Beat()
-		ticks.Add(1)
-	}
-	rec := newRecorder(in, newSelfMetrics(path), newVitals(), slog.New(slog.DiscardHandler), beat)
+	rec := newRecorder(in, newSelfMetrics(path), newVitals(), slog.New(slog.DiscardHandler), progress.Beat)
 	tick := func(second int64) {
+		ticks.Add(1)
 		err := rec.record(t.Context(), &schedule.Tick{
 			Time: time.Unix(second, 0), Samples: []store.Sample{{Series: store.NewSeries("dev", "a", store.Number)}},
 		})

@@ -2,13 +2,10 @@ package main
 
 import (
 	"context"
-	"io"
-	"os"
-
-	"golang.org/x/term"
 
 	"belabox-metrics/collectord/internal/once"
 	"belabox-metrics/shared/daemon"
+	"belabox-metrics/shared/human"
 )
 
 // printOnce prints one sample of everything: a table on a terminal, JSON lines
@@ -27,7 +24,7 @@ func printOnce(ctx context.Context, env daemon.Env) error {
 	if err != nil {
 		return err
 	}
-	if err := once.Write(env.Stdout, env.Stderr, tick, isTerminal(env.Stdout)); err != nil {
+	if err := once.Write(env.Stdout, env.Stderr, tick, human.Terminal(env.Stdout) != nil); err != nil {
 		return err
 	}
 	for i := range tick.Results {
@@ -36,9 +33,4 @@ func printOnce(ctx context.Context, env daemon.Env) error {
 		}
 	}
 	return nil
-}
-
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
 }

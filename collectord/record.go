@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"belabox-metrics/collectord/internal/schedule"
+	"belabox-metrics/shared/human"
 	"belabox-metrics/shared/logx"
 	"belabox-metrics/shared/store"
 	"belabox-metrics/shared/wal"
@@ -22,7 +23,9 @@ type recorder struct {
 	log      *slog.Logger
 	beat     func()
 	wal      *wal.Checkpointer         // ensures headroom; nil = the WAL has no limit
+	keep     time.Duration             // how long before the present samples with a timestamp are taken; 0 = no limit
 	storing  *logx.Throttle            // ticks
+	dating   *logx.Throttle            // samples with a timestamp
 	saving   *logx.Throttle            // self-metrics
 	refused  *logx.Throttle            // samples, by the file
 	late     *logx.Throttle            // ticks
@@ -38,7 +41,7 @@ func newRecorder(inserter *store.Inserter, self *selfMetrics, state *vitals, log
 	return &recorder{
 		inserter: inserter, self: self, state: state, beat: beat,
 		log:     log.With(logx.KeySessionID, inserter.Session().UUID),
-		storing: throttle(), saving: throttle(), refused: throttle(), late: throttle(), stepped: throttle(), renamed: throttle(),
+		storing: throttle(), dating: throttle(), saving: throttle(), refused: throttle(), late: throttle(), stepped: throttle(), renamed: throttle(),
 		sources: map[string]*logx.Throttle{},
 	}
 }
@@ -46,12 +49,18 @@ func newRecorder(inserter *store.Inserter, self *selfMetrics, state *vitals, log
 // record stores one tick in one transaction. Crash window: until Insert returns
 // the tick is lost as a whole, after it a kill loses nothing of it.
 func (r *recorder) record(ctx context.Context, tick *schedule.Tick) error {
-	r.beat()
 	r.report(tick)
+	for i := range tick.Results { // one of the collectors reads the file
+		for _, err := range append(tick.Results[i].Errors, tick.Results[i].Err) {
+			if store.ClassOf(err) == store.OfFile {
+				return err
+			}
+		}
+	}
 	if r.wal != nil {
 		r.wal.EnsureHeadroom(ctx)
 	}
-	result, err := r.inserter.Insert(ctx, tick.Time, tick.Samples)
+	result, err := r.inserter.Record(ctx, tick.Moment, tick.Time, tick.Samples)
 	if ctx.Err() != nil {
 		return nil
 	}
@@ -60,9 +69,10 @@ func (r *recorder) record(ctx context.Context, tick *schedule.Tick) error {
 	if errors.Is(err, store.ErrFull) && r.wal != nil {
 		r.wal.DiskFull()
 	}
-	if errors.Is(err, store.ErrDamaged) {
-		return err // waiting does not help: the next start salvages
+	if err = r.inserter.Met(err); store.ClassOf(err) == store.OfFile {
+		return err // waiting does not help
 	}
+	r.beat() // stored, or waiting for what a message names
 	if err != nil {
 		r.lostTicks++
 		r.self.storageLost.Add(float64(len(tick.Samples)))
@@ -74,27 +84,72 @@ func (r *recorder) record(ctx context.Context, tick *schedule.Tick) error {
 	r.self.collected.Add(float64(result.Inserted))
 	r.self.duplicate.Add(float64(result.Duplicates))
 	r.self.invalid.Add(float64(result.Invalid))
-	// A series has one sample a millisecond: a duplicate means that the clock was set back.
+	r.state.ended(result.Ended)
+	// A series has one sample a tick: a duplicate is a mistake of a collector, or of a textfile with a
+	// series of node_exporter's.
 	if result.Duplicates > 0 {
 		r.refused.Fail(r.log, slog.LevelWarn, "duplicate samples refused", nil,
-			logx.KeyCount, result.Duplicates, "tick", tick.Time.UTC())
+			logx.KeyCount, result.Duplicates, "tick", tick.Time.UTC(), "series", firstTwice(tick.Samples))
 	} else {
 		r.refused.Recover(r.log, "samples no longer refused")
 	}
-	r.save(ctx, tick)
+	if err := r.recordDated(ctx, tick); err != nil {
+		return err
+	}
+	return r.save(ctx, tick)
+}
+
+// firstTwice returns the name and labels of the first series with a second sample, "" if there is none.
+func firstTwice(samples []store.Sample) string {
+	seen := make(map[string]bool, len(samples))
+	for i := range samples {
+		name := samples[i].Series.Name + samples[i].Series.Tags
+		if seen[name] {
+			return human.Excerpt(name)
+		}
+		seen[name] = true
+	}
+	return ""
+}
+
+// recordDated stores the samples that have a time of their own. What the file does not take now comes
+// with the next tick again.
+func (r *recorder) recordDated(ctx context.Context, tick *schedule.Tick) error {
+	if len(tick.Dated) == 0 {
+		return nil
+	}
+	inserted, err := r.inserter.InsertDated(ctx, tick.Moment, r.keep, tick.Dated)
+	if ctx.Err() != nil {
+		return nil
+	}
+	r.inserted += int64(inserted)
+	r.self.collected.Add(float64(inserted))
+	if err = r.inserter.Met(err); store.ClassOf(err) == store.OfFile {
+		return err
+	}
+	if err != nil {
+		r.dating.Fail(r.log, slog.LevelError, "samples with a timestamp not stored", err)
+	} else {
+		r.dating.Recover(r.log, "samples with a timestamp stored again")
+	}
 	return nil
 }
 
 // save writes the self-metrics down as often as they are sampled.
-func (r *recorder) save(ctx context.Context, tick *schedule.Tick) {
+func (r *recorder) save(ctx context.Context, tick *schedule.Tick) error {
 	if !slices.ContainsFunc(tick.Results, func(res schedule.Result) bool { return res.Collector == agentName }) {
-		return
+		return nil
 	}
-	if err := r.self.save(ctx, r.inserter); err != nil {
+	err := r.self.save(ctx, r.inserter)
+	switch {
+	case store.ClassOf(err) == store.OfFile:
+		return err
+	case err != nil:
 		r.saving.Fail(r.log, slog.LevelWarn, "self-metrics not saved", err)
-		return
+	default:
+		r.saving.Recover(r.log, "self-metrics saved again")
 	}
-	r.saving.Recover(r.log, "self-metrics saved again")
+	return nil
 }
 
 // interfacesSettle is how long no interface has come or gone when that is over.

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"belabox-metrics/collectord/internal/schedule"
+	"belabox-metrics/shared/clock"
+	"belabox-metrics/shared/health"
 	"belabox-metrics/shared/run"
 	"belabox-metrics/shared/store"
 )
@@ -44,11 +46,16 @@ func newBench(t *testing.T, maxPages int) *bench {
 func (b *bench) tick(t *testing.T, second int64, results ...schedule.Result) {
 	t.Helper()
 	err := b.record(t.Context(), &schedule.Tick{
-		Time: time.Unix(second, 0), Samples: []store.Sample{{Series: b.load, Value: 0.5}}, Results: results,
+		Time: time.Unix(second, 0), Moment: b.moment(second), Samples: []store.Sample{{Series: b.load, Value: 0.5}}, Results: results,
 	})
 	if err != nil {
 		t.Fatalf("a tick ended the loop: %v", err)
 	}
+}
+
+// moment is what the clocks of a machine show that was booted at 1_789_999_000.
+func (b *bench) moment(second int64) clock.Moment {
+	return clock.Moment{Wall: time.Unix(second, 0), Boot: time.Duration(second-1_789_999_000) * time.Second, BootID: "boot", Sync: clock.No}
 }
 
 // total reads one of collectord's self-metrics.
@@ -78,13 +85,35 @@ func TestRecorder_StoresTicks(t *testing.T) {
 	}
 }
 
-func TestRecorder_ClockSetBackIsCounted(t *testing.T) {
+// A clock that is set back, a little or to 1970, costs no sample.
+func TestRecorder_ClockSetBack(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, 0)
-	b.tick(t, 1_790_000_000)
-	b.tick(t, 1_790_000_000)
-	if b.inserted != 1 || b.total(t, "collector.metrics_failed_total", "duplicate") != 1 || !strings.Contains(b.log.String(), "duplicate samples refused") {
+	for _, second := range []int64{1_790_000_000, 1_790_000_001, 1_790_000_000, 1_790_000_001, 5, 1_790_000_001} {
+		b.tick(t, second)
+	}
+	if b.inserted != 6 || b.total(t, "collector.metrics_failed_total", "duplicate") != 0 || b.log.Len() > 0 {
 		t.Errorf("inserted %d, log %s", b.inserted, b.log.String())
+	}
+	line, err := b.in.Timeline(t.Context())
+	if err != nil || len(line) != 5 || line[2].WallOffset != -60_000 {
+		t.Errorf("epochs %+v, %v: want four begun, the second a minute on", line, err)
+	}
+}
+
+// Behind the last key samples are refused, counted and told.
+func TestRecorder_NoKeys(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, 0)
+	if _, err := b.in.Insert(t.Context(), time.UnixMilli(store.MaxTimestampMS), []store.Sample{{Series: b.load}}); err != nil {
+		t.Fatal(err)
+	}
+	b.tick(t, 1_790_000_000)
+	if n := b.total(t, "collector.metrics_failed_total", "invalid"); n != 1 || b.inserted != 0 {
+		t.Errorf("%v refused, %d inserted", n, b.inserted)
+	}
+	if got := b.state.noKeys(); len(got) != 1 || got[0].Code != "file_time_ended" || got[0].Severity != health.Error {
+		t.Errorf("conditions %+v", got)
 	}
 }
 
@@ -146,7 +175,7 @@ func TestRecorder_ReportsMissedTicksAndClockSteps(t *testing.T) {
 }
 
 // What goes wrong in each tick for a while is a line when it begins and one when
-// it is over: an hour that the clock was set back, a machine that is too slow.
+// it is over: a collector that gives a series twice, a machine that is too slow.
 func TestRecorder_RepeatsAreThrottled(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, 0)
@@ -155,14 +184,17 @@ func TestRecorder_RepeatsAreThrottled(t *testing.T) {
 		b.tick(t, first+i)
 	}
 	for i := range int64(ticks) {
-		tick := &schedule.Tick{Time: time.Unix(first+i, 0), Samples: []store.Sample{{Series: b.load, Value: 1}}, Missed: 1, ClockStep: time.Second}
+		tick := &schedule.Tick{
+			Time: time.Unix(first+ticks+i, 0), Moment: b.moment(first + ticks + i), Missed: 1, ClockStep: time.Second,
+			Samples: []store.Sample{{Series: b.load, Value: 1}, {Series: b.load, Value: 2}},
+		}
 		if err := b.record(t.Context(), tick); err != nil {
 			t.Fatal(err)
 		}
 	}
-	b.tick(t, first+ticks)
+	b.tick(t, first+2*ticks)
 	for text, want := range map[string]int{
-		"duplicate samples refused": 1, "samples no longer refused": 1, "ticks missed": 1, "ticks on time again": 1,
+		"duplicate samples refused": 1, `"series":"`: 1, "samples no longer refused": 1, "ticks missed": 1, "ticks on time again": 1,
 		"wall clock stepped": 1, "wall clock steady again": 1, `"failures":100`: 3,
 	} {
 		if n := strings.Count(b.log.String(), text); n != want {

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"belabox-metrics/collectord/internal/schedule"
+	"belabox-metrics/shared/clock"
+	"belabox-metrics/shared/health"
 	"belabox-metrics/shared/metrics"
 	"belabox-metrics/shared/run"
 	"belabox-metrics/shared/store"
@@ -20,7 +22,9 @@ type selfMetrics struct {
 	source, duplicate, invalid, storageLost *metrics.Total
 	dropped, panics                         *metrics.Total
 	duration                                *metrics.Distribution
+	refused                                 func(reason string)
 	lastCheckpoint                          atomic.Int64 // milliseconds; -1 = none yet
+	synchronised                            atomic.Int32 // a clock.Sync, of the last tick
 }
 
 // durationBounds are for a tick's collectors: 0.1 ms to 5 s, their deadline.
@@ -45,9 +49,16 @@ func newSelfMetrics(path string) *selfMetrics {
 			emit(float64(ms))
 		}
 	})
+	m.synchronised.Store(int32(clock.Synchronised())) // the first tick has it, too
+	m.set.Func(&metrics.ClockSynchronised, func(emit func(float64, ...string)) {
+		if s := clock.Sync(m.synchronised.Load()); s != clock.Unknown {
+			emit(float64(s - clock.No))
+		}
+	})
 	m.reclaimed = m.set.Counter(&metrics.WALReclaimed)
 	m.set.AddBytesWritten("collectord")
 	m.panics = m.set.Counter(&metrics.Panics, "collectord")
+	m.refused = m.set.AddHTTPRefused("collectord", health.Refusals())
 	return m
 }
 
@@ -97,4 +108,5 @@ func (m *selfMetrics) observe(tick *schedule.Tick) {
 	}
 	m.duration.Observe(took.Seconds())
 	m.missed.Add(float64(tick.Missed))
+	m.synchronised.Store(int32(tick.Moment.Sync))
 }

@@ -3,11 +3,15 @@ package main
 import (
 	"errors"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"belabox-metrics/collectord/internal/sample"
 	"belabox-metrics/collectord/internal/schedule"
+	"belabox-metrics/collectord/internal/textfile"
 	"belabox-metrics/shared/config"
+	"belabox-metrics/shared/metrics"
 )
 
 // deviceID returns the label device_id of all samples.
@@ -26,10 +30,45 @@ func newScheduler(c *config.Config, device string, further ...sample.Collector) 
 	if err != nil {
 		return nil, err
 	}
+	if enabled, _ := c.Collection.Collector(textfile.Name); enabled {
+		collectors = append(collectors, textfile.New(c.Collection.Textfile, &sample.Registry{Device: device, Labels: c.Device.Labels}, ownName()))
+	}
+	ignore, err := sample.NewIgnored(c.Collection.IgnoreSensors)
+	if err != nil {
+		return nil, err
+	}
 	intervals := map[string]time.Duration{agentName: max(agentInterval, c.Collection.Interval)}
 	for _, collector := range collectors {
 		_, intervals[collector.Name()] = c.Collection.Collector(collector.Name())
 	}
-	return schedule.New(schedule.Config{Interval: c.Collection.Interval, Intervals: intervals},
+	return schedule.New(schedule.Config{Interval: c.Collection.Interval, Intervals: intervals, Ignore: ignore},
 		schedule.Deps{Collectors: append(collectors, further...)})
+}
+
+// ownName returns a function that says which names the project's own metrics have at the server.
+func ownName() func(string) bool {
+	own := map[string]bool{}
+	add := func(m *metrics.Metric) {
+		name := strings.ReplaceAll(m.Name, ".", "_")
+		own[name] = true
+		if m.Kind == metrics.Histogram {
+			own[name+"_bucket"], own[name+"_sum"], own[name+"_count"] = true, true, true
+		}
+	}
+	for i := range sample.Table {
+		add(&sample.Table[i])
+	}
+	for _, m := range slices.Concat(metrics.Collectord, metrics.Shipperd) {
+		add(m)
+	}
+	return func(name string) bool { return own[name] }
+}
+
+// keptFor is how long before the present a sample can have been taken that file and server keep.
+func keptFor(c *config.Config) time.Duration {
+	kept := c.Storage.Retention
+	if past := c.Remote.MaxPast; past > 0 && (kept == 0 || past < kept) {
+		kept = past
+	}
+	return kept
 }

@@ -1,10 +1,11 @@
 // Package docker tests what is beside it: the Compose files as YAML, and the Dockerfiles by their own build commands.
-// Images themselves take a Docker engine and are not built.
+// With the tag dockertest also everything together, with a Docker engine: engine_test.go.
 package docker
 
 import (
 	"bytes"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -31,9 +32,9 @@ type service struct {
 	ReadOnly             bool     `yaml:"read_only"`
 	CapDrop              []string `yaml:"cap_drop"`
 	SecurityOpt          []string `yaml:"security_opt"`
-	NetworkMode          string   `yaml:"network_mode"`
-	PIDsLimit            int      `yaml:"pids_limit"`
-	MemLimit             string   `yaml:"mem_limit"`
+	Networks, DNS        []string
+	PIDsLimit            int    `yaml:"pids_limit"`
+	MemLimit             string `yaml:"mem_limit"`
 	CPUs                 float64
 	StopGracePeriod      time.Duration `yaml:"stop_grace_period"`
 	Environment          map[string]string
@@ -41,15 +42,9 @@ type service struct {
 		Driver  string
 		Options map[string]string
 	}
-	Ports       []string // HOST_IP:PUBLISHED:TARGET
-	Tmpfs       []string
-	Volumes     []volume
-	Healthcheck struct {
-		Test              []string
-		Interval, Timeout time.Duration
-		StartPeriod       time.Duration `yaml:"start_period"`
-		Retries           int
-	}
+	Ports   []string // HOST_IP:PUBLISHED:TARGET
+	Tmpfs   []string
+	Volumes []volume
 }
 
 type volume struct {
@@ -58,6 +53,16 @@ type volume struct {
 	Bind                 struct {
 		Propagation    string
 		CreateHostPath *bool `yaml:"create_host_path"`
+	}
+}
+
+type network struct {
+	IPv6 *bool `yaml:"enable_ipv6"`
+	IPAM struct {
+		Config []struct {
+			Subnet       netip.Prefix
+			AuxAddresses map[string]netip.Addr `yaml:"aux_addresses"`
+		}
 	}
 }
 
@@ -81,6 +86,12 @@ func (v *volume) UnmarshalYAML(node *yaml.Node) error {
 // services reads a Compose file. Its volumes with a name are declared.
 func services(t testing.TB, file string) map[string]service {
 	t.Helper()
+	all, _ := read(t, file)
+	return all
+}
+
+func read(t testing.TB, file string) (map[string]service, map[string]network) {
+	t.Helper()
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -89,6 +100,7 @@ func services(t testing.TB, file string) map[string]service {
 		Name       string
 		Services   map[string]service
 		Volumes    map[string]struct{}
+		Networks   map[string]network
 		Extensions map[string]any `yaml:",inline"`
 	}
 	d := yaml.NewDecoder(bytes.NewReader(text))
@@ -108,12 +120,12 @@ func services(t testing.TB, file string) map[string]service {
 			}
 		}
 	}
-	return project.Services
+	return project.Services, project.Networks
 }
 
 func TestCompose(t *testing.T) {
 	t.Parallel()
-	all := services(t, "docker-compose.yml")
+	all, networks := read(t, "docker-compose.yml")
 	for _, name := range []string{"victoriametrics", "collectord", "shipperd", "receiver"} {
 		s, ok := all[name]
 		if !ok {
@@ -153,16 +165,16 @@ func TestCompose(t *testing.T) {
 	}
 
 	vm := all["victoriametrics"]
-	if version, ok := strings.CutPrefix(vm.Image, "victoriametrics/victoria-metrics:v"); !ok || older(t, version, "1.97.1") {
-		t.Errorf("VictoriaMetrics is %s, want a pinned version from 1.97.1 on", vm.Image)
+	image := readDockerfile(t, filepath.Base(vm.Build.Dockerfile)).args["VICTORIAMETRICS"]
+	if version, ok := strings.CutPrefix(image, "victoriametrics/victoria-metrics:v"); !ok || older(t, version, "1.97.1") {
+		t.Errorf("VictoriaMetrics is %s, want a pinned version from 1.97.1 on", image)
+	} else if text, err := os.ReadFile("README.md"); err != nil || !strings.Contains(string(text), "VictoriaMetrics v"+version+":") {
+		t.Errorf("README.md does not say that VictoriaMetrics is v%s, %v", version, err)
 	}
 	for _, flag := range []string{"-retentionPeriod=30d", "-dedup.minScrapeInterval=1ms"} {
 		if !slices.Contains(vm.Command, flag) {
 			t.Errorf("VictoriaMetrics has no %s: %q", flag, vm.Command)
 		}
-	}
-	if len(vm.Healthcheck.Test) == 0 || !strings.HasSuffix(vm.Healthcheck.Test[len(vm.Healthcheck.Test)-1], "8428/health") {
-		t.Errorf("VictoriaMetrics has the health check %q", vm.Healthcheck.Test)
 	}
 	if !slices.Equal(vm.Ports, []string{"127.0.0.1:8428:8428"}) {
 		t.Errorf("VictoriaMetrics has the ports %v", vm.Ports)
@@ -175,8 +187,27 @@ func TestCompose(t *testing.T) {
 	if mounts["/host/proc"] != "/proc" || mounts["/host/sys"] != "/sys" || mounts["/var/lib/belabox-metrics"] != "data" {
 		t.Errorf("collectord sees %v", mounts)
 	}
-	if got := all["collectord"].NetworkMode; got != "none" {
-		t.Errorf("collectord has the network %q, want none", got)
+	for _, port := range []string{"collectord 127.0.0.1:9100:9100", "shipperd 127.0.0.1:9101:9101"} {
+		name, port, _ := strings.Cut(port, " ")
+		if got := all[name].Ports; !slices.Equal(got, []string{port}) {
+			t.Errorf("%s has the ports %v, want %s", name, got, port)
+		}
+	}
+	// Alone in its network, whose gateway is an address within it that nobody has.
+	own := networks["collectord"]
+	for name, s := range all {
+		if slices.Contains(s.Networks, "collectord") != (name == "collectord") {
+			t.Errorf("%s has the networks %q", name, s.Networks)
+		}
+	}
+	if c := all["collectord"]; !slices.Equal(c.DNS, []string{"127.0.0.1"}) || len(c.Networks) != 1 {
+		t.Errorf("collectord has the name servers %q and the networks %q", c.DNS, c.Networks)
+	}
+	if len(own.IPAM.Config) != 1 || own.IPv6 == nil || *own.IPv6 {
+		t.Fatalf("the network of collectord is %+v", own)
+	}
+	if c := own.IPAM.Config[0]; !c.Subnet.Contains(c.AuxAddresses["DefaultGatewayIPv4"]) {
+		t.Errorf("the gateway of collectord is %v in %v", c.AuxAddresses, c.Subnet)
 	}
 	if !slices.ContainsFunc(all["shipperd"].Volumes, func(v volume) bool { return v.Source == "data" }) {
 		t.Error("shipperd has another database than collectord")
@@ -294,7 +325,7 @@ func TestConfig(t *testing.T) {
 	if c.Remote.MaxPast > retention-12*time.Hour {
 		t.Errorf("remote.max_past is %v, and the server keeps %v", c.Remote.MaxPast, retention)
 	}
-	for _, want := range []string{"procfs_path: /host/proc", "sysfs_path: /host/sys", "url: http://victoriametrics:8428/api/v1/import"} {
+	for _, want := range []string{"procfs_path: /host/proc", "sysfs_path: /host/sys", "url: http://victoriametrics:8428/api/v1/import", "collectord_listen: 0.0.0.0:9100", "shipperd_listen: 0.0.0.0:9101"} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("config.yaml lacks %q", want)
 		}

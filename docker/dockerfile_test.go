@@ -59,7 +59,8 @@ func readDockerfile(t testing.TB, name string) dockerfile {
 				t.Fatalf("%s: %s stands before any FROM", name, verb)
 			}
 			last := &d.stages[len(d.stages)-1]
-			last.steps = append(last.steps, step{verb, strings.TrimSpace(rest)})
+			rest = strings.TrimPrefix(strings.TrimSpace(rest), "--mount=type=cache,target=/root/.cache/go-build ") // of the builder
+			last.steps = append(last.steps, step{verb, rest})
 		}
 	}
 	return d
@@ -173,7 +174,10 @@ func TestDockerfiles_Health(t *testing.T) {
 			"collectord": `["/usr/bin/belabox-collectord", "-healthcheck", "-config", "/etc/belabox-metrics/config.yaml"]`,
 			"shipperd":   `["/usr/bin/belabox-shipperd", "-healthcheck", "-config", "/etc/belabox-metrics/config.yaml"]`,
 		},
-		"Dockerfile.receiver": {"receiver": `["/usr/bin/belabox-receiver", "-healthcheck", "-listen", ":8427"]`},
+		"Dockerfile.receiver": {
+			"receiver":        `["/usr/bin/belabox-receiver", "-healthcheck", "-listen", ":8427"]`,
+			"victoriametrics": `["/usr/bin/belabox-receiver", "-healthcheck", "-listen", ":8428"]`,
+		},
 	} {
 		got := map[string]string{}
 		for _, s := range readDockerfile(t, name).stages {

@@ -78,7 +78,7 @@ func TestAlerts_Complete(t *testing.T) {
 	t.Parallel()
 	names, operations := known(t), read(t, "operations.md")
 	// Functions and labels that look like metric names.
-	other := map[string]bool{"last_over_time": true, "device_id": true}
+	other := map[string]bool{"last_over_time": true, "max_over_time": true, "device_id": true, "in_lcrit": true}
 	seen := map[string]bool{}
 	for _, r := range rules(t) {
 		if seen[r.Alert] || !strings.HasPrefix(r.Alert, "Belabox") || r.Annotations["summary"] == "" || r.Annotations["description"] == "" ||
@@ -174,12 +174,20 @@ func jump(by, ago int) wave {
 var healthy = map[string]wave{
 	`system_uptime_seconds{}`:                               growing(60),
 	`thermal_zone_celsius{zone="0",type="soc"}`:             level(60),
+	`throttling_active{reason="undervoltage"}`:              level(0),
+	`throttling_active{reason="throttled"}`:                 level(0),
+	`hwmon_alarm{chip="rpi_volt",alarm="in_lcrit"}`:         level(0),
+	`hwmon_alarm{chip="nvme",alarm="temp"}`:                 level(1),
+	`emmc_life_used_percent{device="mmcblk0",memory="a"}`:   level(80),
+	`services_up{service="belaUI.service"}`:                 level(1),
 	`memory_available_bytes{}`:                              level(2e9),
 	`memory_total_bytes{}`:                                  level(4e9),
 	`filesystem_available_bytes{mountpoint="/",fstype="x"}`: level(5e9),
 	`filesystem_size_bytes{mountpoint="/",fstype="x"}`:      level(10e9),
 	`time_skew_ms{}`:                                        level(-30),
+	`time_clock_synchronised{}`:                             level(1),
 	`storage_metrics_pending_upload{}`:                      level(300),
+	`link_budget_used_ratio{}`:                              level(0.6),
 	`storage_metrics_dropped_total{reason="size"}`:          level(5),
 	`collector_metrics_failed_total{reason="source"}`:       level(3),
 	`collector_metrics_failed_total{reason="storage"}`:      level(7),
@@ -203,10 +211,21 @@ var ill = map[string]map[string]wave{
 		}
 		return float64(60 * m), true
 	}},
-	"BelaboxHot":                {`thermal_zone_celsius{zone="0",type="soc"}`: level(91)},
+	"BelaboxHot": {`thermal_zone_celsius{zone="0",type="soc"}`: level(91)},
+	"BelaboxUndervoltage": {`hwmon_alarm{chip="rpi_volt",alarm="in_lcrit"}`: func(m int) (float64, bool) {
+		if m == minutes-5 { // one reading is enough
+			return 1, true
+		}
+		return 0, true
+	}},
+	"BelaboxThrottled":          {`throttling_active{reason="throttled"}`: level(1)},
+	"BelaboxFlashWorn":          {`emmc_life_used_percent{device="mmcblk0",memory="a"}`: level(90)},
+	"BelaboxServiceDown":        {`services_up{service="belaUI.service"}`: level(0)},
 	"BelaboxMemoryLow":          {`memory_available_bytes{}`: level(1e8)},
 	"BelaboxFilesystemFull":     {`filesystem_available_bytes{mountpoint="/",fstype="x"}`: level(1e8)},
 	"BelaboxClockSkew":          {`time_skew_ms{}`: level(-2500)},
+	"BelaboxClockUnset":         {`time_clock_synchronised{}`: level(0)},
+	"BelaboxLinkBudget":         {`link_budget_used_ratio{}`: level(1.04)},
 	"BelaboxBacklog":            {`storage_metrics_pending_upload{}`: level(10_001)},
 	"BelaboxSamplesDropped":     {`storage_metrics_dropped_total{reason="size"}`: jump(10, 30)},
 	"BelaboxSamplesNotStored":   {`collector_metrics_failed_total{reason="storage"}`: jump(100, 10)},

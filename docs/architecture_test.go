@@ -32,7 +32,7 @@ func TestArchitectureDoc(t *testing.T) {
 			}
 		}
 	}
-	cmd := exec.CommandContext(t.Context(), "go", "list", "-tags", "bench,systemdtest", "./...")
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-tags", "bench,systemdtest,dockertest", "./...")
 	cmd.Dir = testkit.ModuleRoot(t)
 	out, err := cmd.Output()
 	if err != nil {

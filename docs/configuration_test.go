@@ -106,3 +106,15 @@ func uncomment(comment string) string {
 	}
 	return out.String()
 }
+
+// TestReadme_Configuration: the examples of README.md and of the guides are valid configurations.
+func TestReadme_Configuration(t *testing.T) {
+	t.Parallel()
+	for _, path := range []string{"../README.md", "from-node-exporter.md", "page.md", "textfile.md"} {
+		_, example, _ := strings.Cut(read(t, path), "```yaml\n")
+		example, _, found := strings.Cut(example, "\n```")
+		if _, err := config.Parse(path, []byte(example)); !found || err != nil {
+			t.Errorf("%s has no valid example: %v in %q", path, err, example)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package docs
 
 import (
+	"errors"
 	"fmt"
 	"go/ast"
 	"go/build"
@@ -22,17 +23,19 @@ import (
 var (
 	testsSpan = regexp.MustCompile("`([a-z0-9/]+): ((?:Test|Fuzz|Benchmark)[^`]*)`")  // `shared/store: TestPrune, TestRows`
 	testName  = regexp.MustCompile("[^n] (Test|Fuzz|Benchmark)[A-Z][a-z]+[A-Za-z_]*") // but not behind -run
+	goTest    = regexp.MustCompile("`go test (?:-tags ([a-z]+) )?\\./([a-z0-9/]+)(?: -run '?([^ '`]+)'?)?(?: -bench ([A-Za-z_]+))?[^`]*`")
+	figure    = regexp.MustCompile(`\d+(?:,\d{3})+|\d+\.\d+`) // with a decimal or a thousands separator
 	makeSpan  = regexp.MustCompile("`make ([a-z-]+)[^`]*`")
 	mdLink    = regexp.MustCompile(`\[[^\]]*\]\(([^)\s]+)\)`)
 	mdHeading = regexp.MustCompile(`(?m)^#+ (.*)$`)
-	criterion = regexp.MustCompile(`(?m)^\| (\d+) \| ([^|]*) \| ([^|]*) \| (.*) \|$`)
+	criterion = regexp.MustCompile(`(?m)^\| (\d+) \| ([^|]*) \| ([^|]*) \| ([^|]*) \| ([^|]*) \|$`)
 )
 
 // evidenceFiles name tests, targets and links; paths from this directory.
 var evidenceFiles = []string{"MILESTONE-2.md", "../README.md"}
 
 // tagTargets are the targets of the Makefile that run tests with a build tag.
-var tagTargets = map[string]string{"systemdtest": "make test-systemd", "bench": "make bench"}
+var tagTargets = map[string]string{"systemdtest": "make test-systemd", "dockertest": "make test-docker", "bench": "make bench"}
 
 // suite has the test functions of a package by name. Methods are entered under their bare names,
 // which is enough to find out whether a test can reach one.
@@ -151,12 +154,17 @@ func TestMilestone_Tests(t *testing.T) {
 					}
 				}
 			}
+			for _, command := range goTest.FindAllStringSubmatch(line, -1) {
+				if err := checkCommand(command, line); err != nil {
+					t.Errorf("%s: %s: %v", path, command[0], err)
+				}
+			}
 			if stray := testName.FindString(testsSpan.ReplaceAllString(line, "")); stray != "" {
 				t.Errorf("%s names %s without its package", path, stray)
 			}
 		}
 	}
-	for _, target := range []string{"make test", tagTargets["systemdtest"]} {
+	for _, target := range []string{"make test", tagTargets["systemdtest"], tagTargets["dockertest"]} {
 		if !strings.Contains(read(t, "../.ci/run"), "step "+target+"\n") {
 			t.Errorf("CI does not run %q", target)
 		}
@@ -183,6 +191,41 @@ func checkEvidence(s suite, pkg, name, line string) error {
 	}
 	if s.reaches(name, func(fn *function) bool { return fn.skips }) && !strings.Contains(line, "(root)") {
 		return fmt.Errorf("%s may be skipped: write (root) beside it if only root can run it", name)
+	}
+	return nil
+}
+
+// checkCommand checks the parts of a match of goTest: the package is there, and what it selects.
+func checkCommand(match []string, line string) error {
+	tag, pkg, run, bench := match[1], match[2], match[3], match[4]
+	s, err := parseSuite(filepath.Join("..", pkg))
+	if err != nil {
+		return err
+	}
+	prefix := "Test"
+	if bench != "" {
+		prefix, run = "Benchmark", bench
+	}
+	// Each level of sub-tests has an expression of its own.
+	run, _, _ = strings.Cut(run, "/")
+	pattern, err := regexp.Compile(run)
+	if err != nil {
+		return err
+	}
+	selected := 0
+	for name, fn := range s {
+		if !strings.HasPrefix(name, prefix) || name == "TestMain" || !pattern.MatchString(name) || fn.tag != "" && fn.tag != tag {
+			continue
+		}
+		selected++
+		if bench == "" && run != "" {
+			if err := checkEvidence(s, pkg, name, line); err != nil {
+				return err
+			}
+		}
+	}
+	if selected == 0 {
+		return errors.New("it selects nothing")
 	}
 	return nil
 }
@@ -214,6 +257,19 @@ func TestMilestone_Catches(t *testing.T) {
 	f("TestTagged", "", "not run by go test")
 	f("TestTagged", "`make test-systemd`", "")
 	f("TestOfMacOS", "", "not run on linux")
+
+	for command, want := range map[string]bool{
+		"`go test ./docs`": true, "`go test ./docs -run TestMilestone -v`": true, "`go test ./docs -run '^TestNone$'`": false,
+		"`go test -tags bench ./bench -run '^$' -bench Budget -v`": true, "`go test ./bench -run '^$' -bench Budget`": false,
+		"`go test ./nowhere -run TestMilestone`": false, "`go test ./e2e -run '^TestSoak$/^faults$' -timeout 0`": true,
+	} {
+		match := goTest.FindStringSubmatch(command)
+		if match == nil {
+			t.Errorf("%s is not found", command)
+		} else if err := checkCommand(match, command); (err == nil) != want {
+			t.Errorf("%s: %v", command, err)
+		}
+	}
 
 	real, err := parseSuite("../collectord/internal/sample")
 	if err != nil {
@@ -249,7 +305,7 @@ func TestMilestone_EachLineHasEvidence(t *testing.T) {
 		lines++
 		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), " | ")
 		last := cells[len(cells)-1]
-		if len(cells) < 2 || !testsSpan.MatchString(last) && !makeSpan.MatchString(last) && !mdLink.MatchString(last) {
+		if len(cells) < 2 || !testsSpan.MatchString(last) && !makeSpan.MatchString(last) && !goTest.MatchString(last) && !mdLink.MatchString(last) {
 			t.Errorf("no evidence: %s", line)
 		}
 	}
@@ -258,11 +314,17 @@ func TestMilestone_EachLineHasEvidence(t *testing.T) {
 	}
 }
 
-// TestMilestone_Links: linked files and headings exist, and so do the targets of the Makefile.
+// TestMilestone_Links: on all pages, linked files and headings exist, and so do the targets of the
+// Makefile that are named.
 func TestMilestone_Links(t *testing.T) {
 	t.Parallel()
 	makefile := read(t, "../Makefile")
-	for _, path := range evidenceFiles {
+	pages := []string{"../docker/README.md", "../shipperd/internal/ship/DESIGN.md"}
+	for _, pattern := range []string{"../*.md", "*.md", "decisions/*.md"} {
+		found, _ := filepath.Glob(pattern) // the pattern is right
+		pages = append(pages, found...)
+	}
+	for _, path := range pages {
 		text := read(t, path)
 		for _, link := range mdLink.FindAllStringSubmatch(text, -1) {
 			if err := checkLink(filepath.Dir(path), filepath.Base(path), link[1]); err != nil {
@@ -357,8 +419,8 @@ func TestMilestone_Counts(t *testing.T) {
 	t.Logf("%d unit tests, %d integration tests", units, integrations)
 }
 
-// TestMilestone_Criteria: all twenty are in the document, and each has a test or a document as
-// evidence.
+// TestMilestone_Criteria: all twenty are in the document, each with a figure and with a command that
+// shows it.
 func TestMilestone_Criteria(t *testing.T) {
 	t.Parallel()
 	rows := criterion.FindAllStringSubmatch(read(t, "MILESTONE-2.md"), -1)
@@ -366,12 +428,48 @@ func TestMilestone_Criteria(t *testing.T) {
 		t.Fatalf("%d criteria, want 20", len(rows))
 	}
 	for i, row := range rows {
-		number, tick, shown := row[1], row[3], row[4]
-		if number != strconv.Itoa(i+1) || tick != "✔" && tick != "–" {
-			t.Errorf("criterion %s with the mark %q is at position %d", number, tick, i+1)
+		number, mark, result, command := row[1], row[3], row[4], row[5]
+		if number != strconv.Itoa(i+1) || mark != "✔" {
+			t.Errorf("criterion %s with the mark %q is at position %d", number, mark, i+1)
 		}
-		if !testsSpan.MatchString(shown) && !mdLink.MatchString(shown) {
-			t.Errorf("criterion %s has no evidence: %s", number, shown)
+		if !regexp.MustCompile(`\d`).MatchString(result) {
+			t.Errorf("criterion %s has no figure: %s", number, result)
 		}
+		if !goTest.MatchString(command) && !makeSpan.MatchString(command) {
+			t.Errorf("criterion %s has no command: %s", number, command)
+		}
+	}
+}
+
+// TestReadme_Figures: what README.md says of this agent and of others, and what MILESTONE-2.md says
+// with a link to a measurement, is in the page of that measurement.
+func TestReadme_Figures(t *testing.T) {
+	t.Parallel()
+	plain := func(text string) string { return strings.ReplaceAll(text, ",", "") }
+	measured := map[string]bool{}
+	for _, page := range []string{"benchmarks.md", "soak.md", "decisions/0004-gzip-level.md"} {
+		for _, number := range regexp.MustCompile(`\d+(?:\.\d+)?`).FindAllString(plain(read(t, page)), -1) {
+			measured[number] = true
+		}
+	}
+	_, why, _ := strings.Cut(read(t, "../README.md"), "\n## Why another agent\n")
+	why, _, _ = strings.Cut(why, "\n## ")
+	lines := strings.Split(why, "\n")
+	for line := range strings.Lines(read(t, "MILESTONE-2.md")) {
+		if strings.Contains(line, "](benchmarks.md") || strings.Contains(line, "](soak.md") {
+			lines = append(lines, line)
+		}
+	}
+	found := 0
+	for _, line := range lines {
+		for _, number := range figure.FindAllString(line, -1) {
+			found++
+			if !measured[plain(number)] {
+				t.Errorf("%s was not measured: %s", number, line)
+			}
+		}
+	}
+	if found < 25 {
+		t.Errorf("%d figures: the form must have changed", found)
 	}
 }

@@ -40,7 +40,7 @@ func TestCrash(t *testing.T) {
 	t.Logf("%d rounds; repeat with -crash.seed=%d", *crashRounds, seed)
 	server := t.TempDir()
 	vm := testkit.StartVM(t, testkit.VMConfig{Dir: server})
-	r := newRig(t, vm.ImportURL(), map[string]string{"collection": "interval: 100ms", "logging": "level: debug"})
+	r := newRig(t, vm.ImportURL(), map[string]string{"collection": "interval: 100ms\ncollectors:\n  filesystem: {enabled: false}", "logging": "level: debug"})
 	var d difference
 	defer func() { keepFiles(t, seed, vm, &d, map[string]string{"device": r.dir, "server": server}) }()
 	exportMeanwhile(t, vm)

@@ -68,7 +68,7 @@ func frontCases() (cases []frontCase) {
 		if time.Now().After(queue.Until) {
 			d.t.Error("shipperd -once took until the queue was open")
 		}
-		if code != 1 || !regexp.MustCompile(`[1-9]\d* accepted but not proven: what was sent does not show`).MatchString(text) {
+		if code != 1 || !regexp.MustCompile(`[1-9]\d* accepted but not proven: the server does not show what was sent`).MatchString(text) {
 			d.t.Errorf("shipperd -once: exit code %d, want 1 and how much does not show yet:\n%s", code, tail(text))
 		}
 		testkit.Eventually(d.t, drainLimit(), "the queue to deliver", func() bool { return time.Now().After(queue.Until) && queue.Waiting() == 0 })

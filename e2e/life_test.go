@@ -109,7 +109,7 @@ func TestLife_SecondSignalKills(t *testing.T) {
 	r := newRig(t, vm.ImportURL(), nil)
 	collectord := r.start(r.bins.Collectord)
 	shipperd := r.start(r.bins.Shipperd)
-	testkit.Eventually(t, testkit.WaitLimit, "a request under way", func() bool { return len(vm.Requests()) > 0 })
+	testkit.Eventually(t, testkit.WaitLimit, "an import under way", func() bool { return len(vm.Imports()) > 0 })
 	shipperd.Signal(syscall.SIGTERM)
 	shipperd.WaitLine(testkit.WaitLimit, "a second signal kills")
 	shipperd.Signal(syscall.SIGTERM)

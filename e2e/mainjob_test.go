@@ -11,6 +11,28 @@ import (
 // order, and every row of the file is at the server exactly once.
 func TestMainJob(t *testing.T) {
 	t.Parallel()
+	mainJob(t, newRig)
+}
+
+// TestMainJob_Node does it with the names of node_exporter.
+func TestMainJob_Node(t *testing.T) {
+	t.Parallel()
+	r := mainJob(t, func(t testing.TB, importURL string, sections map[string]string) *rig {
+		r := newRig(t, importURL, sections)
+		r.set("collection", "node_exporter: {enabled: true}")
+		return r
+	})
+	if n := r.count("SELECT count(*) FROM series WHERE name LIKE 'node~_%' ESCAPE '~'"); n < 100 {
+		t.Errorf("%d series of node_exporter", n)
+	}
+	ups := r.count(`SELECT count(*) FROM metric_rows WHERE name = 'up' AND value = 1 AND tags ->> 'job' = 'node' AND tags ->> 'instance' = '` + r.device + `:9100'`)
+	if ticks := r.count("SELECT count(DISTINCT timestamp_ms) FROM metric_rows WHERE name = 'load.average_1m'"); ups != ticks {
+		t.Errorf("up in %d of %d ticks", ups, ticks)
+	}
+}
+
+func mainJob(t *testing.T, newRig func(testing.TB, string, map[string]string) *rig) *rig {
+	t.Helper()
 	vm := testkit.StartVM(t, testkit.VMConfig{})
 	r := newRig(t, vm.ImportURL(), nil)
 
@@ -38,4 +60,5 @@ func TestMainJob(t *testing.T) {
 		t.Errorf("file and server differ: %v\n%s", &d, d.few())
 	}
 	r.checkFile()
+	return r
 }

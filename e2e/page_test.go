@@ -16,7 +16,7 @@ import (
 )
 
 // ask sends one GET; login is user:password or "".
-func ask(t *testing.T, url, host, login string) (int, http.Header, string) {
+func ask(t testing.TB, url, host, login string) (int, http.Header, string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), "GET", url, nil)
 	if err != nil {

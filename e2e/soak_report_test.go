@@ -23,8 +23,11 @@ func (s *soak) report(seed uint64, d *difference, l ledger) string {
 		line("%s: %s", side.name, s.faults(side.all()))
 	}
 	line("rows: %d numbers and %d texts collected in %d ticks, %d ticks missed", d.rows, l.unsendable,
-		s.r.count("SELECT count(DISTINCT timestamp_ms) FROM metric_rows"),
+		s.r.count("SELECT count(DISTINCT timestamp_ms) FROM metric_rows WHERE name NOT LIKE 'soak_dated%'"),
 		s.r.count("SELECT CAST(coalesce(max(value), 0) AS INTEGER) FROM metric_rows WHERE name = 'collector.ticks_missed_total'"))
+	line("textfile: %d samples of %d series without and %d with a timestamp",
+		s.r.count("SELECT count(*) FROM metric_rows WHERE name = 'soak_page_total'"), *soakTextfile,
+		s.r.count("SELECT count(*) FROM metric_rows WHERE name LIKE 'soak_dated%'"))
 	line("lost %d, duplicated %d, wrong value %d, not from here %d", d.missing, d.doubled, d.wrong, d.extra)
 	line("ledger: %v; off by %d", l, l.difference())
 	line("resent: %d of %d chunks had more than one attempt, %d more in all; %d samples were found forgotten by the server",

@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"flag"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"strings"
@@ -18,6 +19,7 @@ import (
 var (
 	soakFor      = flag.Duration("soak.for", 15*time.Second, "how long TestSoak disturbs")
 	soakInterval = flag.Duration("soak.interval", time.Second, "collection.interval of TestSoak")
+	soakTextfile = flag.Int("soak.textfile", 20, "series that TestSoak has in a textfile, beside those with timestamps")
 	soakSeed     = flag.Uint64("soak.seed", 0, "seed of TestSoak's dice; 0 takes one from the clock")
 )
 
@@ -95,6 +97,8 @@ type soak struct {
 	proxy *testkit.Proxy
 	front *front.Front // where the proxy leads now and then
 
+	textfiles string // directory
+
 	server, network, fronts *faultSource // nil = is left alone
 
 	mu     sync.Mutex
@@ -116,8 +120,10 @@ func soakRun(t *testing.T, plan func(s *soak, seed uint64)) *soak {
 	server := t.TempDir()
 	s := &soak{t: t, vm: testkit.StartVM(t, testkit.VMConfig{Dir: server}), counts: map[string]int{}, away: map[string]time.Duration{}}
 	s.proxy, s.front = testkit.StartProxy(t, s.vm.Addr()), front.Start(t, s.vm.URL())
+	s.textfiles = t.TempDir()
 	s.r = newRig(t, s.proxy.URL()+"/api/v1/import", map[string]string{
-		"collection": "interval: " + soakInterval.String(),
+		"collection": "interval: " + soakInterval.String() + "\ncollectors:\n  filesystem: {enabled: false}" +
+			fmt.Sprintf("\ntextfile:\n  directory: %s\n  max_series: %d", s.textfiles, *soakTextfile+10),
 		"remote": "url: " + s.proxy.URL() + "/api/v1/import\nupload_interval: 1s\ntimeout: " + soakTimeout.String() +
 			"\nverify:\n  delay: 15s\n  settle: 15s",
 		"logging": "level: info",
@@ -126,6 +132,15 @@ func soakRun(t *testing.T, plan func(s *soak, seed uint64)) *soak {
 	var d difference
 	defer func() { keepFiles(t, seed, s.vm, &d, map[string]string{"device": s.r.dir, "server": server}) }()
 
+	ctx, stop := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := feedTextfile(ctx, s.textfiles, *soakTextfile); err != nil {
+			t.Error(err)
+		}
+	})
+	defer wg.Wait()
+	defer stop()
 	s.measureUndisturbed()
 	s.disturb()
 	s.settle()

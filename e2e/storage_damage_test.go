@@ -12,8 +12,8 @@ import (
 	"belabox-metrics/shared/testkit"
 )
 
-// TestStorage_FilesTouched removes and replaces files under both daemons. Both stop
-// within seconds, with a sentence, and what was committed is there after a restart.
+// TestStorage_FilesTouched removes and replaces files under both daemons. Both tell it, open the
+// database again by themselves, and what was committed is there then.
 func TestStorage_FilesTouched(t *testing.T) {
 	t.Parallel()
 	remove := func(suffixes ...string) func(*rig) error {
@@ -58,12 +58,13 @@ func TestStorage_FilesTouched(t *testing.T) {
 				t.Fatal(err)
 			}
 			p.each(func(name string, proc *testkit.Proc) {
-				if code := proc.Wait(testkit.WaitLimit); code != 1 || !strings.Contains(proc.Stderr(), c.want) {
-					t.Errorf("%s: exit code %d, want 1 and %q: %s", name, code, c.want, tail(proc.Stderr()))
-				}
+				testkit.Eventually(t, testkit.WaitLimit, name+" to tell what happened and to work again", func() bool {
+					// The slower of them may meet the file that the other one has made by then.
+					told := strings.Contains(proc.Stderr(), c.want) || strings.Contains(proc.Stderr(), "it was replaced by another file")
+					return told && strings.Count(proc.Stderr(), name+" started") == 2
+				})
 			})
-			t.Logf("both stopped %v after it", time.Since(start))
-			p = r.startBoth()
+			t.Logf("both work again %v after it", time.Since(start))
 			r.awaitUploads(50)
 			if now := r.count("SELECT count(*) FROM metrics"); c.keep && now < committed {
 				t.Errorf("%d rows, %d were committed", now, committed)
@@ -169,8 +170,8 @@ func cutOff(t *testing.T, path string) {
 	}
 }
 
-// TestStorage_DamagedInUse damages the database under both daemons. Whoever meets
-// it stops, the other one is told, and the next start of both salvages.
+// TestStorage_DamagedInUse damages the database under both daemons. Whoever meets it tells the other
+// one, one of them salvages, and both go on.
 func TestStorage_DamagedInUse(t *testing.T) {
 	t.Parallel()
 	vm := testkit.StartVM(t, testkit.VMConfig{})
@@ -180,29 +181,8 @@ func TestStorage_DamagedInUse(t *testing.T) {
 	r.stopDaemon(p.collectord) // brings all into the database
 	damage(t, r.db, 1, 200)    // each of its pages, most likely
 	p.collectord = r.start(r.bins.Collectord)
-	p.each(func(name string, proc *testkit.Proc) {
-		testkit.Eventually(t, testkit.WaitLimit, name+" to stop or to salvage", func() bool {
-			select {
-			case <-proc.Done():
-				return true
-			default:
-				return strings.Contains(proc.Stderr(), "database salvaged")
-			}
-		})
-	})
-	testkit.Eventually(t, testkit.WaitLimit, "both daemons to work, restarted when they stop", func() bool {
-		for _, proc := range []**testkit.Proc{&p.collectord, &p.shipperd} {
-			select {
-			case <-(*proc).Done():
-				if code := (*proc).ExitCode(); code != 1 {
-					t.Fatalf("exit code %d, want 1: %s", code, tail((*proc).Stderr()))
-				}
-				*proc = r.start(filepath.Join(filepath.Dir(r.bins.Collectord), map[bool]string{true: "collectord", false: "shipperd"}[proc == &p.collectord]))
-			default:
-			}
-		}
-		return strings.Contains(p.collectord.Stderr(), "collectord started") && strings.Contains(p.shipperd.Stderr(), "shipperd started") &&
-			len(p.reports(r)) > 0
+	testkit.Eventually(t, testkit.WaitLimit, "both daemons to work with a salvaged database", func() bool {
+		return strings.Contains(p.collectord.Stderr()+p.shipperd.Stderr(), "database salvaged") && len(p.reports(r)) > 0
 	})
 	r.awaitUploads(50)
 	r.settle(vm, p)

@@ -113,6 +113,7 @@ func TestStorage_ReadOnly(t *testing.T) {
 	if code := third.Wait(testkit.WaitLimit); code != 1 || !strings.Contains(third.Stderr(), "is mounted read-only") {
 		t.Errorf("start on a read-only file system: exit code %d: %s", code, third.Stderr())
 	}
+	r.want(1, "doctor", "FAIL     directory", "is on a read-only file system", "(fsck)")
 	asRoot(t, "umount", dir)
 	// A container that was started meanwhile may have it mounted, too, and keep the
 	// device busy: the check works on a copy.
@@ -173,7 +174,7 @@ func TestStorage_WrongOwner(t *testing.T) {
 			Path: "setpriv", Args: []string{"--reuid=65534", "--regid=65534", "--clear-groups", program, "-config", r.config},
 		})
 		code := p.Wait(testkit.WaitLimit)
-		for _, want := range []string{"may not write the directory " + r.dir, "mode 0755", "run: chown -R "} {
+		for _, want := range []string{"may not write the directory " + r.dir, "mode 0755", "run as root: find " + r.dir} {
 			if code != 1 || !strings.Contains(p.Stderr(), want) {
 				t.Errorf("%s: exit code %d, want 1 and %q: %s", name, code, want, p.Stderr())
 			}

@@ -17,6 +17,8 @@ var landed = map[string]string{
 	"0004_text_and_sessions.sql": "13a0cdd5b75a22f841b6070186bf0dd00bb7a96ce7d97f7780e054b0e6eb0b47",
 	"0005_dedup_keys.sql":        "37bdfe30a5ded8e498a1eacb98d767df7bff5cc8a0de14e708c0acffe083d803",
 	"0006_compact.sql":           "8a857960b3678930e821e90e6197b6213a6a54cb97fc20914adcc025b8445f4f",
+	"0007_epochs.sql":            "f5de008ae16b4092b07d97062199a35082d7e964279413b9a648bdafa72cee90",
+	"0008_traffic.sql":           "37dd38ee55ed020e796617055170afa9110184e7a76d54e64ab107976630cb2b",
 }
 
 func TestLanded_NeverChange(t *testing.T) {

@@ -41,7 +41,7 @@ END
 scripts/licenses.sh "$target" | gzip -9n >"$doc/licenses.gz"
 install -m 644 systemd/deb/copyright "$doc/copyright"
 # What operations.md leads to.
-install -m 644 docs/{alerts.yml,fleet.md,health-monitoring.md,metrics.md,page.md,security.md,victoriametrics-setup.md} "$doc/"
+install -m 644 docs/{alerts.yml,fleet.md,health-monitoring.md,metrics.md,page.md,security.md,textfile.md,time.md,victoriametrics-setup.md} "$doc/"
 install -D -m 644 systemd/deb/lintian-overrides "$STAGE/usr/share/lintian/overrides/belabox-metrics"
 install -D -m 644 systemd/config.yaml "$STAGE/etc/belabox-metrics/config.yaml"
 
@@ -52,7 +52,11 @@ size=$(($(find "$STAGE/usr" "$STAGE/etc" -type f -printf '%s\n' | paste -sd+)))
 sed -e "s/@VERSION@/$DEB_VERSION-1/; s/@ARCH@/$ARCH/; s/@SIZE@/$(((size + 1023) / 1024))/" \
 	-e "s|@MAINTAINER@|${MAINTAINER//&/\\&}|" systemd/deb/control >"$control/control"
 echo /etc/belabox-metrics/config.yaml >"$control/conffiles"
-install -m 755 systemd/deb/{postinst,prerm,postrm} "$control/"
+install -m 755 systemd/deb/{preinst,postinst,prerm,postrm} "$control/"
+# Folders take a group, a set-group-ID bit and an access list from the one they are made in.
+find "$STAGE" -type d -exec chmod 00755 {} +
+find "$STAGE" -type f -perm /100 -exec chmod 755 {} +
+find "$STAGE" -type f ! -perm /100 -exec chmod 644 {} +
 find "$STAGE" -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
 dpkg-deb --root-owner-group -Zxz --build "$STAGE" "$dist/belabox-metrics_$DEB_VERSION-1_$ARCH.deb"
 rm -rf "$STAGE" "$dist/bin-$target"

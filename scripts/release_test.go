@@ -157,7 +157,7 @@ func TestRelease_Refuses(t *testing.T) {
 	})
 }
 
-// TestWorkflow: the hosted workflow runs .ci/run and "make release" and no command of its own.
+// TestWorkflow: the hosted workflow runs .ci/run and targets of the Makefile, and no command of its own.
 func TestWorkflow(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile(filepath.Join(testkit.ModuleRoot(t), ".github/workflows/ci.yml"))
@@ -182,7 +182,8 @@ func TestWorkflow(t *testing.T) {
 		}
 	}
 	slices.Sort(got)
-	want := []string{"check: .ci/run", `release: make release VERSION="${GITHUB_REF_NAME#v}"`}
+	engine := "check: apt-get update && apt-get install -y --no-install-recommends docker.io && service docker start"
+	want := []string{"check: .ci/run", engine, "nightly: make ${{ matrix.target }}", `release: make release VERSION="${GITHUB_REF_NAME#v}"`}
 	if !slices.Equal(got, want) {
 		t.Errorf("commands %q, want %q", got, want)
 	}

@@ -54,6 +54,13 @@ func newMachine(t *testing.T) *machine {
 	return m
 }
 
+// clocks puts the programs of the clock tests there.
+func (m *machine) clocks() {
+	m.t.Helper()
+	m.program("qemu-x86_64", "")
+	m.program("faketime", "")
+}
+
 // program puts a stand-in on the PATH that logs its call and then runs body.
 func (m *machine) program(name, body string) {
 	m.t.Helper()
@@ -96,7 +103,7 @@ const installs = `
 case "$*" in *install*)
 	[ -x "$POLICY_RC_D" ] || { echo "nothing keeps the services from starting"; exit 1; }
 	! "$POLICY_RC_D" x start || exit 1
-	for p in victoria-metrics prometheus-node-exporter; do printf '#!/bin/sh\n' >"$BIN/$p"; chmod 755 "$BIN/$p"; done
+	for p in victoria-metrics prometheus-node-exporter qemu-x86_64 faketime; do printf '#!/bin/sh\n' >"$BIN/$p"; chmod 755 "$BIN/$p"; done
 esac`
 
 func TestTestDeps_AllThere(t *testing.T) {
@@ -104,6 +111,7 @@ func TestTestDeps_AllThere(t *testing.T) {
 	m := newMachine(t)
 	m.program("victoria-metrics", "")
 	m.program("prometheus-node-exporter", "")
+	m.clocks()
 	m.program("apt-get", "")
 	if out, code := m.testDeps(); code != 0 || out != "" {
 		t.Errorf("exit code %d and %q, want a quiet 0", code, out)
@@ -124,7 +132,7 @@ func TestTestDeps_Installs(t *testing.T) {
 	want := []string{
 		"id -u",
 		"apt-get update",
-		"apt-get install -y --no-install-recommends -o DPkg::Lock::Timeout=120 victoria-metrics prometheus-node-exporter",
+		"apt-get install -y --no-install-recommends -o DPkg::Lock::Timeout=120 victoria-metrics prometheus-node-exporter qemu-user faketime",
 	}
 	if calls := m.calls(); !slices.Equal(calls, want) {
 		t.Errorf("calls %q, want %q", calls, want)
@@ -139,6 +147,7 @@ func TestTestDeps_Group(t *testing.T) {
 	m.program("id", "echo 0")
 	m.program("victoria-metrics", "")
 	m.program("prometheus-node-exporter", "")
+	m.clocks()
 	if err := os.Remove(filepath.Join(m.bin, "systemd-analyze")); err != nil {
 		t.Fatal(err)
 	}
@@ -169,6 +178,7 @@ func TestTestDeps_DisablesOnlyTheNewServices(t *testing.T) {
 	m := newMachine(t)
 	m.program("id", "echo 0")
 	m.program("victoria-metrics", "")
+	m.clocks()
 	m.program("apt-get", installs)
 	m.program("systemctl", "")
 	m.program("dpkg", `printf '/usr/bin/x\n/lib/systemd/system/n.service\n/usr/lib/systemd/system/n.timer\n/lib/systemd/system/n@.service\n/lib/systemd/system/n.service.d/a.service\n'`)
@@ -204,7 +214,7 @@ func TestTestDeps_KeepsAPolicyThatIsThere(t *testing.T) {
 
 func TestTestDeps_SaysWhatToDo(t *testing.T) {
 	t.Parallel()
-	const both = `victoria-metrics, prometheus-node-exporter are not on the PATH and could not be installed`
+	const all = `victoria-metrics, prometheus-node-exporter, qemu-x86_64, faketime are not on the PATH and could not be installed`
 	f := func(name, want string, set func(m *machine)) {
 		t.Helper()
 		m := newMachine(t)
@@ -218,7 +228,7 @@ func TestTestDeps_SaysWhatToDo(t *testing.T) {
 		}
 		m.noPolicy()
 	}
-	f("no Debian", both+" (this is no Debian)", func(*machine) {})
+	f("no Debian", all+" (this is no Debian): run 'apt-get install victoria-metrics prometheus-node-exporter qemu-user faketime'", func(*machine) {})
 	f("no root", "(it takes root)", func(m *machine) {
 		m.program("id", "echo 1000")
 		m.program("apt-get", "")
@@ -233,6 +243,7 @@ func TestTestDeps_SaysWhatToDo(t *testing.T) {
 	})
 	f("one of them", `victoria-metrics is not on the PATH and could not be installed (apt-get install failed): run 'apt-get install victoria-metrics'`, func(m *machine) {
 		m.program("prometheus-node-exporter", "")
+		m.clocks()
 		m.program("apt-get", `[ "$1" = update ]`)
 	})
 	f("a package without its program", "(the packages do not bring them)", func(m *machine) {

@@ -15,11 +15,14 @@ prometheus-node-exporter  prometheus-node-exporter
 systemd-analyze           systemd
 groff                     groff-base
 chromium                  chromium
+qemu-x86_64               qemu-user
+faketime                  faketime
 systemd-nspawn            systemd-container  systemd
 debootstrap               debootstrap        systemd
 lintian                   lintian            systemd
 mkfs.ext4                 e2fsprogs          systemd
 ip                        iproute2           systemd
+busybox                   busybox-static     docker
 '
 needed=$(while read -r program package group; do
 	case $group in "" | "${1-}") echo "$program $package" ;; esac

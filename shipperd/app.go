@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"sync"
 	"time"
 
 	"belabox-metrics/shared/buildinfo"
+	"belabox-metrics/shared/clock"
 	"belabox-metrics/shared/config"
 	"belabox-metrics/shared/daemon"
 	"belabox-metrics/shared/health"
@@ -22,6 +24,7 @@ import (
 	"belabox-metrics/shared/wal"
 	"belabox-metrics/shipperd/internal/chunk"
 	"belabox-metrics/shipperd/internal/ship"
+	"belabox-metrics/shipperd/internal/truetime"
 	"belabox-metrics/shipperd/internal/victoria"
 )
 
@@ -33,16 +36,17 @@ const aliveLimit = 30 * time.Second
 // Stop order: the loop finishes the request under way, then the database is
 // closed, and the frame releases the lock.
 func serve(ctx context.Context, env daemon.Env) (err error) {
+	opened := sdnotify.Busy(ctx) // a salvage may take minutes
 	outbox, err := openOutbox(ctx, env)
+	opened()
 	if err != nil {
 		return err
 	}
-	defer func() {
-		err = errors.Join(err, store.RequestSalvage(env.Config.Storage.Path, err), closeOutbox(ctx, outbox))
-	}()
+	defer func() { err = errors.Join(err, outbox.Leave(err), closeOutbox(ctx, outbox)) }()
 
-	clock := newClock(env)
-	self := newSelfMetrics(outbox, clock)
+	onLink := meterLink(outbox, env.Config.Remote)
+	checker := newClock(env, onLink.Dial(nil))
+	self := newSelfMetrics(outbox, checker, onLink)
 	if err := self.restore(ctx); err != nil {
 		return err
 	}
@@ -56,7 +60,7 @@ func serve(ctx context.Context, env daemon.Env) (err error) {
 		return err
 	}
 	server, err := health.Listen(env.Config.Health.ShipperdListen,
-		health.Config{Key: "health.shipperd_listen", Progress: progress, Monitor: monitor, Access: access, Panicked: self.panics.Inc, Log: env.Log})
+		health.Config{Key: "health.shipperd_listen", Progress: progress, Monitor: monitor, Access: access, Panicked: self.panics.Inc, Refused: self.refused, Log: env.Log})
 	if err != nil {
 		return err
 	}
@@ -73,6 +77,7 @@ func serve(ctx context.Context, env daemon.Env) (err error) {
 	g.Add("wal", checkpointer.Run)
 	g.Add("files", outbox.Watch)
 	g.Add("status", func(ctx context.Context) error { return monitor.Watch(ctx, env.Log, sdnotify.Status) })
+	g.Add("pages", daemon.ReleasePages)
 	g.Add("watchdog", func(ctx context.Context) error { return sdnotify.Watchdog(ctx, progress.Alive) })
 	g.Add("ship", func(ctx context.Context) error {
 		if !env.Config.Remote.Enabled {
@@ -84,7 +89,7 @@ func serve(ctx context.Context, env daemon.Env) (err error) {
 			return err
 		}
 		defer held.Release() //nolint:errcheck // the process ends; so does the lock
-		shipper, client, err := newShipper(env, outbox, ship.Deps{Beat: progress.Beat, Took: self.took, EnsureHeadroom: checkpointer.EnsureHeadroom, OtherClock: other(clock)})
+		shipper, client, err := newShipper(env, outbox, onLink, ship.Deps{Beat: progress.Beat, Took: self.took, EnsureHeadroom: checkpointer.EnsureHeadroom, OtherClock: other(checker), Thrift: onLink.thrift})
 		if err != nil {
 			return err
 		}
@@ -92,8 +97,8 @@ func serve(ctx context.Context, env daemon.Env) (err error) {
 		return shipper.Run(ctx)
 	})
 	g.Add("self-metrics", func(ctx context.Context) error { return self.keep(ctx, env.Log) })
-	if clock != nil {
-		g.Add("clock", clock.Run)
+	if checker != nil {
+		g.Add("clock", checker.Run)
 	}
 	env.Log.Info("shipperd started", "version", buildinfo.Version, "session_id", outbox.Session().UUID,
 		"database", env.Config.Storage.Path, "url", env.Config.Remote.URL, "health", "http://"+server.Addr())
@@ -105,11 +110,11 @@ func serve(ctx context.Context, env daemon.Env) (err error) {
 	if errors.Is(err, store.ErrReplaced) {
 		err = errors.Join(err, statusPage.Close(), rescue(ctx, env, outbox)) // the page has the file open, too
 	}
-	_ = sdnotify.Stopping() // without it systemd detects the end of the process
+	err = daemon.Again(ctx, errors.Join(err, outbox.Leave(err)))
 	final, cancel := run.Final(ctx)
 	defer cancel()
 	env.Log.Info("shipperd stopped")
-	return errors.Join(err, self.save(final))
+	return errors.Join(err, self.save(final), outbox.BookTraffic(final))
 }
 
 // once delivers everything that is pending and verifies it.
@@ -121,9 +126,7 @@ func once(ctx context.Context, env daemon.Env) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() {
-		err = errors.Join(err, store.RequestSalvage(env.Config.Storage.Path, err), closeOutbox(ctx, outbox))
-	}()
+	defer func() { err = errors.Join(err, outbox.Leave(err), closeOutbox(ctx, outbox)) }()
 	held, err := takeBudget(ctx, env)
 	if err != nil {
 		return err
@@ -135,13 +138,21 @@ func once(ctx context.Context, env daemon.Env) (err error) {
 	kept.Go(func() { _ = checkpointer.Run(keeping) }) // it logs what it cannot do
 	defer kept.Wait()
 	defer stop()
-	shipper, _, err := newShipper(env, outbox, ship.Deps{EnsureHeadroom: checkpointer.EnsureHeadroom})
+	shipper, _, err := newShipper(env, outbox, meterLink(outbox, env.Config.Remote), ship.Deps{EnsureHeadroom: checkpointer.EnsureHeadroom})
 	if err != nil {
 		return err
 	}
 	progress := newProgressLine(env.Stderr)
 	defer progress.end()
-	return shipper.Drain(ctx, progress.show)
+	// A daemon that starts because our lock was removed must not send the same.
+	draining, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	kept.Go(func() { end(outbox.Watch(keeping)) })
+	err = errors.Join(shipper.Drain(draining, progress.show), outbox.BookTraffic(context.WithoutCancel(ctx)))
+	if draining.Err() != nil && ctx.Err() == nil {
+		err = errors.Join(context.Cause(draining), err)
+	}
+	return err
 }
 
 // takeBudget takes from collectord the care for storage.max_size_mb: while we
@@ -168,7 +179,7 @@ func rescue(ctx context.Context, env daemon.Env, outbox *store.Outbox) error {
 
 func openOutbox(ctx context.Context, env daemon.Env) (*store.Outbox, error) {
 	return store.OpenOutbox(ctx, store.Options{
-		Path: env.Config.Storage.Path, Daemon: "shipperd", Version: buildinfo.Version, Log: env.Log,
+		Path: env.Config.Storage.Path, Daemon: "shipperd", Version: buildinfo.Version, Log: env.Log, Lock: env.Lock,
 	})
 }
 
@@ -180,7 +191,7 @@ func closeOutbox(ctx context.Context, outbox *store.Outbox) error {
 
 // newClock compares the device's clock with monitoring.clock_skew_url; nil when
 // there is none.
-func newClock(env daemon.Env) *skew.Checker {
+func newClock(env daemon.Env, dial victoria.DialFunc) *skew.Checker {
 	c := env.Config.Monitoring
 	if c.ClockSkewURL == "" {
 		return nil
@@ -188,7 +199,7 @@ func newClock(env daemon.Env) *skew.Checker {
 	return skew.New(skew.Config{
 		URL: c.ClockSkewURL, IngestURL: env.Config.Remote.URL, Interval: c.ClockSkewCheckInterval,
 		Warn: time.Duration(c.ClockSkewWarnThresholdMS) * time.Millisecond,
-	}, skew.Deps{Log: env.Log})
+	}, skew.Deps{Log: env.Log, Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true, DialContext: dial}})
 }
 
 // newCheckpointer keeps the WAL short while collectord is not running.
@@ -199,35 +210,39 @@ func newCheckpointer(env daemon.Env, outbox *store.Outbox) *wal.Checkpointer {
 	}, outbox.Checkpoint, env.Log)
 }
 
-// other is the time of monitoring.clock_skew_url, which may confirm the server's; nil = it is not
-// asked.
-func other(clock *skew.Checker) func() (time.Time, bool) {
-	if clock == nil {
+// other is the time of monitoring.clock_skew_url and its uncertainty, which may confirm the server's;
+// nil = it is not asked.
+func other(checker *skew.Checker) func() (time.Time, time.Duration, bool) {
+	if checker == nil {
 		return nil
 	}
-	return func() (time.Time, bool) {
-		m, ok := clock.Last()
-		return time.Now().Add(-m.Skew), ok
+	return func() (time.Time, time.Duration, bool) {
+		m, ok := checker.Last()
+		// By the monotonic clock: the wall clock may have been set since.
+		return m.Checked.Round(0).Add(time.Since(m.Checked) - m.Skew), m.Uncertainty, ok
 	}
 }
 
 // newShipper wires the delivery loop from the configuration; deps are what the loop
 // tells and asks its daemon. client makes all its requests.
-func newShipper(env daemon.Env, outbox *store.Outbox, deps ship.Deps) (
+func newShipper(env daemon.Env, outbox *store.Outbox, onLink *linkMeter, deps ship.Deps) (
 	shipper *ship.Shipper, client *victoria.Client, err error,
 ) {
 	c, storage := env.Config.Remote, env.Config.Storage
-	client, err = victoria.New(clientConfig(c, env))
+	cfg := clientConfig(c, env)
+	cfg.Meter = onLink.Dial
+	client, err = victoria.New(cfg)
 	if err != nil {
 		return nil, nil, fmt.Errorf("remote: %w", err)
 	}
-	deps.Outbox, deps.Server, deps.Log = outbox, client, env.Log
+	deps.Outbox, deps.Server, deps.Log, deps.Present = outbox, client, env.Log, truetime.Here
 	deps.Builder = chunk.New(chunk.Config{
 		MaxMetrics: c.ChunkSize, MaxBytes: int(c.MaxChunkBytes), MaxPast: c.MaxPast, MaxFuture: c.MaxFuture,
 	})
 	shipper = ship.New(ship.Config{
 		UploadInterval:        c.UploadInterval,
 		BatchSize:             c.BatchSize,
+		NewestFirst:           c.Order == config.NewestFirst,
 		CatchUpBytesPerSecond: c.CatchUpBytesPerSecond,
 		Retention:             storage.Retention,
 		MaxDataBytes:          storage.MaxDataBytes(),
@@ -247,7 +262,7 @@ func newShipper(env daemon.Env, outbox *store.Outbox, deps ship.Deps) (
 
 func clientConfig(c config.RemoteConfig, env daemon.Env) victoria.Config {
 	cfg := victoria.Config{
-		URL: c.URL, VerifyURL: c.Verify.URL, Headers: c.Headers, Timeout: c.Timeout,
+		URL: c.URL, VerifyURL: c.Verify.URL, Headers: c.Headers, Timeout: c.Timeout, Boot: clock.Boot,
 	}
 	cfg.TLS.CAFile, cfg.TLS.CertFile, cfg.TLS.KeyFile = c.TLS.CAFile, c.TLS.CertFile, c.TLS.KeyFile
 	// What is read from a secret file is known to the log before it is used.

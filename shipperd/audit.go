@@ -84,10 +84,13 @@ var kindTexts = map[audit.Kind][2]string{
 
 func (r auditReport) print(w io.Writer) {
 	fmt.Fprintf(w, "database  %s\n", r.Database)
-	if r.From.IsZero() {
+	switch {
+	case r.From.IsZero() && r.Pending > 0:
+		fmt.Fprint(w, "compared  nothing: the rows wait for their true time (docs/time.md); 'belabox-shipperd status' says why\n\n")
+	case r.From.IsZero():
 		fmt.Fprint(w, "compared  nothing: the file has no rows in that time\n\n")
-	} else {
-		fmt.Fprintf(w, "compared  %s to %s UTC, device %s\n          older samples at the server are not compared: their rows may have been pruned\n\n", human.Time(r.From), human.Time(r.To), strings.Join(r.Devices, ", "))
+	default:
+		fmt.Fprintf(w, "compared  %s to %s UTC, device %s\n          older samples at the server are not compared: their rows may have been pruned\n\n", human.Time(r.From), human.Time(r.To), human.Printable(strings.Join(r.Devices, ", ")))
 	}
 	r.Ledger.print(w)
 	fmt.Fprintln(w, "\nsamples compared")
@@ -126,7 +129,7 @@ func printDifference(w io.Writer, d *audit.Difference) {
 		for _, ms := range m.Examples {
 			examples = append(examples, time.UnixMilli(ms).UTC().Format("2006-01-02 15:04:05.000"))
 		}
-		fmt.Fprintf(w, "  %12s  %8d  %s, for example at %s\n", "", m.Samples, printable(m.Name), strings.Join(examples, ", "))
+		fmt.Fprintf(w, "  %12s  %8d  %s, for example at %s\n", "", m.Samples, human.Excerpt(m.Name), strings.Join(examples, ", "))
 	}
 	if d.Others > 0 {
 		fmt.Fprintf(w, "  %12s  %8d  of other metrics\n", "", d.Others)

@@ -14,33 +14,36 @@ import (
 // causes has the failures without an answer.
 var causes = map[victoria.Reason]health.Cause{
 	victoria.ReasonRefused: health.CauseRefused, victoria.ReasonName: health.CauseName, victoria.ReasonUnreachable: health.CauseUnreachable,
-	victoria.ReasonClosed: health.CauseClosed, victoria.ReasonCertificate: health.CauseCertificate,
+	victoria.ReasonClosed: health.CauseClosed, victoria.ReasonCertificate: health.CauseCertificate, victoria.ReasonExpired: health.CauseExpired,
 }
 
-// causeOf finds the cause of a failed upload by the type of its error. One of no known type stands
+// causeOf finds the cause of a failed upload to url by the type of its error. One of no known type stands
 // for itself.
-func causeOf(err error, host string) health.Cause {
+func causeOf(err error, url string) health.Cause {
 	if errors.Is(err, store.ErrFull) {
 		return health.CauseDiskFull
+	}
+	if errors.Is(err, store.ErrIO) || errors.Is(err, store.ErrReadOnly) {
+		return health.CauseDisk
 	}
 	fault, ok := errors.AsType[*victoria.Error](err)
 	if !ok {
 		return health.Cause{Message: err.Error()}
 	}
 	if cause, ok := causes[fault.Reason]; ok {
-		return cause.Of(host)
+		return cause.At(url)
 	}
 	switch {
 	case fault.Status == http.StatusUnauthorized || fault.Status == http.StatusForbidden || fault.Status == http.StatusProxyAuthRequired:
-		return answered(health.CauseCredentials.Of(host), fault.Status)
-	case fault.Class == victoria.ClassAuth && fault.Status > 0 || fault.Class == victoria.ClassRedirect:
-		return answered(health.CauseAddress.Of(host), fault.Status)
-	case fault.Class == victoria.ClassStranger:
-		return answered(health.CauseStranger.Of(host), fault.Status)
+		return answered(health.CauseCredentials.At(url), fault.Status)
+	case fault.Class == victoria.ClassAuth && fault.Status > 0:
+		return answered(health.CauseAddress.At(url), fault.Status)
+	case fault.Class == victoria.ClassStranger || fault.Class == victoria.ClassRedirect:
+		return answered(health.CauseStranger.At(url), fault.Status)
 	case fault.Status > 0:
-		return answered(health.CauseAnswer.Of(host), fault.Status)
+		return answered(health.CauseAnswer.At(url), fault.Status)
 	case fault.Class == victoria.ClassTimeout:
-		return health.CauseTimeout.Of(host)
+		return health.CauseTimeout.At(url)
 	}
 	return health.Cause{Message: err.Error()}
 }

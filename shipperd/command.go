@@ -111,7 +111,7 @@ func (l ledger) print(w io.Writer) {
 	}
 	line(l.Inserted, "inserted", "ever stored in the file")
 	fmt.Fprintln(w)
-	line(l.Pending, "pending", "to be sent, also again")
+	line(l.Pending, "pending", "to be sent, or sent again")
 	line(l.Accepted, "accepted", "accepted by the server (2xx), not yet read back")
 	line(l.Verified, "verified", "read back")
 	line(l.Rejected, "rejected", "dead letters")

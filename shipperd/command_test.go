@@ -94,12 +94,13 @@ func (b *bench) deliver(upTo store.ChunkState) {
 	b.t.Helper()
 	b.outbox(func(ctx context.Context, ob *store.Outbox, rows []store.Row) error {
 		created := time.Now().Truncate(time.Millisecond)
-		bodies, _, _, err := chunk.New(chunk.Config{}).BuildCatchUp(rows, func(id int64) (*store.SeriesInfo, error) { return ob.Series(ctx, id) }, created)
+		requests, _, _, err := chunk.New(chunk.Config{}).BuildCatchUp(rows, func(id int64) (*store.SeriesInfo, error) { return ob.Series(ctx, id) }, created, 0)
 		if err != nil {
 			return err
 		}
-		for i, body := range bodies {
-			c := &store.Chunk{BatchID: fmt.Sprint(created.UnixNano()), Index: i, Keys: body.Keys, Bytes: len(body.Gzip), Created: created}
+		for i, req := range requests {
+			body := req.Bodies[0]
+			c := &store.Chunk{BatchID: fmt.Sprint(created.UnixNano()), Index: i, Keys: body.Keys, Bytes: body.Bytes, Created: created}
 			if err := ob.RecordSending(ctx, c); err != nil {
 				return err
 			}

@@ -150,7 +150,7 @@ func deadLetterIDs(args []string) ([]int64, error) {
 	for i, arg := range args {
 		id, err := strconv.ParseInt(arg, 10, 64)
 		if err != nil || id <= 0 {
-			return nil, fmt.Errorf("%q is not the ID of a dead letter; give IDs, or all alone", arg)
+			return nil, fmt.Errorf("%q is not the ID of a dead letter; give IDs, or only all", arg)
 		}
 		ids[i] = id
 	}

@@ -6,11 +6,10 @@ import (
 	"io"
 	"math"
 	"strconv"
-	"strings"
 	"text/tabwriter"
 	"time"
-	"unicode"
 
+	"belabox-metrics/shared/human"
 	"belabox-metrics/shared/store"
 )
 
@@ -32,8 +31,8 @@ func (t *deadLetterTable) add(l store.DeadLetter) error {
 		fmt.Fprintln(t.table, "ID\tWHEN (UTC)\tDEVICE\tMETRIC\tTAGS\tVALUE\tREASON\tDETAIL")
 	}
 	when := time.UnixMilli(l.TimestampMS).UTC().Format("2006-01-02 15:04:05.000")
-	_, err := fmt.Fprintf(t.table, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", l.ID, when, printable(l.Device), printable(l.Name),
-		printable(shortened(l.Tags)), printable(deadLetterValue(l)), printable(l.Reason), printable(shortened(l.Detail)))
+	_, err := fmt.Fprintf(t.table, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", l.ID, when, human.Excerpt(l.Device), human.Excerpt(l.Name),
+		human.Excerpt(l.Tags), human.Excerpt(deadLetterValue(l)), human.Excerpt(l.Reason), human.Excerpt(l.Detail))
 	return err
 }
 
@@ -66,25 +65,6 @@ func deadLetterValue(l store.DeadLetter) string {
 		return strconv.Quote(l.Text)
 	}
 	return "-"
-}
-
-// shortened cuts long texts of a server and long tags; -json has all of them.
-func shortened(text string) string {
-	const most = 120
-	if len(text) <= most {
-		return text
-	}
-	return strings.ToValidUTF8(text[:most], "") + "..."
-}
-
-// printable replaces control characters, which names and texts of a server can hold, by spaces.
-func printable(text string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return ' '
-		}
-		return r
-	}, text)
 }
 
 // deadLetterArray writes a JSON array.

@@ -9,7 +9,9 @@ import (
 
 	"belabox-metrics/shared/buildinfo"
 	"belabox-metrics/shared/daemon"
+	"belabox-metrics/shared/human"
 	"belabox-metrics/shipperd/internal/doctor"
+	"belabox-metrics/shipperd/internal/meter"
 	"belabox-metrics/shipperd/internal/victoria"
 )
 
@@ -39,29 +41,31 @@ func doctorCommand(ctx context.Context, env daemon.Env) error {
 	cfg.Timeout = min(cfg.Timeout, requestTimeout)
 	in := doctor.Input{Config: env.Config, Version: buildinfo.Version, File: env.File, Probe: *probe}
 	in.Note = func(text string) { _, _ = fmt.Fprintln(env.Stderr, text) } // stdout has the result
+	onLink := meter.New()
+	cfg.Meter = onLink.Dial
+	in.Interface = func() string { return meter.Interface(onLink.Local()) }
 	in.Client, in.ClientErr = victoria.New(cfg)
 	for _, path := range []string{remote.AuthTokenFile, remote.BasicAuth.PasswordFile} {
 		if path != "" {
 			in.Secrets = append(in.Secrets, path)
 		}
 	}
-	out := env.Secrets.Writer(env.Stdout)
 	r := doctorReport{Status: doctor.OK, Checks: []doctor.Check{}}
 	doctor.Run(ctx, in, func(c doctor.Check) {
 		r.add(c)
 		if !*asJSON {
-			printCheck(out, c)
+			printCheck(env.Stdout, c)
 		}
 	})
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	if *asJSON {
-		if err := printJSON(out, r); err != nil {
+		if err := printJSON(env.Stdout, r); err != nil {
 			return err
 		}
 	} else {
-		r.printEnd(out)
+		r.printEnd(env.Stdout)
 	}
 	if r.Status == doctor.Fail {
 		return daemon.ErrSilent
@@ -92,9 +96,9 @@ func (r *doctorReport) add(c doctor.Check) {
 }
 
 func printCheck(w io.Writer, c doctor.Check) {
-	text := fmt.Sprintf("%-8s %-14s %s\n", c.Status, c.Name, printable(c.Detail))
+	text := fmt.Sprintf("%-8s %-14s %s\n", c.Status, c.Name, human.Printable(c.Detail))
 	if c.Fix != "" {
-		text += fmt.Sprintf("%-8s %-14s -> %s\n", "", "", printable(c.Fix))
+		text += fmt.Sprintf("%-8s %-14s -> %s\n", "", "", human.Printable(c.Fix))
 	}
 	_, _ = io.WriteString(w, text) // a closed pipe is the reader's wish
 }

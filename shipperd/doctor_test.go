@@ -30,7 +30,7 @@ func TestDoctor(t *testing.T) {
 	wantText(t, stdout, "FAIL     connection", "connection refused", "1 FAIL")
 	stdout, _ = b.run(1, "doctor", "-json")
 	var got doctorReport
-	if err := json.Unmarshal([]byte(stdout), &got); err != nil || got.Status != doctor.Fail || len(got.Checks) != 19 {
+	if err := json.Unmarshal([]byte(stdout), &got); err != nil || got.Status != doctor.Fail || len(got.Checks) != 21 {
 		t.Errorf("got %+v, %v", got, err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"belabox-metrics/shared/clock"
 	"belabox-metrics/shared/config"
 	"belabox-metrics/shared/health"
 	"belabox-metrics/shared/human"
@@ -16,7 +17,9 @@ import (
 func healthSource(c config.Config, m *selfMetrics, started time.Time) health.Source {
 	return func(ctx context.Context) health.Input {
 		counts := m.counts()
-		return health.Input{Uploader: m.uploader(ctx, c, counts, started), Storage: m.storage(ctx, c, counts), Time: m.clockState(c)}
+		in := health.Input{Uploader: m.uploader(ctx, c, counts, started), Storage: m.storage(ctx, c, counts), Time: m.clockState(c, counts)}
+		m.link.judge(ctx, &in)
+		return in
 	}
 }
 
@@ -37,7 +40,7 @@ func (m *selfMetrics) uploader(ctx context.Context, c config.Config, counts ship
 		u.LastUpload = m.uploaded
 	}
 	if counts.LastError != nil {
-		u.Error, u.Cause = counts.LastError.Error(), causeOf(counts.LastError, human.Host(c.Remote.URL))
+		u.Error, u.Cause = counts.LastError.Error(), causeOf(counts.LastError, c.Remote.URL)
 	}
 	found := func(cond *health.Condition, since time.Time, args ...any) {
 		u.Found = append(u.Found, cond.Active(since, args...))
@@ -103,14 +106,28 @@ func (m *selfMetrics) newest(ctx context.Context) time.Time {
 	if err != nil || key == 0 {
 		return time.Time{}
 	}
-	return time.UnixMilli(key.TimestampMS())
+	t, err := m.outbox.Timeline(ctx)
+	if err != nil {
+		return time.Time{}
+	}
+	return time.UnixMilli(t.MS(key))
 }
 
 // grossSkew is from where on the clock counts as wrong by the server's answers alone: they include
 // the time that an upload took.
 const grossSkew = 5 * time.Minute
 
-func (m *selfMetrics) clockState(c config.Config) *health.Clock {
+func (m *selfMetrics) clockState(c config.Config, counts ship.Counts) *health.Clock {
+	state := m.compared(c)
+	state.Synchronised = clock.Synchronised() == clock.Yes
+	if !counts.Unconfirmed.IsZero() {
+		state.Found = append(state.Found, health.TimeUnconfirmed.Active(counts.Unconfirmed, counts.UnconfirmedWhy))
+	}
+	return state
+}
+
+// compared is what comparing the clock has shown.
+func (m *selfMetrics) compared(c config.Config) *health.Clock {
 	if m.clock == nil {
 		if by, at, ok := m.aheadOfServer(); ok && by.Abs() > grossSkew {
 			return &health.Clock{Checked: at.UTC(), SkewMS: by.Milliseconds(), Source: c.Remote.URL}

@@ -92,7 +92,7 @@ func TestLive_StuckLoop(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shipper, _, err := newShipper(daemon.Env{Config: c, Log: quiet, Secrets: new(logx.Secrets)}, outbox, ship.Deps{Beat: progress.Beat})
+	shipper, _, err := newShipper(daemon.Env{Config: c, Log: quiet, Secrets: new(logx.Secrets)}, outbox, meterLink(outbox, c.Remote), ship.Deps{Beat: progress.Beat})
 	if err != nil {
 		t.Fatal(err)
 	}

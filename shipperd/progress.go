@@ -5,23 +5,19 @@ import (
 	"io"
 	"os"
 
-	"golang.org/x/term"
-
+	"belabox-metrics/shared/human"
 	"belabox-metrics/shipperd/internal/ship"
 )
 
 // progressLine shows the progress of a long command: one line that is overwritten on a terminal,
 // nothing elsewhere.
 type progressLine struct {
-	w     io.Writer
+	w     *os.File // nil = no terminal
 	drawn bool
 }
 
 func newProgressLine(w io.Writer) *progressLine {
-	if f, ok := w.(*os.File); !ok || !term.IsTerminal(int(f.Fd())) {
-		w = nil
-	}
-	return &progressLine{w: w}
+	return &progressLine{w: human.Terminal(w)}
 }
 
 func (p *progressLine) show(c ship.Counts) {

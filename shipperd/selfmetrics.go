@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -9,7 +10,10 @@ import (
 	"sync"
 	"time"
 
+	"belabox-metrics/shared/clock"
+	"belabox-metrics/shared/config"
 	"belabox-metrics/shared/health"
+	"belabox-metrics/shared/link"
 	"belabox-metrics/shared/logx"
 	"belabox-metrics/shared/metrics"
 	"belabox-metrics/shared/run"
@@ -31,7 +35,8 @@ var (
 		"rejected", "not_stored", string(chunk.NoValue), string(chunk.NotFinite), string(chunk.NameTooLong),
 		string(chunk.TooManyLabels), string(chunk.LabelTooLong), string(chunk.TooLarge),
 	}
-	droppedFor = []string{"size", "unproven"}
+	droppedFor   = []string{"size", "unproven"}
+	correctedHow = []string{string(store.HowKernel), string(store.HowServer), string(store.HowEstimated)}
 )
 
 // selfMetrics are shipperd's metrics about itself, the queue and the clock.
@@ -40,9 +45,11 @@ type selfMetrics struct {
 	outbox   *store.Outbox
 	duration *metrics.Distribution
 	panics   *metrics.Total
+	refused  func(reason string)
 	backlog  *health.Remembered[store.Backlog]
 	clock    *skew.Checker // nil = there is no clock to compare with
-	uploaded time.Time     // when an earlier run last uploaded; zero = not known
+	link     *linkMeter
+	uploaded time.Time // when an earlier run last uploaded; zero = not known
 
 	mu      sync.Mutex                                       // guards the rest
 	shipper *ship.Shipper                                    // nil while nothing is shipped, as the next two
@@ -53,8 +60,8 @@ type selfMetrics struct {
 // uploadBounds are for one request, in seconds: loopback to remote.timeout.
 var uploadBounds = []float64{0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30}
 
-func newSelfMetrics(outbox *store.Outbox, clock *skew.Checker) *selfMetrics {
-	m := &selfMetrics{outbox: outbox, clock: clock, backlog: &health.Remembered[store.Backlog]{Read: outbox.Backlog}}
+func newSelfMetrics(outbox *store.Outbox, clock *skew.Checker, link *linkMeter) *selfMetrics {
+	m := &selfMetrics{outbox: outbox, clock: clock, link: link, backlog: &health.Remembered[store.Backlog]{Read: outbox.Backlog}}
 	value := func(metric *metrics.Metric, read func() (value float64, known bool)) {
 		m.set.Func(metric, func(emit func(float64, ...string)) {
 			if v, known := read(); known {
@@ -76,6 +83,11 @@ func newSelfMetrics(outbox *store.Outbox, clock *skew.Checker) *selfMetrics {
 	}
 	total(&metrics.Uploaded, func(c ship.Counts) int64 { return c.Uploaded })
 	total(&metrics.UploadFailures, func(c ship.Counts) int64 { return c.Failures })
+	m.set.Func(&metrics.UploadFailing, func(emit func(float64, ...string)) {
+		for _, code := range failing(m.counts()) {
+			emit(1, code)
+		}
+	})
 	m.duration = m.set.Histogram(&metrics.UploadDuration, uploadBounds...)
 	total(&metrics.PartialSuccess, func(c ship.Counts) int64 { return c.Partial })
 	value(&metrics.BytesSent, func() (float64, bool) { sent, _ := m.bytes(); return float64(sent), true })
@@ -89,11 +101,18 @@ func newSelfMetrics(outbox *store.Outbox, clock *skew.Checker) *selfMetrics {
 	})
 	value(&metrics.OldestPending, func() (float64, bool) {
 		b, err := m.backlog.Get(context.Background())
-		return age(b, time.Now()), err == nil
+		now, fault := m.now(context.Background())
+		if err != nil || fault != nil {
+			return 0, false
+		}
+		return age(b, now), true
 	})
 	byReason(&metrics.Dropped, droppedFor, func(c ship.Counts) map[string]int64 { return c.Dropped })
+	byReason(&metrics.SamplesCorrected, correctedHow, func(c ship.Counts) map[string]int64 { return c.Corrected })
+	link.metrics(&m.set)
 	m.set.AddBytesWritten("shipperd")
 	m.panics = m.set.Counter(&metrics.Panics, "shipperd")
+	m.refused = m.set.AddHTTPRefused("shipperd", health.Refusals())
 	value(&metrics.Skew, func() (float64, bool) {
 		if m.clock == nil {
 			return 0, false
@@ -102,6 +121,33 @@ func newSelfMetrics(outbox *store.Outbox, clock *skew.Checker) *selfMetrics {
 		return float64(measured.Skew.Milliseconds()), known
 	})
 	return m
+}
+
+// failing returns why uploads fail, and which conditions of reading back hold: from there collectord's
+// page and the command status learn it.
+func failing(counts ship.Counts) (codes []string) {
+	if counts.LastError != nil {
+		codes = append(codes, cmp.Or(causeOf(counts.LastError, "").Code, "other"))
+	}
+	if cond := unread(counts); cond != nil {
+		codes = append(codes, cond.Code)
+	}
+	if !counts.NotVisible.IsZero() {
+		codes = append(codes, health.NotVisible.Code)
+	}
+	if !counts.Unkept.IsZero() {
+		codes = append(codes, health.NotKept.Code)
+	}
+	return codes
+}
+
+// now is the true time as far as the file knows it.
+func (m *selfMetrics) now(ctx context.Context) (time.Time, error) {
+	t, err := m.outbox.Timeline(ctx)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return t.Now(clock.Read()), nil
 }
 
 // age is that of the oldest pending row in seconds; never negative, for the clock may have been set
@@ -166,7 +212,15 @@ func (m *selfMetrics) restore(ctx context.Context) error {
 		return err
 	}
 	m.set.Restore(metrics.FromStats(stats))
-	m.uploaded, err = m.outbox.LastAccepted(ctx)
+	m.link.carried, _ = link.Carried(stats, config.RemoteConfig{})
+	if m.uploaded, err = m.outbox.LastAccepted(ctx); err != nil || m.uploaded.IsZero() {
+		return err
+	}
+	t, err := m.outbox.Timeline(ctx)
+	if err == nil { // health goes by the wall clock
+		at := clock.Read()
+		m.uploaded = m.uploaded.Add(at.Wall.Sub(t.Now(at)))
+	}
 	return err
 }
 

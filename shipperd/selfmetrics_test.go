@@ -15,6 +15,7 @@ import (
 	"belabox-metrics/shared/config"
 	"belabox-metrics/shared/daemon/daemontest"
 	"belabox-metrics/shared/health"
+	"belabox-metrics/shared/link"
 	"belabox-metrics/shared/lock"
 	"belabox-metrics/shared/metrics"
 	"belabox-metrics/shared/skew"
@@ -43,7 +44,7 @@ func selfMetricsBench(t *testing.T) (m *selfMetrics, c config.Config) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = ob.Close(context.Background()) })
-	return newSelfMetrics(ob, nil), c
+	return newSelfMetrics(ob, nil, meterLink(ob, c.Remote)), c
 }
 
 func (m *selfMetrics) point(t *testing.T, name string) float64 {
@@ -73,6 +74,31 @@ func TestSelfMetrics_Gauges(t *testing.T) {
 	}
 }
 
+// The series of the interface does not end with a restart, nor with one before the first upload.
+func TestSelfMetrics_InterfaceSurvivesARestart(t *testing.T) {
+	t.Parallel()
+	first, c := selfMetricsBench(t)
+	if err := first.outbox.SaveStats(t.Context(), []store.Stat{{Name: "link.interface", Tags: `{"interface":"wwan0"}`, Kind: "gauge", Value: 1}}); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		m := newSelfMetrics(first.outbox, nil, meterLink(first.outbox, c.Remote))
+		if err := m.restore(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.save(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		stats, err := first.outbox.Stats(t.Context(), "shipperd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name, _ := link.Carried(stats, c.Remote); name != "wwan0" {
+			t.Fatalf("after a restart: got %q, want wwan0", name)
+		}
+	}
+}
+
 // Totals go on over a restart, by way of daemon_stats.
 func TestSelfMetrics_TotalsSurviveARestart(t *testing.T) {
 	t.Parallel()
@@ -82,7 +108,7 @@ func TestSelfMetrics_TotalsSurviveARestart(t *testing.T) {
 	if err := first.save(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	second := newSelfMetrics(first.outbox, nil)
+	second := newSelfMetrics(first.outbox, nil, meterLink(first.outbox, config.Default().Remote))
 	if err := second.restore(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -168,14 +194,14 @@ func TestHealthSource_Clock(t *testing.T) {
 	defer server.Close()
 	c.Monitoring.ClockSkewURL = server.URL
 	m.clock = skew.New(skew.Config{URL: server.URL, Interval: time.Hour}, skew.Deps{Log: slog.New(slog.DiscardHandler)})
-	if got := m.clockState(c); len(got.Found) != 1 || got.Found[0].Code != "clock_unknown" || !got.Checked.IsZero() {
+	if got := m.clockState(c, ship.Counts{}); len(got.Found) != 1 || got.Found[0].Code != "clock_unknown" || !got.Checked.IsZero() {
 		t.Errorf("without an answer: got %+v", got)
 	}
 	asked := time.Now()
 	go m.clock.Run(t.Context()) //nolint:errcheck // the test ends
 	var got *health.Clock
 	testkit.Eventually(t, testkit.WaitLimit, "the skew", func() bool {
-		got = m.clockState(c)
+		got = m.clockState(c, ship.Counts{})
 		return len(got.Found) == 0
 	})
 	// The header has whole seconds, and half of the time that the answer took is guessed.
@@ -185,6 +211,21 @@ func TestHealthSource_Clock(t *testing.T) {
 	}
 }
 
+// Samples that wait although the server answers have a condition of their own.
+func TestHealthSource_TimeUnconfirmed(t *testing.T) {
+	t.Parallel()
+	m, c := selfMetricsBench(t)
+	f := func(since time.Time, want bool) {
+		t.Helper()
+		found := m.clockState(c, ship.Counts{Unconfirmed: since, UnconfirmedWhy: errors.New("test")}).Found
+		if got := slices.ContainsFunc(found, func(a health.Active) bool { return a.Code == "time_unconfirmed" }); got != want {
+			t.Errorf("since %v: got %+v, want %v", since, found, want)
+		}
+	}
+	f(time.Now(), true)
+	f(time.Time{}, false)
+}
+
 // Without an address to ask, a clock that is grossly off shows by the server's answers.
 func TestHealthSource_ClockByTheServer(t *testing.T) {
 	t.Parallel()
@@ -192,7 +233,7 @@ func TestHealthSource_ClockByTheServer(t *testing.T) {
 	f := func(by time.Duration, heard bool, want string) {
 		t.Helper()
 		m.ships(nil, nil, func() (time.Duration, time.Time, bool) { return by, time.Now(), heard })
-		clock := m.clockState(c)
+		clock := m.clockState(c, ship.Counts{})
 		r := health.Evaluate(health.Input{Time: clock}, health.LimitsOf(c), time.Now()).Conditions
 		if len(r) != 1 || r[0].Code != want {
 			t.Errorf("%v ahead: got %+v, want %s", by, r, want)
@@ -352,4 +393,22 @@ func TestHealthSource_NotVisible(t *testing.T) {
 	if found := m.uploader(t.Context(), c, counts, now).Found; len(found) > 0 {
 		t.Errorf("got %+v", found)
 	}
+}
+
+// Why uploads fail is saved for collectord's page and the command status, which read the file.
+func TestFailing(t *testing.T) {
+	t.Parallel()
+	f := func(c ship.Counts, want ...string) {
+		t.Helper()
+		if got := failing(c); !slices.Equal(got, want) {
+			t.Errorf("%+v: got %q, want %q", c, got, want)
+		}
+	}
+	f(ship.Counts{})
+	refused := &victoria.Error{Status: 401, Class: victoria.ClassAuth}
+	f(ship.Counts{LastError: refused}, "credentials")
+	f(ship.Counts{LastError: errors.New("strange")}, "other")
+	f(ship.Counts{ReadError: refused, ReadFailing: time.Now().Add(-2 * time.Minute)}, "reads_refused")
+	f(ship.Counts{ReadError: refused, ReadFailing: time.Now()})
+	f(ship.Counts{LastError: refused, NotVisible: time.Now(), Unkept: time.Now()}, "credentials", "not_visible", "not_kept")
 }

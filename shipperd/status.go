@@ -8,16 +8,20 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"time"
 
+	"belabox-metrics/shared/clock"
 	"belabox-metrics/shared/config"
 	"belabox-metrics/shared/daemon"
 	"belabox-metrics/shared/health"
 	"belabox-metrics/shared/human"
+	"belabox-metrics/shared/link"
 	"belabox-metrics/shared/lock"
 	"belabox-metrics/shared/store"
+	"belabox-metrics/shipperd/internal/truetime"
 )
 
 const statusUsage = `status [-json]
@@ -61,16 +65,20 @@ type statusReport struct {
 	Daemons  []daemonStatus `json:"daemons"`
 	Pending  struct {
 		Samples int64     `json:"samples"`
-		Oldest  time.Time `json:"oldest,omitzero"` // the sample's time
+		Oldest  time.Time `json:"oldest,omitzero"`      // the sample's time
+		Sent    time.Time `json:"newest_sent,omitzero"` // the newest one that was sent, if that is behind the oldest
 	} `json:"pending"`
+	TrueTime     timeStatus       `json:"true_time"`
 	OpenChunks   []chunkStatus    `json:"open_chunks"`
 	LastAccepted time.Time        `json:"last_accepted,omitzero"` // as far as chunks of that time are recorded
 	LastVerified time.Time        `json:"last_verified,omitzero"`
 	Ledger       ledger           `json:"ledger"`
 	DeadLetters  map[string]int64 `json:"dead_letters"` // by reason
+	Link         linkStatus       `json:"link"`
 	Stats        []statStatus     `json:"stats"`
 	Conditions   []health.Active  `json:"conditions"` // as far as the file shows them
 	Next         []string         `json:"next"`       // what to do about them
+	saved        health.Uploader  // what shipperd has left in the file
 }
 
 type statusSizes struct {
@@ -95,6 +103,37 @@ type lastRun struct {
 	Started time.Time `json:"started"`
 	Ended   time.Time `json:"ended,omitzero"`
 	Clean   bool      `json:"clean"` // false: it was killed, or the machine was
+}
+
+// timeStatus is what is known of the time of the newest samples.
+type timeStatus struct {
+	How          store.How `json:"how"`           // "" = not known yet
+	CorrectionMS int64     `json:"correction_ms"` // true time minus the wall clock
+	Waiting      int64     `json:"waiting"`       // samples that wait for their true time
+	text         string
+	now          time.Time // true time, as far as it is known
+}
+
+// linkStatus is what the uploads cost on the link.
+type linkStatus struct {
+	link.Use
+	Interface string `json:"interface,omitempty"`
+}
+
+func gatherTime(ctx context.Context, file *store.Reader, now time.Time) (s timeStatus, err error) {
+	t, err := file.Timeline(ctx)
+	if err != nil {
+		return s, err
+	}
+	at := clock.Read()
+	at.Wall = now
+	last := t[len(t)-1]
+	s.How, s.text, s.now = last.How, truetime.Describe(last), t.Now(at)
+	if last.Corrected() {
+		s.CorrectionMS = last.TrueOffset - last.WallOffset
+	}
+	s.Waiting, err = file.Count(ctx, t.Known(), math.MaxInt64)
+	return s, err
 }
 
 type chunkStatus struct {
@@ -136,6 +175,12 @@ func gatherStatus(ctx context.Context, cfg config.Config, file *store.Reader, no
 	if backlog.Rows > 0 {
 		r.Pending.Oldest = time.UnixMilli(backlog.OldestMS).UTC()
 	}
+	if backlog.SentMS > 0 {
+		r.Pending.Sent = time.UnixMilli(backlog.SentMS).UTC()
+	}
+	if r.TrueTime, err = gatherTime(ctx, file, now); err != nil {
+		return nil, err
+	}
 	totals, err := file.ChunkTotals(ctx)
 	if err != nil {
 		return nil, err
@@ -149,9 +194,16 @@ func gatherStatus(ctx context.Context, cfg config.Config, file *store.Reader, no
 		return nil, err
 	}
 	r.Sizes = statusSizes{sizes.File, sizes.WAL, sizes.Data, cfg.Storage.MaxSizeMB << 20}
+	if r.Link.Use, err = link.Read(ctx, file, cfg.Remote); err != nil {
+		return nil, err
+	}
 	stats, err := file.Stats(ctx)
 	for _, s := range stats {
 		r.Stats = append(r.Stats, statStatus{s.Daemon, s.Name, s.Tags, s.Value})
+	}
+	r.Link.Interface, _ = link.Carried(stats, cfg.Remote)
+	if r.Daemons[1].Running {
+		r.saved.Saved(stats, cfg.Remote.URL, now)
 	}
 	r.evaluate(cfg)
 	return r, err
@@ -196,7 +248,7 @@ func (r *statusReport) takeChunks(totals []store.ChunkTotal) {
 
 // evaluate finds the conditions that the file shows, and what to do about them.
 func (r *statusReport) evaluate(cfg config.Config) {
-	in := health.Input{Uploader: &health.Uploader{}, Storage: &health.Storage{Pending: r.Pending.Samples}}
+	in := health.Input{Uploader: &r.saved, Storage: &health.Storage{Pending: r.Pending.Samples, NewestSent: r.Pending.Sent}}
 	found := func(when bool, component *[]health.Active, c *health.Condition, args ...any) {
 		if when {
 			*component = append(*component, c.Active(time.Time{}, args...))
@@ -208,10 +260,15 @@ func (r *statusReport) evaluate(cfg config.Config) {
 	found(!cfg.Remote.Enabled, uploader, health.UploadsOff)
 	found(cfg.Remote.Enabled && !shipperd.Running, storage, health.ShipperdAway, "")
 	found(len(r.DeadLetters) > 0, uploader, health.DeadLetters)
-	in.Uploader.LastUpload, in.Uploader.Started = r.LastAccepted, shipperd.Since
+	in.Uploader.LastUpload = r.LastAccepted
+	if !shipperd.Since.IsZero() { // it is by the wall clock
+		in.Uploader.Started = shipperd.Since.Add(r.TrueTime.now.Sub(r.Time))
+	}
+	found(!r.Link.Lasts(), uploader, health.LinkBudget, link.MB(r.Link.Month), link.MB(r.Link.Budget), link.MB(r.Link.Forecast))
+	in.Stretch = r.Link.Slack()
 	limits := health.LimitsOf(cfg)
 	limits.NoUploads = limits.NoUploads || !shipperd.Running
-	r.Conditions = health.Evaluate(in, limits, r.Time).Conditions
+	r.Conditions = health.Evaluate(in, limits, r.TrueTime.now).Conditions
 	if r.Ledger.Difference != 0 {
 		r.Next = append(r.Next, "the ledger does not add up. Report this as a bug, with the output of `belabox-shipperd audit`.")
 	}
@@ -224,12 +281,14 @@ func (r *statusReport) evaluate(cfg config.Config) {
 }
 
 func (r *statusReport) print(w io.Writer) {
-	line := func(name, text string, args ...any) { fmt.Fprintf(w, "%-13s %s\n", name, fmt.Sprintf(text, args...)) }
+	line := func(name, text string, args ...any) {
+		fmt.Fprintf(w, "%-13s %s\n", name, human.Printable(fmt.Sprintf(text, args...)))
+	}
 	ago := func(t time.Time) string {
 		if t.IsZero() {
 			return "never"
 		}
-		return human.Duration(r.Time.Sub(t)) + " ago"
+		return human.Duration(r.TrueTime.now.Sub(t)) + " ago"
 	}
 	line("database", "%s", r.Database)
 	line("", "%s, WAL %s, of %s", human.Bytes(r.Sizes.File), human.Bytes(r.Sizes.WAL), human.Bytes(r.Sizes.Budget))
@@ -239,7 +298,14 @@ func (r *statusReport) print(w io.Writer) {
 	if r.Pending.Samples == 0 {
 		line("pending", "none")
 	} else {
-		line("pending", "%s, the oldest from %s", human.Plural(r.Pending.Samples, "sample"), ago(r.Pending.Oldest))
+		line("pending", "%s, the oldest from %s ago", human.Plural(r.Pending.Samples, "sample"), human.Duration(r.TrueTime.now.Sub(r.Pending.Oldest)))
+		if !r.Pending.Sent.IsZero() {
+			line("", "newer ones were sent, up to %s", ago(r.Pending.Sent))
+		}
+	}
+	line("time", "%s", r.TrueTime.text)
+	if r.TrueTime.Waiting > 0 {
+		line("", "%s", human.Plural(r.TrueTime.Waiting, "sample")+" wait for their true time")
 	}
 	if len(r.OpenChunks) == 0 {
 		line("in flight", "none")
@@ -254,6 +320,10 @@ func (r *statusReport) print(w io.Writer) {
 	}
 	line("accepted", "%s", ago(r.LastAccepted))
 	line("verified", "%s", ago(r.LastVerified))
+	line("link", "%s", r.Link.Line())
+	if r.Link.Interface != "" {
+		line("", "via %s", r.Link.Interface)
+	}
 	line("dead letters", "%s", reasons(r.DeadLetters, "none"))
 	fmt.Fprintln(w)
 	r.Ledger.print(w)
@@ -261,7 +331,7 @@ func (r *statusReport) print(w io.Writer) {
 		fmt.Fprintln(w, "\nremedies")
 	}
 	for _, text := range r.Next {
-		fmt.Fprintf(w, "  %s\n", text)
+		fmt.Fprintf(w, "  %s\n", human.Printable(text))
 	}
 }
 
@@ -293,7 +363,7 @@ func reasons(counts map[string]int64, none string) string {
 		return cmp.Or(cmp.Compare(counts[b], counts[a]), strings.Compare(a, b))
 	})
 	for _, reason := range names {
-		parts = append(parts, fmt.Sprintf("%s %d", reason, counts[reason]))
+		parts = append(parts, fmt.Sprintf("%s %d", human.Excerpt(reason), counts[reason]))
 	}
 	return strings.Join(parts, ", ")
 }

@@ -9,9 +9,11 @@ import (
 	"time"
 
 	"belabox-metrics/shared/config"
+	"belabox-metrics/shared/link"
 	"belabox-metrics/shared/lock"
 	"belabox-metrics/shared/store"
 	"belabox-metrics/shared/testkit"
+	"belabox-metrics/shipperd/internal/truetime"
 )
 
 func TestStatus(t *testing.T) {
@@ -88,7 +90,10 @@ func TestStatus_Print(t *testing.T) {
 		Ledger: ledger{Inserted: 1_000_000, Pending: 24, Accepted: 800, Verified: 999_173, NotSendable: 3},
 	}
 	well.Pending.Samples, well.Pending.Oldest = 24, ago(2*time.Second)
+	well.TrueTime = timeStatus{How: store.HowClock, text: truetime.Describe(store.Epoch{How: store.HowClock}), now: now}
 	well.OpenChunks = []chunkStatus{{store.Accepted, 8, 800, 4000}}
+	cfg.Remote.MonthlyBudgetMB = 50
+	well.Link = linkStatus{link.Of([]store.DayTraffic{{Day: store.DayOf(now) - 1, Sent: 400_000, Received: 80_000}, {Day: store.DayOf(now), Sent: 300_000, Received: 60_000}}, now, cfg.Remote), "wwan0"}
 	well.evaluate(cfg)
 
 	ill := &statusReport{
@@ -102,11 +107,36 @@ func TestStatus_Print(t *testing.T) {
 		OpenChunks:  []chunkStatus{{store.Sending, 1, 50, 1000}, {store.Requeued, 2, 10, 2048}},
 	}
 	ill.Pending.Samples, ill.Pending.Oldest = 60, ago(time.Hour)
+	ill.TrueTime = timeStatus{Waiting: 60, text: truetime.Describe(store.Epoch{}), now: now}
+	ill.Link.Use = link.Of([]store.DayTraffic{{Day: store.DayOf(now) - 1, Sent: 70_000_000}}, now, cfg.Remote)
 	ill.evaluate(cfg)
 
 	for name, r := range map[string]*statusReport{"status-well": well, "status-ill": ill} {
 		var out bytes.Buffer
 		r.print(&out)
 		testkit.Golden(t, name+".txt", out.Bytes())
+	}
+}
+
+// TestStatus_WrongClock: what is stored with true time has the age that it has, whatever the clock
+// says.
+func TestStatus_WrongClock(t *testing.T) {
+	t.Parallel()
+	for _, behind := range []time.Duration{time.Hour, -time.Hour} {
+		wall := time.Date(2026, 11, 23, 18, 0, 0, 0, time.UTC)
+		now := wall.Add(behind)
+		r := &statusReport{
+			Time: wall, Daemons: []daemonStatus{{Name: "collectord", Running: true, Since: wall.Add(-time.Minute)}, {Name: "shipperd", Running: true, Since: wall.Add(-time.Minute)}},
+			LastAccepted: now.Add(-12 * time.Second), LastVerified: now.Add(-4 * time.Second),
+			TrueTime: timeStatus{How: store.HowServer, text: truetime.Describe(store.Epoch{How: store.HowServer, TrueOffset: behind.Milliseconds()}), now: now},
+		}
+		r.Pending.Samples = 1
+		r.evaluate(config.Default())
+		var out bytes.Buffer
+		r.print(&out)
+		wantText(t, out.String(), "accepted      12 s ago", "verified      4 s ago")
+		if strings.Contains(out.String(), "ahead the") || len(r.Conditions) > 0 {
+			t.Errorf("%+v\n%s", r.Conditions, out.String())
+		}
 	}
 }

@@ -11,16 +11,14 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"testing"
+	"syscall"
 
 	"github.com/gofrs/flock"
 )
 
-// suite is the Debian that the machines are, and mirror where it comes from. Those of
-// Ubuntu take its keyring, from its package ubuntu-keyring. The oldest that the
-// package allows has systemd 245:
+// suite is the Debian that the machines of TestSystem are, and mirror where it comes from:
 //
-//	go test -tags systemdtest ./systemd -timeout 30m -run '^TestSystem' -suite focal -mirror http://archive.ubuntu.com/ubuntu
+//	go test -tags systemdtest ./systemd -timeout 30m -run '^TestSystem' -suite trixie
 var (
 	suite  = flag.String("suite", "bookworm", "the Debian to boot")
 	mirror = flag.String("mirror", "http://deb.debian.org/debian", "the archive of the suite")
@@ -28,25 +26,21 @@ var (
 
 const packages = "systemd,systemd-sysv,dbus"
 
-// debian returns a folder with a freshly bootstrapped Debian, to be copied. It is
-// kept in the user's cache between runs, and made anew when it is not whole.
-func debian(t *testing.T) string {
-	t.Helper()
-	dir, err := theDebian()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return dir
+// theDebian is that of the flags.
+var theDebian = sync.OnceValues(func() (string, error) { return distribution{suite: *suite, mirror: *mirror}.bootstrapped() })
+
+// distribution is what a machine can be.
+type distribution struct {
+	suite, mirror string
+	ubuntu        bool // the script and the keys are those of Ubuntu, whatever the name of the suite
 }
 
-var theDebian = sync.OnceValues(func() (string, error) {
-	cache, err := os.UserCacheDir()
+// bootstrapped returns a folder with a freshly bootstrapped system, to be copied. It is kept in the
+// user's cache between runs, and made anew when it is not whole.
+func (d distribution) bootstrapped() (string, error) {
+	recipe := sha256.Sum256([]byte(packages + d.mirror))
+	dir, err := inCache(fmt.Sprintf("%s-%x", d.suite, recipe[:6]))
 	if err != nil {
-		return "", err
-	}
-	recipe := sha256.Sum256([]byte(packages + *mirror))
-	dir := filepath.Join(cache, "belabox-metrics", fmt.Sprintf("%s-%x", *suite, recipe[:6]))
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return "", err
 	}
 	lock := flock.New(dir + ".lock")
@@ -62,9 +56,21 @@ var theDebian = sync.OnceValues(func() (string, error) {
 	if err := os.RemoveAll(making); err != nil {
 		return "", err
 	}
-	cmd := exec.Command("debootstrap", "--variant=minbase", "--include="+packages, *suite, making, *mirror)
+	// What debootstrap mounts there ends with it, also when it is killed.
+	args := []string{"--mount", "debootstrap", "--variant=minbase", "--include=" + packages}
+	if d.ubuntu {
+		keyring, err := ubuntuKeyring()
+		if err != nil {
+			return "", err
+		}
+		args = append(args, "--keyring="+keyring, d.suite, making, d.mirror, "gutsy")
+	} else {
+		args = append(args, d.suite, making, d.mirror)
+	}
+	cmd := exec.Command("unshare", args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("debootstrap: %w\n%s", err, out)
+		return "", fmt.Errorf("debootstrap %s: %w\n%s", d.suite, err, out)
 	}
 	if err := whole(making); err != nil {
 		return "", fmt.Errorf("what debootstrap made: %w", err)
@@ -73,7 +79,17 @@ var theDebian = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	return dir, os.Rename(making, dir)
-})
+}
+
+// inCache is a path in the user's cache, in a folder that exists.
+func inCache(name string) (string, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(cache, "belabox-metrics")
+	return filepath.Join(dir, name), os.MkdirAll(dir, 0o755)
+}
 
 // whole checks that every package is configured and every file of it is as it came.
 func whole(dir string) error {

@@ -94,6 +94,36 @@ func TestSystem_Life(t *testing.T) {
 	}
 	m.delivered(vm, 3)
 
+	// Ended by a signal of somebody else: a clean end, and it comes back.
+	for _, daemon := range daemons {
+		pid := m.pid(daemon)
+		m.run("sh", "-c", fmt.Sprintf("kill -TERM %d", pid))
+		m.active(daemon, pid)
+	}
+
+	// Root removes the lock files, and runs what the manual advises: the daemons notice, and every
+	// file stays with their user.
+	for _, daemon := range daemons {
+		lock := databasePath + "." + daemon + ".lock"
+		m.run("rm", lock)
+		testkit.Eventually(t, testkit.WaitLimit, daemon+" to say that its lock was removed, and to take another", func() bool {
+			_, err := m.try("test", "-e", lock)
+			return err == nil && strings.Contains(m.journal(daemon), "was removed or replaced while it was held")
+		})
+	}
+	m.run("systemctl", "stop", unitFile("shipperd"))
+	for _, command := range [][]string{{"status"}, {"doctor"}, {"audit"}, {"deadletter", "list"}, {"-once"}} {
+		if out, err := m.try(append([]string{"belabox-shipperd"}, command...)...); err != nil && command[0] != "-once" {
+			t.Logf("root's %s: %v\n%s", command, err, out)
+		}
+	}
+	if foreign := m.run("find", "/var/lib/belabox-metrics", "!", "-user", "metrics"); foreign != "" {
+		t.Errorf("files of others after root's commands:\n%s", foreign)
+	}
+	m.run("systemctl", "start", unitFile("shipperd"))
+	m.active("shipperd", 0)
+	m.delivered(vm, 3)
+
 	// Hung: no ping comes. 60 s are packaged, which another test reads.
 	for _, daemon := range daemons {
 		m.dropIn(daemon, "WatchdogSec=5s\n")
@@ -121,8 +151,8 @@ func TestSystem_Life(t *testing.T) {
 		start := time.Now()
 		m.run("systemctl", "stop", unitFile(daemon))
 		took := time.Since(start)
-		if got := m.property(daemon, "Result"); got != "success" {
-			t.Errorf("%s ended with %q", daemon, got)
+		if state, got := m.property(daemon, "ActiveState"), m.property(daemon, "Result"); state != "inactive" || got != "success" {
+			t.Errorf("%s is %s and ended with %q", daemon, state, got)
 		}
 		t.Logf("stopping %s took %v", daemon, took.Round(time.Millisecond))
 	}

@@ -35,15 +35,25 @@ type machine struct {
 	output bytes.Buffer
 }
 
-// newMachine copies a Debian and boots it.
+// newMachine boots the Debian of the flags.
 func newMachine(t *testing.T) *machine {
+	t.Helper()
+	return bootCopy(t, theDebian)
+}
+
+// bootCopy copies a system and boots it.
+func bootCopy(t *testing.T, system func() (string, error)) *machine {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Fatal("a machine takes root: run 'make test-systemd' as root")
 	}
 	m := &machine{t: t, root: filepath.Join(t.TempDir(), "root"), net: newNetwork(t)}
-	if out, err := exec.Command("cp", "-a", "--reflink=auto", debian(t), m.root).CombinedOutput(); err != nil {
-		t.Fatalf("copy the Debian: %v\n%s", err, out)
+	dir, err := system()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("cp", "-a", "--reflink=auto", dir, m.root).CombinedOutput(); err != nil {
+		t.Fatalf("copy %s: %v\n%s", dir, err, out)
 	}
 	// A journal that survives the boots.
 	if err := os.MkdirAll(m.path("/var/log/journal"), 0o755); err != nil {
@@ -81,8 +91,9 @@ func (m *machine) boot() {
 	m.output.Reset()
 	m.nspawn = exec.Command("systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--settings=no",
 		"--boot", "--directory="+m.root, "--network-namespace-path="+m.net.path(),
-		// What systemd needs to set up IPAddressDeny=.
-		"--capability=CAP_BPF", "--system-call-filter=bpf",
+		// What systemd needs to set up IPAddressDeny=, and the question whether the clock is right: without
+		// a capability nobody can set it.
+		"--capability=CAP_BPF", "--system-call-filter=bpf adjtimex",
 		"--resolv-conf=off", "--timezone=off", "--link-journal=no", "--console=pipe")
 	// The unified hierarchy, where the host has it mounted at all: filters for
 	// addresses exist only there.

@@ -113,15 +113,22 @@ func (n network) listen(t *testing.T, addr string, handler http.Handler) {
 // startVM starts a VictoriaMetrics where the packaged configuration looks for one.
 func (n network) startVM(t *testing.T) testkit.Client {
 	t.Helper()
+	_, vm := n.startVMOn(t, t.TempDir())
+	return vm
+}
+
+// startVMOn is startVM with data that may be there already.
+func (n network) startVMOn(t *testing.T, data string) (*testkit.Proc, testkit.Client) {
+	t.Helper()
 	nsenter, err := exec.LookPath("nsenter")
 	if err != nil {
 		t.Fatal(err)
 	}
-	testkit.StartProc(t, testkit.Command{Path: nsenter, Args: []string{
+	server := testkit.StartProc(t, testkit.Command{Path: nsenter, Args: []string{
 		"--net=" + n.path(), "--",
-		"victoria-metrics", "-storageDataPath=" + t.TempDir(), "-httpListenAddr=127.0.0.1:8428", "-memory.allowedBytes=128MB", "-loggerLevel=WARN",
+		"victoria-metrics", "-storageDataPath=" + data, "-httpListenAddr=127.0.0.1:8428", "-memory.allowedBytes=128MB", "-loggerLevel=WARN",
 	}})
 	vm := testkit.Client{BaseURL: "http://127.0.0.1:8428", HTTP: n.http()}
 	testkit.Eventually(t, testkit.WaitLimit, "VictoriaMetrics", vm.Health)
-	return vm
+	return server, vm
 }

@@ -67,16 +67,38 @@ func TestMain(m *testing.M) {
 // apt installs a version, as a person does with a downloaded file.
 func (m *machine) apt(version string) {
 	m.t.Helper()
-	name := fmt.Sprintf("belabox-metrics_%s-1_%s.deb", version, runtime.GOARCH)
-	deb, err := os.ReadFile(filepath.Join(debs(m.t), name))
+	m.install(m.deb(version))
+}
+
+// install is apt for the package in a file of the host.
+func (m *machine) install(deb string) {
+	m.t.Helper()
+	if out, err := m.tryInstall(deb); err != nil {
+		m.t.Fatalf("apt-get install: %v\n%s", err, out)
+	}
+}
+
+// deb is the package of a version.
+func (m *machine) deb(version string) string {
+	m.t.Helper()
+	return filepath.Join(debs(m.t), fmt.Sprintf("belabox-metrics_%s-1_%s.deb", version, runtime.GOARCH))
+}
+
+// tryInstall is install where it may fail.
+func (m *machine) tryInstall(deb string) (output string, err error) {
+	m.t.Helper()
+	text, err := os.ReadFile(deb)
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	m.write("/root/"+name, string(deb), 0o644)
-	m.run("apt-get", "install", "--yes", "--no-install-recommends", "--allow-downgrades", "/root/"+name)
+	name := filepath.Base(deb)
+	m.write("/root/"+name, string(text), 0o644)
+	output, err = m.try("apt-get", "install", "--yes", "--no-install-recommends", "--allow-downgrades",
+		"-o", "Dpkg::Options::=--force-confold", "/root/"+name)
 	if err := os.Remove(m.path("/root/" + name)); err != nil {
 		m.t.Fatal(err)
 	}
+	return output, err
 }
 
 // TestSystem_Packages has Debian's own checker read the packages of all

@@ -50,7 +50,8 @@ func TestUnits_Promises(t *testing.T) {
 			"Service.Type":                    "notify",
 			"Service.ExecStart":               "/usr/bin/belabox-" + daemon + " -config /etc/belabox-metrics/config.yaml",
 			"Service.WatchdogSec":             "60s",
-			"Service.Restart":                 "on-failure",
+			"Service.Restart":                 "always",
+			"Service.RestartSec":              "5s",
 			"Service.User":                    "metrics",
 			"Service.Group":                   "metrics",
 			"Service.StateDirectory":          "belabox-metrics",
@@ -180,6 +181,7 @@ func TestInstall(t *testing.T) {
 		"-rw-r--r-- /usr/lib/systemd/system/belabox-collectord.service",
 		"-rw-r--r-- /usr/lib/systemd/system/belabox-shipperd.service",
 		"-rw-r--r-- /usr/lib/sysusers.d/belabox-metrics.conf",
+		"-rw-r--r-- /usr/lib/tmpfiles.d/belabox-metrics.conf",
 		"-rw-r--r-- /usr/share/doc/belabox-metrics/operations.md",
 		"-rw-r--r-- /usr/share/man/man5/belabox-metrics.yaml.5.gz",
 		"-rw-r--r-- /usr/share/man/man8/belabox-collectord.8.gz",
@@ -215,4 +217,35 @@ func install(t *testing.T, root string) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("make install: %v\n%s", err, out)
 	}
+}
+
+// TestPreinst has the package refuse a user metrics that a person may be, and take its own or one
+// that was made for it.
+func TestPreinst(t *testing.T) {
+	t.Parallel()
+	f := func(entry, action string, wantCode int, wantText string) {
+		t.Helper()
+		bin := t.TempDir()
+		stub := "#!/bin/sh\n[ \"$*\" = 'passwd metrics' ] && echo '" + entry + "' | grep .\n"
+		if err := os.WriteFile(filepath.Join(bin, "getent"), []byte(stub), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command("sh", "deb/preinst", action)
+		cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"))
+		out, err := cmd.CombinedOutput()
+		if code := cmd.ProcessState.ExitCode(); code != wantCode || !strings.Contains(string(out), wantText) || (wantText == "") != (len(out) == 0) {
+			t.Errorf("%s, %q: got %d, %v, %q; want %d, %q", action, entry, code, err, out, wantCode, wantText)
+		}
+	}
+	const refused = "rename that user"
+	f("", "install", 0, "")
+	f("metrics:x:998:998:belabox-metrics:/var/lib/belabox-metrics:/usr/sbin/nologin", "install", 0, "")
+	f("metrics:x:998:998::/home/metrics:/bin/false", "install", 0, "")
+	f("metrics:x:1000:1000:Me,,,:/home/metrics:/bin/bash", "install", 1, refused)
+	f("metrics:x:998:998::/home/metrics:/bin/sh", "install", 1, refused)
+	f("metrics:x:998:998::/home/metrics:", "install", 1, refused) // that is /bin/sh
+	f("metrics:x:1000:1000::/home/metrics:/usr/sbin/nologin", "install", 1, refused)
+	f("metrics:x:0:0::/root:/usr/sbin/nologin", "install", 1, refused)
+	f("metrics:x:1000:1000:Me,,,:/home/metrics:/bin/bash", "upgrade", 0, "warning: ")
+	f("metrics:x:998:998::/home/metrics:/usr/sbin/nologin", "upgrade", 0, "")
 }

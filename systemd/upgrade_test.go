@@ -5,6 +5,7 @@ package systemd
 import (
 	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"belabox-metrics/shared/testkit"
@@ -49,11 +50,11 @@ func TestSystem_Upgrade(t *testing.T) {
 	m.active("collectord", 0)
 	m.run("systemctl", "enable", "--now", unitFile("shipperd"))
 
-	m.removal()
+	m.removal(m.deb(oldVersion), quickConfig)
 }
 
 // removal removes the package, installs it again, removes and purges it.
-func (m *machine) removal() {
+func (m *machine) removal(deb, config string) {
 	t := m.t
 	t.Helper()
 	m.run("apt-get", "remove", "--yes", "belabox-metrics")
@@ -65,7 +66,7 @@ func (m *machine) removal() {
 			t.Errorf("%s is still there after the removal", daemon)
 		}
 	}
-	m.wantFile(configPath, quickConfig)
+	m.wantFile(configPath, config)
 	kept := m.ticks()
 	if len(kept) == 0 {
 		t.Error("the removal took the data")
@@ -74,7 +75,7 @@ func (m *machine) removal() {
 		t.Errorf("failed units after the removal: %s", failed)
 	}
 
-	m.apt(oldVersion)
+	m.install(deb)
 	for _, daemon := range daemons {
 		m.active(daemon, 0)
 	}
@@ -84,6 +85,13 @@ func (m *machine) removal() {
 	}
 
 	m.write("/etc/belabox-metrics/token", "secret\n", 0o600)
+	m.purge()
+}
+
+// purge removes the package with configuration and data.
+func (m *machine) purge() {
+	t := m.t
+	t.Helper()
 	m.run("apt-get", "purge", "--yes", "belabox-metrics")
 	for _, path := range []string{
 		"/etc/belabox-metrics", "/var/lib/belabox-metrics", "/usr/lib/sysusers.d/belabox-metrics.conf",
@@ -104,5 +112,31 @@ func (m *machine) wantFile(name, want string) {
 	m.t.Helper()
 	if got, err := os.ReadFile(m.path(name)); err != nil || string(got) != want {
 		m.t.Errorf("%s is %q, %v, want %q", name, got, err, want)
+	}
+}
+
+// TestSystem_LoginUser: a person's user with the name of the service's is not taken over, and
+// nothing of the package stays. When it has another name, the package installs.
+func TestSystem_LoginUser(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.run("useradd", "--create-home", "--shell", "/bin/bash", "metrics")
+	out, err := m.tryInstall(m.deb(oldVersion))
+	if err == nil || !strings.Contains(out, "rename that user (usermod --login, groupmod --new-name) and install again") {
+		t.Errorf("the installation: %v\n%s", err, out)
+	}
+	for _, path := range []string{"/usr/bin/belabox-shipperd", "/var/lib/belabox-metrics", "/etc/belabox-metrics"} {
+		if _, err := os.Lstat(m.path(path)); err == nil {
+			t.Errorf("%s is there after a refused installation", path)
+		}
+	}
+	m.run("usermod", "--login", "ann", "metrics")
+	m.run("groupmod", "--new-name", "ann", "metrics")
+	m.apt(oldVersion)
+	for _, daemon := range daemons {
+		m.active(daemon, 0)
+	}
+	if uid := strings.TrimSpace(m.run("id", "-u", "metrics")); len(uid) > 3 {
+		t.Errorf("user metrics has number %s, want one of the system", uid)
 	}
 }

@@ -54,7 +54,7 @@ type config struct {
 const usage = `receiver stores the samples that shipperd sends in one SQLite file.
 
 It answers like VictoriaMetrics: POST /api/v1/import, GET /api/v1/export, GET /health. It has no
-users and no TLS: let it listen on the loopback address.
+authentication and no TLS: let it listen on a loopback address only.
 
 Usage: receiver [flags]
 
@@ -117,7 +117,7 @@ func parseFlags(args []string, stdout io.Writer) (config, error) {
 		"largest body of an import after decompression, in `BYTES`; a larger one is answered 413")
 	f.DurationVar(&c.retention, "retention", 0, "how long samples are kept, a `DURATION` such as 720h; "+
 		"older ones are refused, and removed within two hours; 0 keeps all")
-	f.BoolVar(&c.healthcheck, "healthcheck", false, "request /health from the receiver that listens on -listen; exit 0 if it is healthy, else 1")
+	f.BoolVar(&c.healthcheck, "healthcheck", false, "request /health from the receiver that listens on -listen; exit 0 if it is healthy, otherwise 1")
 	f.BoolVar(&c.version, "version", false, "print the version and exit")
 	if err := f.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {

@@ -346,14 +346,32 @@ func (s *store) fill(ctx context.Context, p *piece, id, from, to int64, limit in
 
 // prune removes the samples before the given time (milliseconds since 1970), and the series that
 // have none left. It returns how many samples it removed. The file keeps its size and reuses the
-// room.
+// room. Each series has a transaction of its own, found by the primary key, so that an import
+// never waits long for the writer.
 func (s *store) prune(ctx context.Context, before int64) (removed int64, err error) {
-	result, err := s.write.ExecContext(ctx, `DELETE FROM samples WHERE timestamp_ms < ?`, before)
-	if err == nil {
-		removed, err = result.RowsAffected()
+	var last int64
+	if err := s.read.QueryRowContext(ctx, `SELECT coalesce(max(id), 0) FROM series`).Scan(&last); err != nil {
+		return 0, err
 	}
-	if err == nil && removed > 0 {
-		_, err = s.write.ExecContext(ctx, `DELETE FROM series WHERE NOT EXISTS (SELECT 1 FROM samples WHERE series_id = series.id)`)
+	for id := int64(0); id < last; {
+		// One statement finds the next series, another removes from it.
+		if err := s.read.QueryRowContext(ctx, `SELECT min(id) FROM series WHERE id > ?`, id).Scan(&id); err != nil {
+			return removed, err
+		}
+		result, err := s.write.ExecContext(ctx, `DELETE FROM samples WHERE series_id = ? AND timestamp_ms < ?`, id, before)
+		if err != nil {
+			return removed, err
+		}
+		n, err := result.RowsAffected()
+		if removed += n; err != nil {
+			return removed, err
+		}
+		if n == 0 {
+			continue
+		}
+		if _, err := s.write.ExecContext(ctx, `DELETE FROM series WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM samples WHERE series_id = ?1)`, id); err != nil {
+			return removed, err
+		}
 	}
-	return removed, err
+	return removed, nil
 }

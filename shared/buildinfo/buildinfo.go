@@ -15,7 +15,7 @@ import (
 // A plain go build leaves Commit empty; String then takes the revision that the Go command stored
 // in the binary.
 var (
-	Version = "2.0.0-dev"
+	Version = "2.0.0"
 	Commit  = ""
 )
 

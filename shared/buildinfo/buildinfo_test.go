@@ -56,7 +56,11 @@ func TestLinkerFlags(t *testing.T) {
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-ldflags", flags, "-o", bin, src).CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
-	out, err := exec.CommandContext(t.Context(), bin).CombinedOutput()
+	program := []string{bin}
+	if emulator := os.Getenv("TEST_EMULATOR"); emulator != "" {
+		program = []string{emulator, bin}
+	}
+	out, err := exec.CommandContext(t.Context(), program[0], program[1:]...).CombinedOutput()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,7 +11,10 @@
 // or that addresses answer.
 package config
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Config is the whole file; default.yaml explains each key.
 type Config struct {
@@ -19,6 +22,7 @@ type Config struct {
 	Collection CollectionConfig `yaml:"collection"`
 	Network    NetworkConfig    `yaml:"network"`
 	Disk       DiskConfig       `yaml:"disk"`
+	Services   []string         `yaml:"services"` // units; for the patterns see [CompileService]
 	Storage    StorageConfig    `yaml:"storage"`
 	Remote     RemoteConfig     `yaml:"remote"`
 	Health     HealthConfig     `yaml:"health"`
@@ -39,6 +43,27 @@ type CollectionConfig struct {
 	SysfsPath  string                     `yaml:"sysfs_path"`
 	RootfsPath string                     `yaml:"rootfs_path"` // empty: mount points are reached as they are
 	Collectors map[string]CollectorConfig `yaml:"collectors"`  // by name, see [CollectorNames]
+
+	IgnoreSensors []string `yaml:"ignore_sensors"` // for the patterns see [CompileName]
+
+	Textfile TextfileConfig `yaml:"textfile"`
+
+	NodeExporter NodeExporterConfig `yaml:"node_exporter"`
+}
+
+// TextfileConfig says where other programs leave files in the Prometheus text format.
+type TextfileConfig struct {
+	Directory string        `yaml:"directory"` // empty: off
+	MaxSeries int           `yaml:"max_series"`
+	MaxAge    time.Duration `yaml:"max_age"` // 0: any
+}
+
+// NodeExporterConfig adds the series of node_exporter.
+type NodeExporterConfig struct {
+	Enabled  bool     `yaml:"enabled"`
+	Exclude  []string `yaml:"exclude"`  // groups, see [NodeExporterGroups]
+	Job      string   `yaml:"job"`      // label; empty: that of device.labels, or "node"
+	Instance string   `yaml:"instance"` // label; empty: that of device.labels, or the device id and ":9100"
 }
 
 // CollectorConfig changes one collector; see [CollectionConfig.Collector].
@@ -52,6 +77,17 @@ type NetworkConfig struct {
 	Include       []string `yaml:"include"` // wins over Exclude
 	Exclude       []string `yaml:"exclude"`
 	MaxInterfaces int      `yaml:"max_interfaces"`
+}
+
+// Samples reports whether the interface is sampled, unless max_interfaces others come before it.
+func (c NetworkConfig) Samples(name string) bool {
+	matches := func(patterns []string) bool {
+		return slices.ContainsFunc(patterns, func(p string) bool {
+			pattern, err := CompileName(p)
+			return err == nil && pattern.MatchString(name)
+		})
+	}
+	return matches(c.Include) || !matches(c.Exclude)
 }
 
 // DiskConfig says which block devices are sampled; for the patterns see [CompileName].
@@ -84,7 +120,10 @@ type RemoteConfig struct {
 	BatchSize             int               `yaml:"batch_size"`
 	ChunkSize             int               `yaml:"chunk_size"`
 	MaxChunkBytes         int64             `yaml:"max_chunk_bytes"`
+	Order                 string            `yaml:"order"`                     // OldestFirst or NewestFirst
 	CatchUpBytesPerSecond int64             `yaml:"catch_up_bytes_per_second"` // 0: unlimited
+	MonthlyBudgetMB       int64             `yaml:"monthly_budget_mb"`         // 1,000,000 bytes, as tariffs have it; 0: unlimited
+	BudgetDay             int               `yaml:"budget_day"`
 	Timeout               time.Duration     `yaml:"timeout"`
 	MaxPast               time.Duration     `yaml:"max_past"`
 	MaxFuture             time.Duration     `yaml:"max_future"`
@@ -92,6 +131,12 @@ type RemoteConfig struct {
 	Verify                VerifyConfig      `yaml:"verify"`
 	TLS                   TLSConfig         `yaml:"tls"`
 }
+
+// What remote.order may be.
+const (
+	OldestFirst = "oldest_first"
+	NewestFirst = "newest_first"
+)
 
 // BasicAuthConfig is user and password; both or none.
 type BasicAuthConfig struct {

@@ -86,14 +86,18 @@ func TestConfig_KeysAreTheContract(t *testing.T) {
 	want := strings.Fields(`
 		device.id device.labels
 		collection.interval collection.procfs_path collection.sysfs_path collection.rootfs_path
-		collection.collectors
+		collection.collectors collection.ignore_sensors
+		collection.textfile.directory collection.textfile.max_series collection.textfile.max_age
+		collection.node_exporter.enabled collection.node_exporter.exclude collection.node_exporter.job collection.node_exporter.instance
 		network.include network.exclude network.max_interfaces
 		disk.allowed_devices
+		services
 		storage.path storage.wal_checkpoint_interval storage.wal_checkpoint_size_mb storage.retention
 		storage.max_size_mb storage.durability
 		remote.enabled remote.url remote.auth_token_file remote.basic_auth.username
 		remote.basic_auth.password_file remote.headers remote.upload_interval remote.batch_size
-		remote.chunk_size remote.max_chunk_bytes remote.catch_up_bytes_per_second remote.timeout
+		remote.chunk_size remote.max_chunk_bytes remote.order remote.catch_up_bytes_per_second
+		remote.monthly_budget_mb remote.budget_day remote.timeout
 		remote.max_past remote.max_future
 		remote.retry.enabled remote.retry.max_attempts remote.retry.initial_backoff
 		remote.retry.max_backoff remote.retry.multiplier remote.retry.jitter_percent

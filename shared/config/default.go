@@ -5,9 +5,6 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"sync"
-
-	"gopkg.in/yaml.v3"
 )
 
 // defaultYAML is the one place of the defaults: [Default] is read from it, and
@@ -19,19 +16,15 @@ var defaultYAML []byte
 // DefaultYAML returns the defaults as a commented file: what -print-config prints.
 func DefaultYAML() []byte { return slices.Clone(defaultYAML) }
 
-var defaultRoot = sync.OnceValue(func() *yaml.Node {
+// Default returns the configuration of an empty file. The copies share nothing.
+func Default() Config {
 	root, faults := parseYAML(strings.Split(string(defaultYAML), "\n"))
 	if len(faults) > 0 {
 		panic("config: default.yaml: " + faults.Error())
 	}
-	return root
-})
-
-// Default returns the configuration of an empty file. The copies share nothing.
-func Default() Config {
 	var cfg Config
 	d := decoder{lines: map[string]int{}}
-	d.value("", defaultRoot(), reflect.ValueOf(&cfg).Elem())
+	d.value("", root, reflect.ValueOf(&cfg).Elem())
 	if len(d.faults) > 0 {
 		panic("config: default.yaml: " + d.faults.Error())
 	}

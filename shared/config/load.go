@@ -5,6 +5,9 @@ import (
 	"io"
 	"os"
 	"reflect"
+	"strings"
+
+	"belabox-metrics/shared/datafile"
 )
 
 // maxFileBytes is far above any configuration and far below what hurts.
@@ -19,7 +22,12 @@ func Load(path string) (Config, error) {
 	if path == "" {
 		return Default(), nil
 	}
-	f, err := os.Open(path)
+	// A pipe that a shell has opened (/dev/fd/63, /dev/stdin) is as good as a file.
+	open := datafile.OpenNamed
+	if strings.HasPrefix(path, "/dev/") {
+		open = os.Open
+	}
+	f, err := open(path)
 	if err != nil {
 		return Config{}, fmt.Errorf("read configuration: %w", err)
 	}

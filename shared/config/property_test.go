@@ -32,6 +32,7 @@ func drawConfig(t *rapid.T) config.Config {
 			Enabled: &on, Interval: span(t, "own interval", 100*time.Millisecond, time.Hour),
 		},
 	}
+	c.Collection.IgnoreSensors = names.Draw(t, "ignore")
 	c.Network.Include = names.Draw(t, "include")
 	c.Network.Exclude = names.Draw(t, "exclude")
 	c.Disk.AllowedDevices = names.Draw(t, "devices")

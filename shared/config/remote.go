@@ -28,9 +28,12 @@ func (v *validator) remote() {
 			"want chunk_size at most batch_size, got %d and %d", c.ChunkSize, c.BatchSize)
 	}
 	number(v, "remote.max_chunk_bytes", c.MaxChunkBytes, 4<<10, 4<<20)
+	v.choice("remote.order", c.Order, OldestFirst, NewestFirst)
 	if c.CatchUpBytesPerSecond < 1024 && c.CatchUpBytesPerSecond != 0 {
 		v.fault("remote.catch_up_bytes_per_second", "want 0 for no limit, or at least 1024, got %d", c.CatchUpBytesPerSecond)
 	}
+	number(v, "remote.monthly_budget_mb", c.MonthlyBudgetMB, 0, 100_000_000)
+	number(v, "remote.budget_day", c.BudgetDay, 1, 28)
 	v.span("remote.timeout", c.Timeout, time.Second, 10*time.Minute)
 	v.span("remote.max_past", c.MaxPast, time.Minute, 876000*time.Hour)
 	v.span("remote.max_future", c.MaxFuture, time.Minute, 876000*time.Hour)

@@ -21,6 +21,7 @@ func (v *validator) all() {
 	v.collection()
 	v.network()
 	v.disk()
+	v.services()
 	v.storage()
 	v.remote()
 	v.health()
@@ -37,13 +38,13 @@ const (
 )
 
 var (
-	deviceID  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$`)
+	deviceID  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:-]*$`)
 	labelName = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
 )
 
 func (v *validator) device() {
 	c := &v.cfg.Device
-	if c.ID != "" && !deviceID.MatchString(c.ID) {
+	if c.ID != "" && (len(c.ID) > 128 || !deviceID.MatchString(c.ID)) {
 		v.fault("device.id", `want 1 to 128 letters, digits and ". _ : -", beginning with a letter or digit, got %q`, clip(c.ID))
 	}
 	if len(c.Labels) > maxLabels {
@@ -60,11 +61,18 @@ func (v *validator) device() {
 			v.fault(key, "this label is set by device.id: set it there")
 		case value == "":
 			v.fault(key, "empty: a label must have a value; delete it")
-		case len(value) > maxLabelValueBytes:
-			v.fault(key, "want at most %d bytes, got %d", maxLabelValueBytes, len(value))
-		case !printable(value):
-			v.fault(key, "contains a control character")
+		default:
+			v.labelValue(key, value)
 		}
+	}
+}
+
+func (v *validator) labelValue(key, value string) {
+	switch {
+	case len(value) > maxLabelValueBytes:
+		v.fault(key, "want at most %d bytes, got %d", maxLabelValueBytes, len(value))
+	case !printable(value):
+		v.fault(key, "contains a control character")
 	}
 }
 
@@ -74,6 +82,10 @@ func (v *validator) collection() {
 	v.path("collection.procfs_path", c.ProcfsPath)
 	v.path("collection.sysfs_path", c.SysfsPath)
 	v.optionalPath("collection.rootfs_path", c.RootfsPath)
+	v.names("collection.ignore_sensors", c.IgnoreSensors)
+	v.optionalPath("collection.textfile.directory", c.Textfile.Directory)
+	number(v, "collection.textfile.max_series", c.Textfile.MaxSeries, 1, 20_000)
+	v.span("collection.textfile.max_age", c.Textfile.MaxAge, 0, 87600*time.Hour)
 	for _, name := range slices.Sorted(maps.Keys(c.Collectors)) {
 		key := childKey("collection.collectors", name)
 		if !slices.Contains(collectorNames[:], name) {
@@ -86,6 +98,13 @@ func (v *validator) collection() {
 	if !slices.ContainsFunc(collectorNames[:], func(name string) bool { on, _ := c.Collector(name); return on }) {
 		v.fault("collection.collectors", "every collector is switched off: nothing would be sampled")
 	}
+	for i, name := range c.NodeExporter.Exclude {
+		if !slices.Contains(nodeExporterGroups[:], name) {
+			v.fault(itemKey("collection.node_exporter.exclude", i), "unknown group; there are %s", strings.Join(nodeExporterGroups[:], ", "))
+		}
+	}
+	v.labelValue("collection.node_exporter.job", c.NodeExporter.Job)
+	v.labelValue("collection.node_exporter.instance", c.NodeExporter.Instance)
 }
 
 // interval checks the time between two samples. Timestamps are milliseconds, so
@@ -112,7 +131,15 @@ func (v *validator) disk() {
 	v.names("disk.allowed_devices", patterns)
 }
 
-// names checks patterns for names of interfaces and devices.
+func (v *validator) services() {
+	for i, pattern := range v.cfg.Services {
+		if _, err := CompileService(pattern); err != nil {
+			v.fault(itemKey("services", i), "%v", err)
+		}
+	}
+}
+
+// names checks patterns for names of sensors, interfaces and devices.
 func (v *validator) names(key string, patterns []string) {
 	for i, pattern := range patterns {
 		if _, err := CompileName(pattern); err != nil {

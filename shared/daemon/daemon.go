@@ -3,7 +3,8 @@
 //
 // It promises that a wrong command line or configuration changes nothing and ends with code 2, that
 // the work starts only with the lock held, and that the first SIGTERM or SIGINT drains while the
-// second kills. It limits the resources of a daemon: one core, a small heap, no pages that only the
+// second kills. What root starts works as the owner of the data directory
+// (docs/decisions/0011-root.md). It limits the resources of a daemon: one core, a small heap, no pages that only the
 // start needed. GOMAXPROCS and GOGC in the environment take precedence.
 package daemon
 
@@ -23,9 +24,11 @@ import (
 
 	"belabox-metrics/shared/buildinfo"
 	"belabox-metrics/shared/config"
+	"belabox-metrics/shared/human"
 	"belabox-metrics/shared/lock"
 	"belabox-metrics/shared/logx"
 	"belabox-metrics/shared/run"
+	"belabox-metrics/shared/sdnotify"
 	"belabox-metrics/shared/store"
 )
 
@@ -59,10 +62,11 @@ type Env struct {
 	Config  config.Config
 	File    string // the configuration's, "" = these are the defaults
 	Log     *slog.Logger
-	Secrets *logx.Secrets // whatever is added here never shows in Log
+	Secrets *logx.Secrets // whatever is added here never shows in Log, Stdout and Stderr
 	Args    []string      // behind the command's name
-	Stdout  io.Writer
+	Stdout  io.Writer     // makes everything printable, as Stderr does
 	Stderr  io.Writer
+	Lock    *lock.Lock // nil = the command has none; whoever works for long watches it
 }
 
 // UsageError is an error that ends the program with ExitUsage.
@@ -73,8 +77,11 @@ func (e *UsageError) Error() string { return e.Text }
 // ErrSilent ends the program with ExitFailure; the error has been printed already.
 var ErrSilent = errors.New("failed")
 
-// Main runs the program and returns its exit code.
-func (p Program) Main(args []string, stdout, stderr io.Writer) int {
+// Main runs the program and returns its exit code. Whatever the program writes passes through
+// human.Output or logx, so that no text of others reaches a terminal as it is, nor a known secret.
+func (p Program) Main(args []string, out, errs io.Writer) int {
+	secrets := new(logx.Secrets)
+	stdout, stderr := human.Output(out, secrets.Redact), human.Output(errs, secrets.Redact)
 	opt, err := p.parse(args, stdout)
 	if errors.Is(err, flag.ErrHelp) {
 		return ExitOK
@@ -104,13 +111,20 @@ func (p Program) Main(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stdout, "%s: configuration is fine: %s\n", p.Name, cmp.Or(file, "the defaults"))
 		return ExitOK
 	}
-	secrets := new(logx.Secrets)
-	log, err := logx.New(secrets.Writer(stderr), cfg.Logging.Level, cfg.Logging.Format)
+	log, err := logx.New(secrets.Writer(errs), cfg.Logging.Level, cfg.Logging.Format)
 	if err != nil {
 		fmt.Fprintf(stderr, "%s: %v\n", p.Name, err)
 		return ExitUsage
 	}
 	secrets.StandardLog(log)
+	owner, err := becomeOwner(cfg.Storage.Path)
+	if err != nil {
+		fmt.Fprintf(stderr, "%s: %v\n", p.Name, err)
+		return ExitFailure
+	}
+	if owner != "" && opt.command == nil {
+		log.Info("started by root, running as the owner of the data directory", "user", owner)
+	}
 	env := Env{Config: cfg, File: file, Log: log, Secrets: secrets, Args: opt.args, Stdout: stdout, Stderr: stderr}
 	limitHeap()
 	return p.exitCode(env, p.work(env, opt.command))
@@ -135,26 +149,66 @@ func (p Program) work(env Env, command *Command) (err error) {
 	defer context.AfterFunc(ctx, func() {
 		env.Log.Info("stopping", "signal", run.SignalOf(ctx), "hint", "a second signal kills")
 	})()
+	var held *lock.Lock
 	if command == nil || command.Locked {
-		if err := store.MakeFolder(env.Config.Storage.Path); err != nil {
+		useOneCore()
+		if held, err = p.acquire(env); err != nil {
 			return err
 		}
-		held, err := lock.Acquire(env.Config.Storage.Path + "." + p.Name + ".lock")
-		if err != nil {
-			return store.ExplainAccess(env.Config.Storage.Path, err)
-		}
-		defer func() { err = errors.Join(err, held.Release()) }()
+		defer func() {
+			if held != nil {
+				err = errors.Join(err, held.Release())
+			}
+		}()
+		env.Lock = held
 	}
 	// A panic anywhere in it is logged with its stack, and the lock is released.
 	return run.Protect(ctx, p.Name, func(ctx context.Context) error {
 		if command != nil {
 			return command.Run(ctx, env)
 		}
-		useOneCore()
-		go releaseProgramPages(ctx)
-		return p.stopped(ctx, env, p.Serve(ctx, env))
+		for {
+			err := p.Serve(ctx, env)
+			if again := (*againError)(nil); !errors.As(err, &again) || ctx.Err() != nil {
+				return p.stopped(ctx, env, err)
+			}
+			env.Log.Error(p.Name+" stopped by a database error, starting again", logx.Err(err))
+			// The lock may have been removed together with the database.
+			_ = held.Release()
+			if held, err = p.acquire(env); err != nil {
+				return err
+			}
+			env.Lock = held
+		}
 	})
 }
+
+// acquire makes the directory and takes the lock of this program.
+func (p Program) acquire(env Env) (*lock.Lock, error) {
+	if err := store.MakeFolder(env.Config.Storage.Path); err != nil {
+		return nil, err
+	}
+	held, err := lock.Acquire(env.Config.Storage.Path + "." + p.Name + ".lock")
+	if err != nil {
+		return nil, store.ExplainAccess(env.Config.Storage.Path, err)
+	}
+	return held, nil
+}
+
+// Again is called by Serve with the error that ended its work, before it closes everything. One of
+// the file makes Serve run again from its start, with all checks of a start; after any other systemd
+// is told that the daemon stops.
+func Again(ctx context.Context, err error) error {
+	if store.ClassOf(err) != store.OfFile || ctx.Err() != nil {
+		_ = sdnotify.Stopping() // without it systemd detects the end of the process
+		return err
+	}
+	return &againError{err}
+}
+
+type againError struct{ error }
+
+func (e *againError) Unwrap() error { return e.error }
 
 // stopped ignores the error of a daemon that was stopped while it was starting.
 func (p Program) stopped(ctx context.Context, env Env, err error) error {

@@ -1,6 +1,7 @@
 package health
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
@@ -39,7 +40,7 @@ func AccessOf(c config.HealthConfig) (Access, error) {
 	}
 	user, password, found := strings.Cut(text, ":")
 	if !found || user == "" || password == "" {
-		return a, fmt.Errorf("health.auth_file: %q must hold one line, user:password", c.AuthFile)
+		return a, fmt.Errorf("health.auth_file: %q must contain one line, user:password", c.AuthFile)
 	}
 	a.Login = NewLogin(user, password)
 	return a, nil
@@ -99,19 +100,52 @@ func (h hosts) allow(header string) bool {
 	return slices.Contains(h.names, host) || strings.HasSuffix(host, ".localhost")
 }
 
+// fromOtherSite reports whether a browser sent the request for a page of another web site. Following
+// a link to the status page is not that: it shows the page to the person and nothing to the site.
+func fromOtherSite(r *http.Request) bool {
+	h := r.Header
+	link := r.URL.Path == "/" && h.Get("Sec-Fetch-Mode") == "navigate" && h.Get("Sec-Fetch-Dest") == "document"
+	return strings.EqualFold(h.Get("Sec-Fetch-Site"), "cross-site") && !link
+}
+
+func addressOfRequest(r *http.Request) netip.Prefix {
+	address, _ := netip.ParseAddrPort(r.RemoteAddr) // made by net/http
+	return addressOf(net.TCPAddrFromAddrPort(address))
+}
+
+// passwordDue waits until the password of a request may be checked.
+func (s *Server) passwordDue(ctx context.Context, r *http.Request) bool {
+	if s.login == nil || r.URL.Path == livePath || r.Header.Get("Authorization") == "" {
+		return true
+	}
+	return s.guesses.wait(ctx, addressOfRequest(r))
+}
+
+// admitted checks the password.
+func (s *Server) admitted(r *http.Request) bool {
+	right := s.login.admits(r)
+	if right {
+		s.guesses.right(addressOfRequest(r))
+	}
+	return right
+}
+
 // refused answers a request that must not be served, and reports whether it did.
 func (s *Server) refused(w http.ResponseWriter, r *http.Request) bool {
 	switch {
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		w.Header().Set("Allow", "GET, HEAD")
 		writeJSON(w, http.StatusMethodNotAllowed, problem{"method not allowed; use GET or HEAD"})
+	case fromOtherSite(r):
+		writeJSON(w, http.StatusForbidden, problem{"requests of other web sites are refused; open the address in the browser itself"})
 	case r.URL.Path == livePath:
 		return false
 	case !s.hosts.allow(r.Host):
 		writeJSON(w, http.StatusMisdirectedRequest, problem{fmt.Sprintf(
 			"%q is not a name of this machine; use its address, or add the name to health.allowed_hosts", r.Host)})
-	case s.login != nil && !s.login.admits(r):
+	case s.login != nil && !s.admitted(r):
 		if r.Header.Get("Authorization") != "" {
+			s.count(refusedLogin)
 			s.logins.Fail(s.log, slog.LevelWarn, "login refused", errLogin, "remote", r.RemoteAddr)
 		}
 		w.Header().Set("WWW-Authenticate", `Basic realm="belabox-metrics", charset="UTF-8"`)

@@ -6,10 +6,14 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"belabox-metrics/shared/config"
@@ -122,7 +126,7 @@ func TestServer_LoginsRefused(t *testing.T) {
 	now := time.Now()
 	s := &Server{log: testLog(t, &log), login: NewLogin("op", "secret"), hosts: newHosts("127.0.0.1:1", nil)}
 	clock := func() time.Time { return now }
-	s.failures, s.panics, s.logins = logx.NewThrottle(0, clock), logx.NewThrottle(0, clock), logx.NewThrottle(0, clock)
+	s.failures, s.panics, s.logins, s.crowded = logx.NewThrottle(0, clock), logx.NewThrottle(0, clock), logx.NewThrottle(0, clock), logx.NewThrottle(0, clock)
 	try := func() {
 		t.Helper()
 		r := httptest.NewRequest("GET", "http://127.0.0.1:1/health", nil)
@@ -226,11 +230,11 @@ func TestAccessOf(t *testing.T) {
 	f("op:s:3cret\r\n", 0o400, "")
 	f("op:s:3cret", 0o640, "chmod 600")
 	f("", 0o600, "is empty")
-	f("s3cret", 0o600, "must hold one line, user:password")
-	f(":s3cret", 0o600, "must hold one line, user:password")
-	f("s3cret:", 0o600, "must hold one line, user:password")
+	f("s3cret", 0o600, "must contain one line, user:password")
+	f(":s3cret", 0o600, "must contain one line, user:password")
+	f("s3cret:", 0o600, "must contain one line, user:password")
 	f("a:s3cret\nb:s3cret\n", 0o600, "second line")
-	if _, err := AccessOf(config.HealthConfig{AuthFile: dir}); err == nil || !strings.Contains(err.Error(), "is not a regular file") {
+	if _, err := AccessOf(config.HealthConfig{AuthFile: dir}); err == nil || !strings.Contains(err.Error(), "not a regular file") {
 		t.Errorf("a folder: got %v", err)
 	}
 	if _, err := AccessOf(config.HealthConfig{AuthFile: filepath.Join(dir, "none")}); err == nil {
@@ -265,5 +269,79 @@ func FuzzHosts(f *testing.F) {
 			t.Errorf("%q is allowed", name)
 		}
 		h.allow(text)
+	})
+}
+
+// TestServer_OtherSites: what a page of another web site makes a browser request is refused; a link
+// to the status page is not.
+func TestServer_OtherSites(t *testing.T) {
+	t.Parallel()
+	addr, _ := serve(t, Config{}, page)
+	get := func(path string, want int, headers ...string) {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+addr+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := 0; i < len(headers); i += 2 {
+			req.Header.Set(headers[i], headers[i+1])
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("%s with %q: got %d, want %d", path, headers, resp.StatusCode, want)
+		}
+	}
+	for _, path := range []string{"/", livePath, "/nowhere"} {
+		get(path, 403, "Sec-Fetch-Site", "cross-site")
+		get(path, 403, "Sec-Fetch-Site", "Cross-Site", "Sec-Fetch-Mode", "no-cors", "Sec-Fetch-Dest", "image")
+		get(path, 403, "Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe")
+	}
+	get("/", 200, "Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document")
+	get(livePath, 403, "Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document")
+	for _, site := range []string{"same-origin", "same-site", "none"} {
+		get("/", 200, "Sec-Fetch-Site", site)
+	}
+}
+
+// TestGuesses: wrong passwords cost time from the eleventh on, also where many come at once and
+// nobody waits for the answers; the right one ends that, and others are not affected.
+func TestGuesses(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := &guesses{by: map[netip.Prefix]*guesser{}}
+		guesser, other := netip.MustParsePrefix("192.0.2.1/32"), netip.MustParsePrefix("192.0.2.2/32")
+		start := time.Now()
+		var checked atomic.Int32
+		var all sync.WaitGroup
+		for range 1000 {
+			all.Go(func() {
+				if g.wait(t.Context(), guesser) {
+					checked.Add(1)
+				}
+			})
+		}
+		all.Wait()
+		if took := time.Since(start); took != guessPatience || int(checked.Load()) != freeGuesses+int(guessPatience/guessPause) {
+			t.Errorf("%d of 1000 passwords were checked in %v", checked.Load(), took)
+		}
+		start = time.Now()
+		if !g.wait(t.Context(), other) || time.Since(start) != 0 {
+			t.Error("another client had to wait")
+		}
+		for range 2 * maxGuessers {
+			g.wait(t.Context(), netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, byte(len(g.by) >> 8), byte(len(g.by))}), 32))
+		}
+		if len(g.by) > maxGuessers {
+			t.Errorf("%d addresses are remembered, want at most %d", len(g.by), maxGuessers)
+		}
+		g.right(guesser)
+		start = time.Now()
+		if !g.wait(t.Context(), guesser) || time.Since(start) != 0 {
+			t.Error("after the right password a client still waits")
+		}
 	})
 }

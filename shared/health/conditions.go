@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"belabox-metrics/shared/human"
 )
 
 // Condition is one row of the table: something about a daemon that an operator has to know.
@@ -41,7 +43,7 @@ type Active struct {
 // Active returns the condition as it holds now. With a zero since the Monitor sets the time.
 func (c *Condition) Active(since time.Time, args ...any) Active {
 	// Joined errors have one line each; a message is one line.
-	message := strings.ReplaceAll(fmt.Sprintf(c.Message, args...), "\n", "; ")
+	message := human.Printable(strings.ReplaceAll(fmt.Sprintf(c.Message, args...), "\n", "; "))
 	return Active{c.Component, c.Code, c.Severity, message, c.Remedy, since}
 }
 
@@ -55,14 +57,19 @@ func row(c Condition) *Condition {
 	return &c
 }
 
-// codeNotStored is used by a rule, which must not refer to its own table.
-const codeNotStored = "ticks_not_stored"
+// Codes that are used by rules, which must not refer to their own table.
+const (
+	codeNotStored      = "ticks_not_stored"
+	codeCollectordAway = "collectord_away"
+	codeShipperdAway   = "shipperd_away"
+	codeUnreadable     = "database_unreadable"
+)
 
 // What several remedies say.
 const (
 	repairFile = "Free disk space, remount the file system read-write, or give the directory of `storage.path` to the user of the daemons, as the error says."
 	checkLink  = "While the network is down, do nothing: samples wait in the file. Otherwise run `belabox-shipperd doctor`."
-	catchUp    = "After an outage, do nothing: shipperd catches up. If the backlog keeps growing, the network is too slow: raise `collection.interval` or switch collectors off."
+	catchUp    = "After an outage, do nothing: shipperd catches up. If the backlog keeps growing, the network is too slow: raise `collection.interval` or disable collectors."
 )
 
 // The table. Of the conditions with a rule, the first of each component that holds is reported, so
@@ -72,21 +79,28 @@ var (
 		"collectors", "all_collectors_failing", Error, "collectord",
 		"every collector fails, except the one for the self-metrics",
 		"all %d collectors are failing",
-		"Check that /proc and /sys are readable: `collection.procfs_path`, `collection.sysfs_path`, and in a container the mounts. The list of collectors has each error.",
+		"Check that /proc and /sys are readable: `collection.procfs_path`, `collection.sysfs_path`, and in a container the mounts. The list of collectors shows each error.",
 		allCollectorsFailing,
 	})
 	_ = row(Condition{
 		"collectors", "collectors_failing", Degraded, "collectord",
 		"at least one collector fails",
 		"%d of %d collectors are failing: %s",
-		"See the error in the list of collectors. Repair the sensor or driver, or switch the collector off under `collection.collectors`.",
+		"See the error in the list of collectors. Repair the sensor or driver, add the names in brackets to `collection.ignore_sensors` if they will not work again, or disable the collector under `collection.collectors`.",
 		collectorsFailing,
 	})
 	InterfaceGone = row(Condition{
 		"collectors", "interface_gone", OK, "collectord",
-		"a network interface that was sampled has disappeared: until it is back, or for a day",
+		"a network interface that was sampled has disappeared; holds until it is back, for a day at most",
 		"network interfaces disappeared: %s%s",
-		"Check whether it was renamed or unplugged, or its modem is off (`ip link`, `dmesg`). Its series have ended. Under a new name it has new series: change charts and alerts, or restore the old name with a `.link` file of systemd.",
+		"Check whether it was renamed or unplugged, or its modem is off (`ip link`, `dmesg`). Its series have ended. Under a new name it has new series: change charts and alerts, or restore the old name with a systemd `.link` file.",
+		nil,
+	})
+	ValuesAbsent = row(Condition{
+		"collectors", "values_absent", OK, "collectord",
+		"values that were sampled have been absent for 10 minutes or more, without an error; holds until they are back, for a day at most",
+		"no value for 10 minutes or more: %s%s",
+		"Check whether the device or driver was removed or switched off, the radio has lost its link, or the file system can no longer be read. The series have ended.",
 		nil,
 	})
 
@@ -125,9 +139,9 @@ var (
 	})
 	NotVisible = row(Condition{
 		"uploader", "not_visible", Degraded, "shipperd",
-		"for two minutes or more, the server shows none of the samples that were sent",
+		"for two minutes (two upload intervals if that is longer), the server has shown none of the samples that were sent; it is read every 10 upload intervals (5m), at most every 30 minutes",
 		"the server shows none of the samples that were sent; the oldest is from %s UTC",
-		"Check that `remote.verify.url` reads the tenant that `remote.url` writes, that no filter hides and no relabeling renames the device's series, and whether a proxy such as vmagent queues. Meanwhile no sample is sent again or lost.",
+		"Check that `remote.verify.url` reads the tenant that `remote.url` writes to, that no filter hides the device's series and no relabeling renames them, and whether a proxy such as vmagent holds samples in a queue. Meanwhile no sample is lost or sent again.",
 		nil,
 	})
 	UnprovenDropped = row(Condition{
@@ -139,7 +153,7 @@ var (
 	})
 	Unread = row(Condition{
 		"uploader", "unread", Degraded, "shipperd",
-		"reading back has failed for more than 10 minutes",
+		"read-backs have failed for more than 10 minutes",
 		"uploads cannot be read back: %s",
 		"Run `belabox-shipperd doctor`; it sends the same query. No sample is lost; samples stay in the file until they are read back.",
 		nil,
@@ -153,9 +167,16 @@ var (
 	})
 	ServerThins = row(Condition{
 		"uploader", "server_thins", OK, "shipperd",
-		"the server keeps one sample of several",
+		"the server keeps only one of several samples",
 		"the server keeps one sample per deduplication interval",
 		"If that is not intended, start the server with -dedup.minScrapeInterval=1ms. Samples that it removes count as verified.",
+		nil,
+	})
+	LinkBudget = row(Condition{
+		"uploader", "link_budget", OK, "shipperd",
+		"`remote.monthly_budget_mb` is used up, or will be before the month ends although shipperd uploads as rarely as it may",
+		"the monthly budget of the link will not last: %s of %s MB used, forecast %s MB",
+		"No sample is dropped to save traffic. Raise `remote.monthly_budget_mb`, or sample less: raise `collection.interval`, or disable collectors.",
 		nil,
 	})
 	UploadsOff = row(Condition{
@@ -188,7 +209,7 @@ var (
 		nil,
 	})
 	DatabaseUnreadable = row(Condition{
-		"storage", "database_unreadable", Error, "both",
+		"storage", codeUnreadable, Error, "both",
 		"the pending rows cannot be counted",
 		"the database cannot be read: %s",
 		"Run `belabox-shipperd doctor`; it checks the directory, the file and its owner.",
@@ -209,37 +230,58 @@ var (
 		nil,
 	})
 	ShipperdAway = row(Condition{
-		"storage", "shipperd_away", Degraded, "collectord",
-		"shipperd is not running, though `remote.enabled` is true; since: its last write to the file",
+		"storage", codeShipperdAway, Degraded, "collectord",
+		"shipperd is not running, though `remote.enabled` is true; `since` is the time of its last write to the file",
 		"shipperd is not running; samples wait in the file%s",
-		"Start shipperd: `systemctl start belabox-shipperd`.",
+		"Start shipperd: `systemctl start belabox-shipperd`. If it does not keep running, its log (`journalctl -u belabox-shipperd`) shows why.",
 		nil,
 	})
 	CollectordAway = row(Condition{
-		"storage", "collectord_away", Degraded, "shipperd",
-		"collectord is not running; since: the newest sample in the file",
+		"storage", codeCollectordAway, Degraded, "shipperd",
+		"collectord is not running; `since` is the time of the newest sample in the file",
 		"collectord is not running; no samples are taken%s",
-		"Start collectord: `systemctl start belabox-collectord`.",
+		"Start collectord: `systemctl start belabox-collectord`. If it does not keep running, its log (`journalctl -u belabox-collectord`) shows why.",
 		nil,
 	})
 	BacklogLarge = row(Condition{
 		"storage", "backlog_large", Degraded, "both",
 		"more than `health.error_threshold` (10000) rows pending",
-		"more than %s rows pending", catchUp,
+		"more than %s rows pending%s", catchUp,
 		backlogLarge,
 	})
 	Backlog = row(Condition{
 		"storage", "backlog", Degraded, "both",
 		"`health.degraded_threshold` (5000) rows pending, or more",
-		"%s or more rows pending", catchUp,
+		"%s or more rows pending%s", catchUp,
 		backlog,
 	})
 
+	FileTimeEnded = row(Condition{
+		"time", "file_time_ended", Error, "collectord",
+		"the keys of the file, which end in September 2039, are used up, and samples are refused",
+		"the keys of the database are used up: samples are refused",
+		"When shipperd has delivered everything (`belabox-shipperd status`), stop both daemons, move the files of `storage.path` away (`mv metrics.db*`) and start the daemons: they create a new file.",
+		nil,
+	})
+	ClockUnset = row(Condition{
+		"time", "clock_unset", Degraded, "collectord",
+		"the true time is not known, and the clock is more than a minute behind the newest sample, more than 30 days ahead of it, or has not been synchronised for a minute while `remote.enabled` is true",
+		"the clock may not be set: it shows %s UTC, %s",
+		"Connect the device to a network with NTP (`timedatectl`), or to its server. Samples are kept until then.",
+		nil,
+	})
+	TimeUnconfirmed = row(Condition{
+		"time", "time_unconfirmed", Degraded, "shipperd",
+		"the clock is not synchronised; the server's time differs from it by more than 5 minutes, and no second source confirms that time (the other side of the server, or `monitoring.clock_skew_url`); or its answers do not show that they are the server's; or they have no time, and the clock is behind earlier samples",
+		"samples wait for their true time: %s",
+		"Let NTP set the clock (`timedatectl`), set it by hand (`date -s`), or set `monitoring.clock_skew_url`. If the server consists of several programs, check that their clocks agree. Meanwhile samples are kept.",
+		nil,
+	})
 	ClockSkew = row(Condition{
 		"time", "clock_skew", Degraded, "both",
 		"the clock is off by more than `monitoring.clock_skew_warn_threshold_ms` (2000); without `monitoring.clock_skew_url` by more than 5 minutes, compared with the answers to uploads",
-		"the clock is %s %s, limit %s",
-		"Let NTP set the clock (`timedatectl`). Samples keep the times of the wrong clock. If the device is right, correct the clock that it is compared with: that of `monitoring.clock_skew_url`, or if it is empty that of the server.",
+		"the clock is %s %s",
+		"Let NTP set the clock (`timedatectl`). If it is synchronised already, the clock that it is compared with is wrong: that of `monitoring.clock_skew_url`, or, if that is empty, that of the server. Samples get their true time where it is known for certain.",
 		clockSkew,
 	})
 	ClockUnchecked = row(Condition{
@@ -251,49 +293,9 @@ var (
 	})
 	ClockUnknown = row(Condition{
 		"time", "clock_unknown", OK, "both",
-		"the clock was never compared successfully, or not for three check intervals",
+		"the clock has not been compared successfully for three check intervals, or never",
 		"the clock has not been checked recently",
 		"The log of shipperd (`journalctl -u belabox-shipperd`) shows why `monitoring.clock_skew_url` does not answer.",
 		nil,
 	})
 )
-
-// Cause is a row of the second table: why uploads fail. It completes the message of the conditions
-// upload_late, upload_overdue and upload_stalled, and replaces their remedy where waiting does not
-// help.
-type Cause struct {
-	Code    string
-	Message string // HOST stands for the server
-	Remedy  string // "" = that of the condition
-}
-
-// The causes. shipperd picks one by the type of the error.
-var (
-	CauseRefused     = Cause{"refused", "connection refused by HOST", ""}
-	CauseName        = Cause{"name", "HOST cannot be resolved", ""}
-	CauseUnreachable = Cause{"unreachable", "no route to HOST", ""}
-	CauseClosed      = Cause{"closed", "HOST closed the connection", ""}
-	CauseTimeout     = Cause{"timeout", "no answer from HOST in time", ""}
-	CauseCertificate = Cause{"certificate", "the certificate of HOST is not trusted", "Check the device's clock, then `remote.tls` and the server's certificate. Samples wait in the file."}
-	CauseCredentials = Cause{"credentials", "HOST refused the credentials", "Write a valid token or password to the file that is set in section `remote` of the configuration. shipperd reads it again without a restart. Samples wait in the file."}
-	CauseAddress     = Cause{"address", "HOST does not accept imports at this address", "Check the path of `remote.url`. Samples wait in the file."}
-	CauseDiskFull    = Cause{"disk_full", "the disk is full", "Free disk space. A chunk is recorded in the file before it is sent."}
-	CauseStranger    = Cause{"stranger", "something other than HOST answers", "Log in if the network has a login page; otherwise check `remote.url` and the proxies in front of the server. Samples wait in the file."}
-	CauseAnswer      = Cause{"answer", "HOST answered with an error", ""}
-)
-
-// Causes returns the table.
-func Causes() []Cause {
-	return []Cause{
-		CauseRefused, CauseName, CauseUnreachable, CauseClosed, CauseTimeout, CauseCertificate, CauseCredentials, CauseAddress, CauseDiskFull, CauseStranger, CauseAnswer,
-	}
-}
-
-// Of returns the cause with the name of the server in its message.
-func (c Cause) Of(host string) Cause {
-	if host == "" {
-		host = "the server"
-	}
-	c.Message = strings.ReplaceAll(c.Message, "HOST", host)
-	return c
-}

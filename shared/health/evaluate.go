@@ -10,6 +10,7 @@ import (
 // only a memory could give (Since of what has no beginning in the facts) stay zero; a Monitor fills
 // them in.
 func Evaluate(in Input, limits Limits, now time.Time) Report {
+	limits.stretch(in.Stretch)
 	report := Report{Time: stamp(now), Conditions: []Active{}, Components: map[string]Component{}}
 	f := facts{Input: in, Limits: limits, now: now}
 	add := func(name string, data any, found []Active) {
@@ -50,7 +51,7 @@ func (f facts) ruled(component string) []Active {
 		}
 		a := c.Active(since, args...)
 		if component == "uploader" {
-			a.Remedy = cmp.Or(f.Uploader.Cause.Remedy, a.Remedy)
+			a.Remedy = cmp.Or(f.cause().Remedy, a.Remedy)
 		}
 		return []Active{a}
 	}
@@ -75,7 +76,7 @@ func (u Uploader) stamped() Uploader {
 }
 
 func (s Storage) stamped() Storage {
-	s.OldestPending = stamp(s.OldestPending)
+	s.OldestPending, s.NewestSent = stamp(s.OldestPending), stamp(s.NewestSent)
 	return s
 }
 

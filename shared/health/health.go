@@ -60,6 +60,14 @@ type Limits struct {
 	NoUploads       bool          // remote.enabled is false: rows may pile up, and no upload is missed
 }
 
+// stretch adapts the limits to longer upload intervals: as many more rows wait.
+func (l *Limits) stretch(factor float64) {
+	if factor > 1 {
+		l.UploadInterval = time.Duration(factor * float64(l.UploadInterval))
+		l.DegradedPending, l.ErrorPending = int64(factor*float64(l.DegradedPending)), int64(factor*float64(l.ErrorPending))
+	}
+}
+
 // Input is the state of a daemon at one time. A component that is nil does not belong to
 // this daemon, and its rules do not apply. The report shows the fields under "facts". Found are the
 // conditions that the daemon detected.
@@ -68,6 +76,7 @@ type Input struct {
 	Uploader   *Uploader
 	Storage    *Storage
 	Time       *Clock
+	Stretch    float64 // how many times remote.upload_interval is between two uploads now, to keep the budget; 0 = 1
 }
 
 // Collectors are those that are switched on.
@@ -82,7 +91,8 @@ type Collector struct {
 	LastSuccess  time.Time `json:"last_success,omitzero"`
 	FailingSince time.Time `json:"failing_since,omitzero"` // zero: it works
 	Error        string    `json:"error,omitempty"`
-	Self         bool      `json:"-"` // it has the self-metrics, which come also while every source of the device fails
+	Failing      []string  `json:"failing,omitempty"` // names of sensors and values, as collection.ignore_sensors has them
+	Self         bool      `json:"-"`                 // it has the self-metrics, which come also while every source of the device fails
 }
 
 // Uploader is what sends rows to the server.
@@ -98,6 +108,7 @@ type Uploader struct {
 type Storage struct {
 	Pending       int64     `json:"pending_rows"` // not yet uploaded
 	OldestPending time.Time `json:"oldest_pending,omitzero"`
+	NewestSent    time.Time `json:"newest_sent,omitzero"` // if that is behind the oldest pending one
 	DatabaseBytes int64     `json:"database_bytes"`
 	WALBytes      int64     `json:"wal_bytes"`
 	Found         []Active  `json:"-"`
@@ -109,6 +120,8 @@ type Clock struct {
 	SkewMS  int64     `json:"skew_ms"`          // positive: the device is ahead
 	Source  string    `json:"source,omitempty"`
 	Found   []Active  `json:"-"`
+
+	Synchronised bool `json:"-"` // something keeps the device's clock right
 }
 
 // Report is the answer to GET /health.

@@ -112,7 +112,7 @@ func TestMonitor_JSON(t *testing.T) {
    "code": "collectors_failing",
    "severity": "degraded",
    "message": "1 of 2 collectors are failing: b",
-   "remedy": "See the error in the list of collectors. Repair the sensor or driver, or switch the collector off under ` + "`collection.collectors`" + `.",
+   "remedy": "See the error in the list of collectors. Repair the sensor or driver, add the names in brackets to ` + "`collection.ignore_sensors`" + ` if they will not work again, or disable the collector under ` + "`collection.collectors`" + `.",
    "since": "2026-11-23T11:59:00Z"
   }
  ],

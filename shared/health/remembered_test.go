@@ -29,12 +29,15 @@ func TestRemembered(t *testing.T) {
 		f(10*time.Second-1, 1, nil)
 		cost = 200 * time.Millisecond
 		f(1, 2, nil)
-		f(199*time.Second, 2, nil) // a thousand times what the last one took
+		f(59*time.Second, 2, nil) // a thousand times what the last one took is longer than a minute
+		cost = 2 * time.Second
+		f(time.Second, 3, nil)
+		f(197*time.Second, 3, nil) // a hundred times, and the reading itself has taken two seconds of it
 		cost, fails = 0, errBusy
-		f(time.Second, 3, errBusy)
+		f(time.Second, 4, errBusy)
 		fails = nil
-		f(time.Second, 3, errBusy) // an error is an answer too, for a shorter time
-		f(time.Second, 4, nil)
+		f(time.Second, 4, errBusy) // an error is an answer too, for a shorter time
+		f(time.Second, 5, nil)
 	})
 }
 

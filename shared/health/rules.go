@@ -41,7 +41,11 @@ func collectorsFailing(f facts) ([]any, time.Time) {
 	}
 	var names []string
 	for _, c := range failing {
-		names = append(names, c.Name)
+		name := c.Name
+		if len(c.Failing) > 0 {
+			name += " (" + strings.Join(c.Failing, ", ") + ")"
+		}
+		names = append(names, name)
 	}
 	return []any{len(failing), len(f.Collectors.List), strings.Join(names, ", ")}, slices.MinFunc(failing, byFailingSince).FailingSince
 }
@@ -51,8 +55,11 @@ func (f facts) failing() []Collector {
 }
 
 // notStored reports whether the file cannot be written.
-func (f facts) notStored() bool {
-	return f.Storage != nil && slices.ContainsFunc(f.Storage.Found, func(a Active) bool { return a.Code == codeNotStored })
+func (f facts) notStored() bool { return f.found(codeNotStored) }
+
+// found reports whether the daemon found a condition of the file.
+func (f facts) found(code string) bool {
+	return f.Storage != nil && slices.ContainsFunc(f.Storage.Found, func(a Active) bool { return a.Code == code })
 }
 
 func byFailingSince(a, b Collector) int { return a.FailingSince.Compare(b.FailingSince) }
@@ -71,18 +78,35 @@ func uploadLate(f facts) ([]any, time.Time)    { return f.uploadOlderThan(lateFa
 func (f facts) uploadOlderThan(factor time.Duration) ([]any, time.Time) {
 	age, last := f.sinceUpload()
 	limit := factor * f.UploadInterval
-	if f.NoUploads || age <= limit {
+	if f.NoUploads || age <= limit || f.unfed() {
 		return nil, time.Time{}
 	}
 	return []any{human.Duration(age), human.Duration(limit), f.because()}, last
 }
 
+// unfed reports whether there is nothing to upload because collectord is not running, which has a
+// condition of its own.
+func (f facts) unfed() bool { return f.nothingPending() && f.found(codeCollectordAway) }
+
+// nothingPending reports whether the file is known to have no row that waits.
+func (f facts) nothingPending() bool {
+	return f.Storage != nil && f.Storage.Pending == 0 && !f.found(codeUnreadable)
+}
+
+// cause is why there is no upload, as far as it is known.
+func (f facts) cause() Cause {
+	if f.Uploader.Cause.Message == "" && f.nothingPending() {
+		return CauseNothing
+	}
+	return f.Uploader.Cause
+}
+
 // because is the cause of the last failure as the end of a message.
 func (f facts) because() string {
-	if f.Uploader.Cause.Message == "" {
-		return ""
+	if cause := f.cause(); cause.Message != "" {
+		return ": " + cause.Message
 	}
-	return ": " + f.Uploader.Cause.Message
+	return ""
 }
 
 // sinceUpload returns the age and the time of the last upload. After the clock was set back the age
@@ -96,17 +120,25 @@ func (f facts) sinceUpload() (time.Duration, time.Time) {
 }
 
 func backlogLarge(f facts) ([]any, time.Time) {
-	if f.NoUploads || f.pending() <= f.ErrorPending {
+	if f.NoUploads || f.pending() <= f.ErrorPending || f.found(codeShipperdAway) { // which is why
 		return nil, time.Time{}
 	}
-	return []any{human.Count(f.ErrorPending)}, time.Time{}
+	return []any{human.Count(f.ErrorPending), f.sent()}, time.Time{}
 }
 
 func backlog(f facts) ([]any, time.Time) {
-	if f.NoUploads || f.pending() < f.DegradedPending {
+	if f.NoUploads || f.pending() < f.DegradedPending || f.found(codeShipperdAway) {
 		return nil, time.Time{}
 	}
-	return []any{human.Count(f.DegradedPending)}, time.Time{}
+	return []any{human.Count(f.DegradedPending), f.sent()}, time.Time{}
+}
+
+// sent says how far the present is, where it goes before the backlog.
+func (f facts) sent() string {
+	if f.Storage == nil || f.Storage.NewestSent.IsZero() {
+		return ""
+	}
+	return "; newer ones were sent up to " + human.Time(f.Storage.NewestSent) + " UTC"
 }
 
 // pending is 0 where the component storage is absent.
@@ -130,6 +162,9 @@ func clockSkew(f facts) ([]any, time.Time) {
 	if host != "" {
 		way = map[string]string{"ahead": "ahead of ", "behind": "behind "}[way] + host
 	}
+	if f.Time.Synchronised {
+		way += " (and synchronised)"
+	}
 	off := skew.Abs()
 	if off > 10*time.Second { // a second less than a day is a day
 		off = off.Round(time.Second)
@@ -137,5 +172,5 @@ func clockSkew(f facts) ([]any, time.Time) {
 	if off > time.Hour {
 		off = off.Round(time.Minute)
 	}
-	return []any{human.Duration(off), way, human.Duration(limit)}, time.Time{}
+	return []any{human.Duration(off), way}, time.Time{}
 }

@@ -171,7 +171,7 @@ func TestEvaluate_Messages(t *testing.T) {
 	}
 	f(collectors(3, 1, 2), message{"2 of 3 collectors are failing: b, c", ago(2 * time.Minute)})
 	f(collectors(2, 1, 0), message{"all 2 collectors are failing", ago(time.Minute)})
-	f(shipper(200*time.Second, 0), message{"no upload for 3 min, limit 1 min", ago(200 * time.Second)})
+	f(shipper(200*time.Second, 0), message{"no upload for 3 min, limit 1 min: no new samples are stored", ago(200 * time.Second)})
 	refused := shipper(90*time.Second, 0)
 	refused.Uploader.Cause = CauseRefused.Of("metrics.example")
 	f(refused, message{"no upload for 1 min, limit 1 min: connection refused by metrics.example", ago(90 * time.Second)})
@@ -183,19 +183,21 @@ func TestEvaluate_Messages(t *testing.T) {
 		message{"more than 10,000 rows pending", time.Time{}})
 	f(shipper(0, 5000), message{"5,000 or more rows pending", time.Time{}})
 
-	f(skew(-2500), message{"the clock is 2.5 s behind, limit 2 s", time.Time{}})
+	f(skew(-2500), message{"the clock is 2.5 s behind", time.Time{}})
 	for ms, want := range map[int64]string{
 		86_399_987: "24 h ahead of time.example", -86_399_974: "24 h behind time.example", 59_600: "1 min ahead of time.example",
 		-30 * 86_400_000: "30 days behind time.example",
 	} {
 		in := skew(ms)
 		in.Time.Source = "https://time.example/health"
-		f(in, message{"the clock is " + want + ", limit 2 s", time.Time{}})
+		f(in, message{"the clock is " + want, time.Time{}})
+		in.Time.Synchronised = true
+		f(in, message{"the clock is " + want + " (and synchronised)", time.Time{}})
 	}
 
 	never := shipper(0, 0)
 	never.Uploader.LastUpload = time.Time{}
-	f(never, message{"no upload for 24 h, limit 5 min", ago(24 * time.Hour)})
+	f(never, message{"no upload for 24 h, limit 5 min: no new samples are stored", ago(24 * time.Hour)})
 	never.Uploader.Started = ago(time.Minute)
 	f(never)
 }
@@ -203,7 +205,7 @@ func TestEvaluate_Messages(t *testing.T) {
 // TestEvaluate_Cause: where waiting does not help, the remedy is that of the cause.
 func TestEvaluate_Cause(t *testing.T) {
 	t.Parallel()
-	for _, in := range []Input{shipper(90*time.Second, 0), shipper(6*time.Minute, 0), shipper(time.Hour, 10_001)} {
+	for _, in := range []Input{shipper(90*time.Second, 1), shipper(6*time.Minute, 1), shipper(time.Hour, 10_001)} {
 		own := Evaluate(in, defaults, now).Conditions[0].Remedy
 		for _, c := range Causes() {
 			in.Uploader.Cause = c.Of("metrics.example")
@@ -356,5 +358,50 @@ func TestStatus_TextAndBack(t *testing.T) {
 	var s Status
 	if err := s.UnmarshalText([]byte("well")); err == nil {
 		t.Error("an unknown word: got no error")
+	}
+}
+
+// TestBacklog_Sent: a backlog with newer samples sent says so, in both of its conditions.
+func TestBacklog_Sent(t *testing.T) {
+	t.Parallel()
+	for pending, want := range map[int64]string{
+		6000:  "5,000 or more rows pending; newer ones were sent up to 2026-11-23 11:59:40 UTC",
+		20000: "more than 10,000 rows pending; newer ones were sent up to 2026-11-23 11:59:40 UTC",
+	} {
+		in := shipper(time.Second, pending)
+		in.Storage.NewestSent = now.Add(-20 * time.Second)
+		if got := Evaluate(in, defaults, now).Conditions; len(got) != 1 || got[0].Message != want {
+			t.Errorf("got %+v, want %q", got, want)
+		}
+	}
+}
+
+// TestEvaluate_Stretch: while uploads are less frequent to keep a budget, they are late later, and
+// more rows wait.
+func TestEvaluate_Stretch(t *testing.T) {
+	t.Parallel()
+	in := func(age time.Duration, pending int64, stretch float64) Input {
+		return Input{Uploader: &Uploader{Started: now.Add(-time.Hour), LastUpload: now.Add(-age)}, Storage: &Storage{Pending: pending}, Stretch: stretch}
+	}
+	for _, tc := range []struct {
+		in   Input
+		want string
+	}{
+		{in(5*time.Minute, 30_000, 10), ""},
+		{in(5*time.Minute, 30_000, 0), "upload_late backlog_large"},
+		{in(10*time.Minute+time.Second, 50_000, 10), "upload_late backlog"},
+		{in(10*time.Minute+time.Second, 100_001, 10), "upload_stalled backlog_large"},
+		{in(2*time.Minute, 0, 0.5), "upload_late"}, // of an older configuration
+	} {
+		var codes []string
+		for _, a := range Evaluate(tc.in, defaults, now).Conditions {
+			codes = append(codes, a.Code)
+		}
+		slices.Sort(codes)
+		want := strings.Fields(tc.want)
+		slices.Sort(want)
+		if !slices.Equal(codes, want) {
+			t.Errorf("%v, %d rows, %v times: got %v, want %v", now.Sub(tc.in.Uploader.LastUpload), tc.in.Storage.Pending, tc.in.Stretch, codes, want)
+		}
 	}
 }

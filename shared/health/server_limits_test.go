@@ -96,42 +96,6 @@ func dial(t *testing.T, addr string) net.Conn {
 	return conn
 }
 
-// TestServer_ConnectionLimit fills the server with silent clients. The next ones are refused, and
-// served again when one of the others has gone.
-func TestServer_ConnectionLimit(t *testing.T) {
-	t.Parallel()
-	addr, _ := serve(t, Config{}, nil)
-	// ask reports whether the connection is served.
-	ask := func(conn net.Conn) bool {
-		t.Helper()
-		if _, err := io.WriteString(conn, "GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
-			return false
-		}
-		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
-		if err != nil {
-			return false
-		}
-		resp.Body.Close()
-		return resp.StatusCode == http.StatusOK
-	}
-	var conns []net.Conn
-	for range maxConns {
-		conn := dial(t, addr)
-		conns = append(conns, conn)
-		if !ask(conn) { // also makes sure that the server has counted it
-			t.Fatalf("connection %d: got refused, want served", len(conns))
-		}
-	}
-	if ask(dial(t, addr)) {
-		t.Error("one connection too many: got served, want refused")
-	}
-	if !ask(conns[0]) {
-		t.Error("a connection within the limit: got cut off, want served")
-	}
-	conns[0].Close()
-	testkit.Eventually(t, testkit.WaitLimit, "a place after a client left", func() bool { return ask(dial(t, addr)) })
-}
-
 func TestServer_Bounds(t *testing.T) {
 	t.Parallel()
 	s, err := Listen("127.0.0.1:0", Config{Key: "k", Progress: NewProgress(0, nil), Log: slog.New(slog.DiscardHandler)})

@@ -1,6 +1,7 @@
 package health
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -189,6 +191,43 @@ func TestServer_PathsAndMethods(t *testing.T) {
 		f(method, "/health/live", 405, noMethod)
 	}
 	f("POST", "/nothing", 405, noMethod)
+}
+
+// TestServer_NothingBesides: net/http answers nothing by itself, and waits for nothing that no
+// handler needs.
+func TestServer_NothingBesides(t *testing.T) {
+	t.Parallel()
+	addr, _ := serve(t, Config{}, func(s *Server) { s.http.ReadTimeout = time.Hour })
+	for _, head := range []string{
+		"OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n",
+		"POST /health/live HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nthe rest never comes",
+		"PUT / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nthe",
+	} {
+		conn := dial(t, addr)
+		if _, err := io.WriteString(conn, head); err != nil {
+			t.Fatal(err)
+		}
+		if line, err := bufio.NewReader(conn).ReadString('\n'); !strings.Contains(line, " 405 ") {
+			t.Errorf("%.20q: got %q, %v, want 405", head, line, err)
+		}
+	}
+}
+
+// TestServer_BusyEnds: what is answered without a turn ends its connection. A client that guesses
+// passwords would otherwise be told to wait as fast as it asks.
+func TestServer_BusyEnds(t *testing.T) {
+	t.Parallel()
+	addr, _ := serve(t, Config{Access: Access{Login: NewLogin("op", "right")}}, func(s *Server) {
+		s.guesses.by[netip.MustParsePrefix("127.0.0.1/32")] = &guesser{wrong: freeGuesses, next: time.Now().Add(time.Hour)}
+	})
+	conn := dial(t, addr)
+	if _, err := io.WriteString(conn, strings.Repeat("GET / HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic eDp5\r\n\r\n", 3)); err != nil {
+		t.Fatal(err)
+	}
+	answers, _ := io.ReadAll(conn)
+	if got := strings.Count(string(answers), "HTTP/1.1 503 "); got != 1 {
+		t.Errorf("%d answers of 503 to 3 requests on a connection, want 1: %q", got, answers)
+	}
 }
 
 func TestServer_Panic(t *testing.T) {

@@ -20,6 +20,9 @@ func StorageOf(ctx context.Context, c config.StorageConfig, backlog *Remembered[
 	if waiting.Rows > 0 {
 		s.OldestPending = time.UnixMilli(waiting.OldestMS).UTC()
 	}
+	if waiting.SentMS > 0 {
+		s.NewestSent = time.UnixMilli(waiting.SentMS).UTC()
+	}
 	if notice := store.DamageNotice(c.Path); notice != "" {
 		var since time.Time
 		if files, err := store.DamagedFiles(c.Path); err == nil && len(files) > 0 {

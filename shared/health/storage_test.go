@@ -34,7 +34,7 @@ func TestStorageOf(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := StorageOf(t.Context(), c, backlog(store.Backlog{}, nil)).Found
-	if len(f) != 1 || f[0].Code != "database_damaged" || !f[0].Since.Equal(time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)) || !strings.Contains(f[0].Message, "3 lost") {
+	if len(f) != 1 || f[0].Code != "database_damaged" || !f[0].Since.Equal(time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)) || !strings.Contains(f[0].Message, "3 were lost") {
 		t.Errorf("got %+v, want the damage, since then", f)
 	}
 }

@@ -5,8 +5,8 @@
 //
 // It takes what VictoriaMetrics v1.150 takes. One wrong value or timestamp makes the whole line
 // invalid. A label that is empty or not a string is left out. Other keys are ignored, and names are
-// not checked. VictoriaMetrics differs in one place: a bare NaN, which is not JSON, costs that
-// sample alone there.
+// not checked. VictoriaMetrics differs in two places: a bare NaN, which is not JSON, costs that
+// sample alone, and it stores bytes that are not UTF-8, which make a line invalid here.
 //
 // The format:
 // https://docs.victoriametrics.com/victoriametrics/single-server-victoriametrics/#json-line-format
@@ -22,6 +22,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // The limits beyond which VictoriaMetrics v1.150 drops a line without telling the client.
@@ -52,6 +53,10 @@ func (e *Error) Error() string { return e.Reason }
 // Parse reads one line, with or without its line end, and adds the extra labels to the series. An
 // error is an *Error. The Line does not refer to text.
 func Parse(text []byte, extra map[string]string) (Line, error) {
+	// encoding/json would replace such bytes, and the series would have another name.
+	if !utf8.Valid(text) {
+		return Line{}, &Error{"line is not valid UTF-8", 1}
+	}
 	var object map[string]json.RawMessage
 	if json.Unmarshal(text, &object) != nil || object == nil {
 		return Line{}, &Error{"line is not a JSON object", 1}

@@ -62,6 +62,8 @@ func TestParse_Faults(t *testing.T) {
 	} {
 		f(text, "line is not a JSON object", 1)
 	}
+	// A name with such a byte must not be stored under another name.
+	f("{\"metric\":{\"__name__\":\"a\xff\"},\"values\":[1],\"timestamps\":[1]}", "line is not valid UTF-8", 1)
 	// Readable, but no series with samples. One wrong element makes the line invalid.
 	with := func(values, timestamps string) string {
 		return fmt.Sprintf(`{"metric":{"__name__":"a"},"values":%s,"timestamps":%s}`, values, timestamps)

@@ -4,7 +4,8 @@
 // promises that at most one process holds it, that the kernel releases it however the holder ends,
 // and that no child process inherits it. The PID is a hint: after a kill it is stale, and seen from
 // another container it belongs to another process. The file is never removed: if it were removed
-// while one process waits for it and another creates it again, there would be two locks.
+// while one process waits for it and another creates it again, there would be two locks. Whoever
+// holds a lock for long looks for that, with InPlace.
 package lock
 
 import (
@@ -16,18 +17,24 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
-	"github.com/gofrs/flock"
+	"belabox-metrics/shared/datafile"
 )
 
 const mode = 0o640
 
+// ErrLost is what errors.Is finds in the error of a lock whose file was removed or replaced.
+var ErrLost = errors.New("was removed or replaced while it was held: a second copy could run on the database; the next start takes the lock again")
+
 // Lock is a lock that this process holds. Keep it until Release: the lock falls with the last
 // reference to it.
 type Lock struct {
-	file *flock.Flock
+	path string
+	mu   sync.Mutex // of file
+	file *os.File   // nil = released
 }
 
 // Acquire takes the lock at path without waiting for its holder; a lock that is held gives a
@@ -59,16 +66,39 @@ func AcquireWait(ctx context.Context, path string) (*Lock, error) {
 	}
 }
 
-// Release frees the lock and empties its file. A second call does nothing.
+// Release empties the file and frees the lock. A second call does nothing.
 func (l *Lock) Release() error {
-	if !l.file.Locked() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.file == nil {
 		return nil
 	}
 	// While the lock is still ours. What cannot be emptied is a stale PID, as after a kill, and
 	// harmless.
-	_ = os.Truncate(l.file.Path(), 0)
-	if err := l.file.Unlock(); err != nil {
-		return fmt.Errorf("release lock %q: %w", l.file.Path(), err)
+	_ = l.file.Truncate(0)
+	err := l.file.Close()
+	l.file = nil
+	if err != nil {
+		return fmt.Errorf("release lock %q: %w", l.path, err)
+	}
+	return nil
+}
+
+// InPlace returns an error that is ErrLost if the file under the name of the lock is no longer the
+// one that is locked: then another process can take the lock, too.
+func (l *Lock) InPlace() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.file == nil {
+		return nil
+	}
+	mine, err := l.file.Stat()
+	if err != nil {
+		return nil // nothing is known
+	}
+	there, err := os.Lstat(l.path)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(mine, there) {
+		return fmt.Errorf("lock %q %w", l.path, ErrLost)
 	}
 	return nil
 }
@@ -76,71 +106,61 @@ func (l *Lock) Release() error {
 // take tries once.
 func take(path string) (*Lock, error) {
 	// Writable, because flock on NFS asks for it; package os adds O_CLOEXEC to every file it opens.
-	f := flock.New(path, flock.SetFlag(os.O_CREATE|os.O_RDWR), flock.SetPermissions(mode))
-	locked, err := f.TryLock()
+	f, err := datafile.Open(path, os.O_CREATE|os.O_RDWR, mode)
 	if err != nil {
 		return nil, explain(path, err)
 	}
-	if !locked {
-		pid := readPID(path)
-		return nil, &HeldError{Path: path, PID: pid, Command: command(pid)}
+	if err := flock(f, syscall.LOCK_EX); err != nil {
+		pid := readPID(f)
+		_ = f.Close() // it was only read
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, &HeldError{Path: path, PID: pid, Command: command(pid)}
+		}
+		return nil, explain(path, err)
 	}
-	l := &Lock{file: f}
+	l := &Lock{path: path, file: f}
 	if err := l.settle(); err != nil {
-		return nil, errors.Join(err, f.Unlock())
+		return nil, errors.Join(err, f.Close())
 	}
 	return l, nil
 }
 
+func flock(f *os.File, how int) error { return syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB) }
+
 // settle makes sure that the file just locked is the one that others will find, and signs it.
 func (l *Lock) settle() error {
-	path := l.file.Path()
-	mine, err := l.file.Stat()
-	if err != nil {
-		return fmt.Errorf("lock %q: %w", path, err)
-	}
-	there, err := os.Stat(path)
-	if err != nil || !os.SameFile(mine, there) {
+	if l.InPlace() != nil {
 		// Removed between open and flock: the next process would lock another file. For the callers
 		// this is as if somebody else were still at it, so they try again, with the new file.
-		return &HeldError{Path: path}
+		return &HeldError{Path: l.path}
 	}
-	if err := writePID(path); err != nil {
-		return fmt.Errorf("write the process id to lock %q: %w", path, err)
+	if err := writePID(l.file); err != nil {
+		return fmt.Errorf("write the process id to lock %q: %w", l.path, err)
 	}
 	return nil
 }
 
-// writePID overwrites what an earlier holder left. Closing this second descriptor does not free the
-// lock: an flock belongs to the open file, unlike the locks of fcntl(2).
-func writePID(path string) error {
-	f, err := os.OpenFile(path, os.O_WRONLY, 0)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	n, err := fmt.Fprintf(f, "%d\n", os.Getpid())
+// writePID overwrites what an earlier holder left.
+func writePID(f *os.File) error {
+	text := fmt.Sprintf("%d\n", os.Getpid())
+	_, err := f.WriteAt([]byte(text), 0)
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 		return nil // on a full disk only the hint is missing, not the lock
 	}
 	if err != nil {
 		return err
 	}
-	return f.Truncate(int64(n))
+	return f.Truncate(int64(len(text)))
 }
 
 // readPID returns 0 when the file names no process.
-func readPID(path string) int {
-	f, err := os.Open(path)
-	if err != nil {
+func readPID(f *os.File) int {
+	text := make([]byte, 32) // whatever is in it
+	n, err := f.ReadAt(text, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
 		return 0
 	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, 32)) // whatever file stands there
-	if err != nil {
-		return 0
-	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text[:n])))
 	if err != nil || pid < 0 {
 		return 0
 	}
@@ -166,12 +186,13 @@ func explain(path string, err error) error {
 	switch {
 	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.ENOTDIR):
 		hint = ": create the directory or set another storage.path"
-	case errors.Is(err, syscall.EISDIR):
-		hint = ": a directory stands in the place of the lock file; remove it"
 	case errors.Is(err, syscall.EROFS):
 		hint = ": make the file system writable or set another storage.path"
 	case errors.Is(err, fs.ErrPermission):
-		hint = ": run as the user who owns the directory and the lock file, or give them to this one"
+		hint = ": run as the user who owns the directory"
+		if _, err := os.Lstat(path); err == nil {
+			hint += "; if the lock file is of another user, run as root: " + datafile.GiveToOwner(path, path)
+		}
 	case errors.Is(err, syscall.ENOLCK), errors.Is(err, errors.ErrUnsupported):
 		hint = ": this file system has no locks; put the database on a local disk"
 	}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"belabox-metrics/shared/datafile"
 )
 
 // TestAcquire_NoPermission tries a directory without write access, and a lock file of another user
@@ -19,12 +21,16 @@ func TestAcquire_NoPermission(t *testing.T) {
 	if err := os.WriteFile(path, nil, 0o400); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(dir, 0o500); err != nil {
-		t.Fatal(err)
+	for _, folder := range []string{filepath.Dir(dir), dir} {
+		if err := os.Chmod(folder, 0o555); err != nil {
+			t.Fatal(err)
+		}
 	}
 	t.Cleanup(func() { // so that the directory can be removed
-		if err := os.Chmod(dir, 0o700); err != nil {
-			t.Error(err)
+		for _, folder := range []string{filepath.Dir(dir), dir} {
+			if err := os.Chmod(folder, 0o700); err != nil {
+				t.Error(err)
+			}
 		}
 	})
 	errs := make(chan error, 2)
@@ -42,28 +48,24 @@ func TestAcquire_NoPermission(t *testing.T) {
 			errs <- err
 		}
 	}()
-	for range cap(errs) {
-		if err := <-errs; !errors.Is(err, syscall.EACCES) || !strings.HasSuffix(err.Error(), "give them to this one") {
-			t.Errorf("got %v, want %v and what to do", err, syscall.EACCES)
+	for _, remedy := range []string{"run as the user who owns the directory", "run as root: " + datafile.GiveToOwner(path, path)} {
+		if err := <-errs; !errors.Is(err, syscall.EACCES) || !strings.HasSuffix(err.Error(), remedy) {
+			t.Errorf("got %v, want %v and %q", err, syscall.EACCES, remedy)
 		}
 	}
 }
 
-// TestAcquire_FullDisk locks a device that answers every write with ENOSPC.
-func TestAcquire_FullDisk(t *testing.T) {
+// TestWritePID_FullDisk writes to a device that answers every write with ENOSPC: the lock counts.
+func TestWritePID_FullDisk(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), "a.lock")
-	if err := os.Symlink("/dev/full", path); err != nil {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := AcquireWait(t.Context(), path) // another run of this test may hold the device
-	if err != nil {
-		t.Fatalf("got %v, want the lock without a PID in it", err)
+	defer full.Close()
+	if err := writePID(full); err != nil {
+		t.Errorf("got %v, want the lock without a PID in it", err)
 	}
-	if _, err := Acquire(path); !errors.Is(err, ErrHeld) {
-		t.Errorf("got %v, want %v", err, ErrHeld)
-	}
-	release(t, l)
 }
 
 func TestHeldError_NamesCommand(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gofrs/flock"
+	"belabox-metrics/shared/datafile"
 )
 
 func acquire(t *testing.T, path string) *Lock {
@@ -106,7 +106,23 @@ func TestAcquire_Faults(t *testing.T) {
 	}
 	f(filepath.Join(dir, "missing", "a.lock"), syscall.ENOENT, "create the directory or set another storage.path")
 	f(filepath.Join(file, "a.lock"), syscall.ENOTDIR, "create the directory or set another storage.path")
-	f(dir, syscall.EISDIR, "a directory stands in the place of the lock file; remove it")
+	f(dir, datafile.ErrNotRegular, "it is a directory; remove it or move it away")
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink(filepath.Join(dir, "made"), link); err != nil {
+		t.Fatal(err)
+	}
+	f(link, datafile.ErrNotRegular, "it is a symbolic link; remove it or move it away")
+	if _, err := os.Lstat(filepath.Join(dir, "made")); err == nil {
+		t.Error("a file was made through a link")
+	}
+	pipe := filepath.Join(dir, "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f(pipe, datafile.ErrNotRegular, "it is a named pipe; remove it or move it away")
+	if _, _, err := Holder(pipe); !errors.Is(err, datafile.ErrNotRegular) {
+		t.Errorf("the holder of a pipe: got %v", err)
+	}
 }
 
 func TestExplain(t *testing.T) {
@@ -121,7 +137,7 @@ func TestExplain(t *testing.T) {
 	f(open(syscall.EROFS),
 		`lock "/x/a.lock": read-only file system: make the file system writable or set another storage.path`)
 	f(open(syscall.EACCES),
-		`lock "/x/a.lock": permission denied: run as the user who owns the directory and the lock file, or give them to this one`)
+		`lock "/x/a.lock": permission denied: run as the user who owns the directory`)
 	f(syscall.ENOLCK,
 		`lock "/x/a.lock": no locks available: this file system has no locks; put the database on a local disk`)
 	f(open(syscall.ENOSPC), `lock "/x/a.lock": no space left on device`)
@@ -146,15 +162,17 @@ func TestHeldError_Text(t *testing.T) {
 func TestReadPID(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "a.lock")
-	if got := readPID(path); got != 0 {
-		t.Errorf("no file: got %d, want 0", got)
-	}
 	f := func(content string, want int) {
 		t.Helper()
 		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if got := readPID(path); got != want {
+		file, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer file.Close()
+		if got := readPID(file); got != want {
 			t.Errorf("%q: got %d, want %d", content, got, want)
 		}
 	}
@@ -166,33 +184,39 @@ func TestReadPID(t *testing.T) {
 	f(strings.Repeat("1", 1<<20), 0)
 }
 
-// TestAcquire_Removed has somebody remove and remake the file between open and flock: the lock
-// taken then is one on a file that nobody else will find, and must not count.
-func TestAcquire_Removed(t *testing.T) {
+// TestInPlace has somebody remove and remake the file of a lock that is held. Between open and
+// flock it must not count as taken, later the holder must be told.
+func TestInPlace(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "a.lock")
-	old := flock.New(path)
-	if ok, err := old.TryLock(); !ok || err != nil {
-		t.Fatalf("got %v, %v, want a lock", ok, err)
-	}
-	t.Cleanup(func() {
-		if err := old.Unlock(); err != nil {
-			t.Error(err)
+	l := acquire(t, path)
+	f := func(what string, wantErr error, wantSettled error) {
+		t.Helper()
+		if err := l.InPlace(); !errors.Is(err, wantErr) {
+			t.Errorf("%s: got %v, want %v", what, err, wantErr)
 		}
-	})
-	l := &Lock{file: old}
-	if err := l.settle(); err != nil {
-		t.Errorf("the file in place: got %v, want nil", err)
+		if err := l.settle(); !errors.Is(err, wantSettled) {
+			t.Errorf("%s: settle: got %v, want %v", what, err, wantSettled)
+		}
 	}
+	f("the file in place", nil, nil)
+	if err := os.Rename(path, path+".away"); err != nil {
+		t.Fatal(err)
+	}
+	f("a removed file", ErrLost, ErrHeld)
+	other := acquire(t, path)
+	f("a replaced file", ErrLost, ErrHeld)
+	release(t, l)
+	wantContent(t, path, fmt.Sprintf("%d\n", os.Getpid())) // of the other
+	release(t, other)
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.settle(); !errors.Is(err, ErrHeld) {
-		t.Errorf("a removed file: got %v, want %v", err, ErrHeld)
+	if err := os.Symlink(path+".away", path); err != nil {
+		t.Fatal(err)
 	}
-	acquire(t, path)
-	if err := l.settle(); !errors.Is(err, ErrHeld) {
-		t.Errorf("a replaced file: got %v, want %v", err, ErrHeld)
+	if err := l.InPlace(); err != nil {
+		t.Errorf("released: got %v", err)
 	}
 }
 
@@ -226,8 +250,8 @@ func TestAcquireWait_GivesUp(t *testing.T) {
 	if !errors.Is(err, context.DeadlineExceeded) || !strings.HasPrefix(err.Error(), wantText) {
 		t.Errorf("got %v, want %s…: %v", err, wantText, context.DeadlineExceeded)
 	}
-	if _, err := AcquireWait(ctx, filepath.Dir(path)); !errors.Is(err, syscall.EISDIR) {
-		t.Errorf("got %v, want %v at once", err, syscall.EISDIR)
+	if _, err := AcquireWait(ctx, filepath.Dir(path)); !errors.Is(err, datafile.ErrNotRegular) {
+		t.Errorf("got %v, want %v at once", err, datafile.ErrNotRegular)
 	}
 }
 

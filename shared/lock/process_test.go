@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"belabox-metrics/shared/testkit"
 )
 
 // The test binary becomes another process when this variable is set: a mode, a colon and the path
@@ -36,7 +38,8 @@ func child(job, path string) int {
 		return 1
 	}
 	if job == "hold-with-child" {
-		grandchild := exec.Command(os.Args[0])
+		program := self()
+		grandchild := exec.Command(program[0], program[1:]...)
 		grandchild.Env = append(os.Environ(), childVar+"=idle:")
 		grandchild.Stdin = os.Stdin // so that it lives as long as the test keeps the pipe open
 		if err := grandchild.Start(); err != nil {
@@ -55,6 +58,14 @@ func child(job, path string) int {
 	return 0
 }
 
+// self is the command of this program, in the emulator that runs it.
+func self() []string {
+	if emulator := os.Getenv(testkit.EmulatorVar); emulator != "" {
+		return []string{emulator, os.Args[0]}
+	}
+	return os.Args[:1]
+}
+
 // process is another process that holds the lock or wants it.
 type process struct {
 	*exec.Cmd
@@ -64,7 +75,8 @@ type process struct {
 
 func start(t *testing.T, job, path string) *process {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	program := self()
+	cmd := exec.CommandContext(t.Context(), program[0], program[1:]...)
 	cmd.Env = append(os.Environ(), childVar+"="+job+":"+path)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()

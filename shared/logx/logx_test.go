@@ -136,25 +136,9 @@ func TestNew_Console(t *testing.T) {
 	if _, err := time.Parse("2006-01-02 15:04:05.000", stamp); err != nil {
 		t.Errorf("time: %v", err)
 	}
-	if want := "upload failed error=\"bad answer ␛[2J? end\" error_type=error attempt=1\n"; rest != want {
+	if want := "upload failed error=\"bad answer \\x1b[2J\\xff end\" error_type=error attempt=1\n"; rest != want {
 		t.Errorf("got  %q\nwant %q", rest, want)
 	}
-}
-
-// TestPlain covers the values that can bring foreign text to a terminal.
-func TestPlain(t *testing.T) {
-	t.Parallel()
-	f := func(v any, want string) {
-		t.Helper()
-		if got := plain(nil, slog.Any("k", v)).Value.String(); got != want {
-			t.Errorf("%v: got %q, want %q", v, got, want)
-		}
-	}
-	f("ok", "ok")
-	f(7, "7")
-	f("\x1b]0;title\a", "␛]0;title\a")
-	f(errors.New("a\x1bb"), "a␛b")
-	f("a\xffb\uFFFD", "a?b?")
 }
 
 func TestColour_NotOnFiles(t *testing.T) {

@@ -133,6 +133,8 @@ type redactor struct {
 	w       io.Writer
 }
 
+func (r redactor) of() *Secrets { return r.secrets }
+
 func (r redactor) Write(p []byte) (int, error) {
 	if _, err := io.WriteString(r.w, r.secrets.Redact(string(p))); err != nil {
 		return 0, err

@@ -26,6 +26,6 @@ func (w standard) Write(p []byte) (int, error) {
 	if len(text) > standardMost {
 		text = strings.ToValidUTF8(text[:standardMost], "") + "..."
 	}
-	w.log.Warn("message of a library", "text", text)
+	w.log.Warn("library message", "text", text)
 	return len(p), nil
 }

@@ -38,7 +38,13 @@ type Metric struct {
 	// Of what collectord samples, empty for self-metrics: the key under
 	// collection.collectors, and the kernel file.
 	Collector, Source string
+
+	// Range is what a value of what collectord samples can be; the zero Range is that of the unit.
+	Range Range
 }
+
+// Range are the least and the greatest possible value.
+type Range struct{ Min, Max float64 }
 
 // Point is one value of a Set.
 type Point struct {

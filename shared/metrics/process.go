@@ -15,6 +15,16 @@ func (s *Set) AddBytesWritten(daemon string) {
 	})
 }
 
+// AddHTTPRefused adds agent.http_refused_total with the given reasons, and returns the function that
+// counts one.
+func (s *Set) AddHTTPRefused(daemon string, reasons []string) func(reason string) {
+	totals := map[string]*Total{}
+	for _, reason := range reasons {
+		totals[reason] = s.Counter(&HTTPRefused, daemon, reason)
+	}
+	return func(reason string) { totals[reason].Inc() }
+}
+
 // bytesWritten is what this process caused to be written to the disk.
 // https://docs.kernel.org/filesystems/proc.html#proc-pid-io
 func bytesWritten() (n int64, ok bool) {

@@ -38,6 +38,10 @@ var (
 		Name: "agent.panics_total", Kind: Counter, Labels: []string{"daemon"},
 		Help: "Panics that were caught: in a collector or a request, which costs that one result, or in a task, which ends the daemon with code 1 so that its supervisor restarts it.",
 	}
+	HTTPRefused = Metric{
+		Name: "agent.http_refused_total", Kind: Counter, Labels: []string{"daemon", "reason"},
+		Help: "Refusals of the health port, by reason: a connection that was closed, or served only /health/live, because too many were open (connection), a request whose turn did not come within 5 s (request), a wrong password (login).",
+	}
 	BytesWritten = Metric{
 		Name: "storage.bytes_written_total", Kind: Counter, Unit: "bytes", Labels: []string{"daemon"},
 		Help: "Bytes that the daemon caused to be written to the disk, as the kernel counts them (write_bytes of /proc/self/io).",
@@ -53,6 +57,10 @@ var (
 	UploadFailures = Metric{
 		Name: "uploader.upload_failures_total", Kind: Counter,
 		Help: "Chunks whose last attempt in a cycle failed. They are retried.",
+	}
+	UploadFailing = Metric{
+		Name: "uploader.failing", Kind: Gauge, Labels: []string{"cause"},
+		Help: "1 while the last attempt to upload has failed, with its cause as in health-monitoring.md, or other; and while reads_refused, unread, not_visible or not_kept holds. Otherwise absent.",
 	}
 	UploadDuration = Metric{
 		Name: "uploader.upload_duration_seconds", Kind: Histogram, Unit: "seconds",
@@ -94,6 +102,38 @@ var (
 		Name: "storage.metrics_dropped_total", Kind: Counter, Labels: []string{"reason"},
 		Help: "Samples that were lost before they were delivered: deleted to keep the file within storage.max_size_mb, by shipperd (size; unproven if they were accepted and not read back) or by collectord while shipperd was not running (unattended), or unreadable (damaged).",
 	}
+	ClockSynchronised = Metric{
+		Name: "time.clock_synchronised", Kind: Gauge,
+		Help: "1 while the clock is synchronised, by NTP for example, otherwise 0. Absent while that is not known: the sandbox of the unit hides the state of programs other than systemd-timesyncd.",
+	}
+	SamplesCorrected = Metric{
+		Name: "time.samples_corrected_total", Kind: Counter, Labels: []string{"how"},
+		Help: "Samples sent with a time other than the wall clock's, by the source of their true time (docs/time.md): kernel, server, estimated.",
+	}
+	LinkBytes = Metric{
+		Name: "link.bytes_total", Kind: Counter, Unit: "bytes", Labels: []string{"direction"},
+		Help: "Bytes that shipperd's requests cost on the link, by direction: sent, received. An estimate of what a modem counts: IP packets with headers, acknowledgements and lookups.",
+	}
+	LinkMonth = Metric{
+		Name: "link.month_bytes", Kind: Gauge, Unit: "bytes",
+		Help: "Such bytes, in both directions, since the last remote.budget_day.",
+	}
+	LinkForecast = Metric{
+		Name: "link.forecast_bytes", Kind: Gauge, Unit: "bytes",
+		Help: "Forecast of such bytes for the whole month, from the last days. Absent in the first hour.",
+	}
+	LinkBudgetUsed = Metric{
+		Name: "link.budget_used_ratio", Kind: Gauge, Unit: "ratio",
+		Help: "Part of remote.monthly_budget_mb that is used; above 1 when it is used up. Absent without a budget.",
+	}
+	LinkInterval = Metric{
+		Name: "link.upload_interval_seconds", Kind: Gauge, Unit: "seconds",
+		Help: "Time between two uploads: remote.upload_interval, or longer to keep the budget.",
+	}
+	LinkInterface = Metric{
+		Name: "link.interface", Kind: Gauge, Labels: []string{"interface"},
+		Help: "1 for the network interface that carries the uploads, or carried the last ones. Absent while it is not known.",
+	}
 	Skew = Metric{
 		Name: "time.skew_ms", Kind: Gauge, Unit: "milliseconds",
 		Help: "How far the device's clock is ahead of monitoring.clock_skew_url's; negative: behind. Absent while it is unknown, or was last compared more than three check intervals ago.",
@@ -104,10 +144,12 @@ var (
 var (
 	Collectord = []*Metric{
 		&Collected, &CollectFailed, &CollectionDuration, &TicksMissed,
-		&Dropped, &DatabaseSize, &WALSize, &CheckpointDuration, &WALReclaimed, &BytesWritten, &Panics,
+		&Dropped, &DatabaseSize, &WALSize, &CheckpointDuration, &WALReclaimed, &BytesWritten, &Panics, &HTTPRefused,
+		&ClockSynchronised,
 	}
 	Shipperd = []*Metric{
-		&Uploaded, &UploadFailures, &UploadDuration, &PartialSuccess, &BytesSent, &BytesReceived,
-		&Verified, &RequeuedTotal, &RejectedTotal, &Pending, &OldestPending, &Dropped, &BytesWritten, &Panics, &Skew,
+		&Uploaded, &UploadFailures, &UploadFailing, &UploadDuration, &PartialSuccess, &BytesSent, &BytesReceived,
+		&Verified, &RequeuedTotal, &RejectedTotal, &Pending, &OldestPending, &Dropped, &BytesWritten, &Panics, &HTTPRefused, &Skew,
+		&SamplesCorrected, &LinkBytes, &LinkMonth, &LinkForecast, &LinkBudgetUsed, &LinkInterval, &LinkInterface,
 	}
 )

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"belabox-metrics/shared/human"
 	"belabox-metrics/shared/store"
 )
 
@@ -71,7 +72,7 @@ func writeLabels(out *bufio.Writer, tags []store.Tag) {
 		if i == 0 {
 			sep = "{"
 		}
-		out.WriteString(sep + t.Name + `="` + escapeLabel.Replace(t.Value) + `"`)
+		out.WriteString(sep + t.Name + `="` + escapeLabel.Replace(human.PrintableBut(t.Value, "\n")) + `"`)
 	}
 	out.WriteByte('}')
 }

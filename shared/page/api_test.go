@@ -12,7 +12,10 @@ import (
 	"testing"
 	"time"
 
+	"belabox-metrics/shared/config"
 	"belabox-metrics/shared/health"
+	"belabox-metrics/shared/metrics"
+	"belabox-metrics/shared/store"
 )
 
 // get returns the answer and its body; tag is sent as If-None-Match.
@@ -72,10 +75,11 @@ func TestStatus(t *testing.T) {
 			Pending     int64            `json:"pending_rows"`
 			LastSuccess *time.Time       `json:"last_accepted"`
 			Traffic     *struct {
-				Sent  int64 `json:"today_sent_bytes"`
-				Month *struct {
-					Value, Basis float64
-				} `json:"per_month"`
+				Sent      int64 `json:"today_sent_bytes"`
+				Received  int64 `json:"today_received_bytes"`
+				Month     int64 `json:"month_bytes"`
+				Interface string
+				Remedy    string `json:"interface_remedy"`
 			}
 		}
 		Storage struct {
@@ -104,10 +108,10 @@ func TestStatus(t *testing.T) {
 	if d.Dead["bad_request"] != 214 || d.Dead["never_seen"] != 6 || d.Rejected["bad_request"] != 214 || d.Dropped["size"] != 18 || d.Verified != 1_481_004 || d.Pending == 0 || d.LastSuccess == nil {
 		t.Errorf("got delivery %+v", d)
 	}
-	// steady sends 52 and receives 9 bytes a second, and writes 610.
-	if d.Traffic == nil || d.Traffic.Month == nil || math.Abs(d.Traffic.Month.Value-61*30*86400) > 1 {
-		t.Errorf("got traffic %+v, want 61 B/s for 30 days", d.Traffic)
+	if u := d.Traffic; u == nil || u.Sent < 2_400_000 || u.Received < 480_000 || u.Month < 2_880_000 || u.Interface != "wwan0" || !strings.Contains(u.Remedy, "include: ['wwan0']") {
+		t.Errorf("got traffic %+v, want what the file has of today and the month", u)
 	}
+	// steady writes 610 bytes a second.
 	if w := s.Storage.Written; w == nil || math.Abs(w.Value-610*86400) > 1 || w.Basis < 7000 {
 		t.Errorf("got written %+v, want 610 B/s for a day from two hours", w)
 	}
@@ -255,12 +259,31 @@ func TestFile_RestsAndCloses(t *testing.T) {
 // What was read a while ago is no upload that is late, however short the interval is.
 func TestUploadConditions(t *testing.T) {
 	t.Parallel()
+	c := config.Default()
+	c.Collection.Interval, c.Remote.UploadInterval = time.Second, 2*time.Second
+	c.Remote.URL = "https://metrics.example/api/v1/import"
 	read := time.Now().Add(-14 * time.Second)
 	for age, want := range map[time.Duration]int{3 * time.Second: 0, 5 * time.Second: 1} {
-		got := uploadConditions(slowFacts{at: read, lastAccepted: read.Add(-age)}, 0, health.Limits{UploadInterval: 2 * time.Second})
+		facts := slowFacts{at: read, lastAccepted: read.Add(-age), shipperRuns: true}
+		got := uploadConditions(facts, 1, c)
 		if len(got) != want {
 			t.Errorf("the last upload was %v old: got %+v, want %d", age, got, want)
 		}
+		facts.shipperRuns = false // which is why
+		if got := uploadConditions(facts, 1, c); got != nil {
+			t.Errorf("shipperd does not run: got %+v", got)
+		}
+	}
+	if got := uploadConditions(slowFacts{at: read, shipperRuns: true}, 1, c); got != nil {
+		t.Errorf("shipperd has just started for the first time: got %+v", got)
+	}
+	facts := slowFacts{at: read, lastAccepted: read.Add(-5 * time.Second), shipperRuns: true}
+	for _, code := range []string{"credentials", "not_visible"} {
+		facts.stats = append(facts.stats, store.Stat{Name: metrics.UploadFailing.Name, Tags: `{"cause":"` + code + `"}`, Kind: "gauge", Value: 1, Updated: read})
+	}
+	got := uploadConditions(facts, 1, c)
+	if len(got) != 2 || !strings.HasSuffix(got[0].Message, ": metrics.example refused the credentials") || got[0].Remedy != health.CauseCredentials.Remedy || got[1].Code != "not_visible" {
+		t.Errorf("what shipperd has saved: got %+v", got)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
@@ -29,7 +30,7 @@ func TestAssets_AllServed(t *testing.T) {
 			t.Errorf("%s is in the binary, but has no path", name)
 		}
 		body, err := files.ReadFile(name)
-		total += len(compress(body))
+		total += len(compress(body, gzip.DefaultCompression))
 		return err
 	})
 	if err != nil {
@@ -95,11 +96,41 @@ func TestAssets_Encoding(t *testing.T) {
 	}
 }
 
+// TestAnswer_Encoding: a large answer is compressed for a browser, a small one is not.
+func TestAnswer_Encoding(t *testing.T) {
+	t.Parallel()
+	large := bytes.Repeat([]byte("12.5,"), zipFrom)
+	for _, want := range [][]byte{large, large[:zipFrom-1]} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { answer(w, r, want) }))
+		plain, body := fetch(t, server.URL, "identity", "")
+		if !bytes.Equal(body, want) || plain.Header.Get("Content-Encoding") != "" {
+			t.Errorf("%d bytes for a client without gzip: got %d, encoded %q", len(want), len(body), plain.Header.Get("Content-Encoding"))
+		}
+		zipped, body := fetch(t, server.URL, "gzip", "")
+		if zipped.Header.Get("Vary") != "Accept-Encoding" || len(want) >= zipFrom == (zipped.Header.Get("ETag") == plain.Header.Get("ETag")) {
+			t.Errorf("a cache would give one client what is another's: %v and %v", zipped.Header, plain.Header)
+		}
+		if again, body := fetch(t, server.URL, "gzip", zipped.Header.Get("ETag")); again.StatusCode != 304 || len(body) != 0 {
+			t.Errorf("a second time: got %d and %d bytes, want 304", again.StatusCode, len(body))
+		}
+		server.Close()
+		if len(want) < zipFrom {
+			if !bytes.Equal(body, want) {
+				t.Errorf("got %d bytes, want %d as they are", len(body), len(want))
+			}
+			continue
+		}
+		if got, err := unpack(body); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("got %d bytes, %v", len(got), err)
+		}
+	}
+}
+
 func TestTakesGzip(t *testing.T) {
 	t.Parallel()
 	for accept, want := range map[string]bool{
 		"": false, "gzip": true, "deflate, gzip;q=1.0, *;q=0.5": true, "br, GZIP ; q=0.2": true,
-		"gzip;q=0": false, "gzip; q=0.000": false, "x-gzip": false, "identity": false, "gzip;q=nonsense": false,
+		"gzip;q=0": false, "gzip; q=0.000": false, "gzip\t;\tQ=0": false, "x-gzip": false, "identity": false, "gzip;q=nonsense": false,
 	} {
 		if got := takesGzip(accept); got != want {
 			t.Errorf("%q: got %v, want %v", accept, got, want)

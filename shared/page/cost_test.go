@@ -12,64 +12,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"belabox-metrics/shared/store"
 )
-
-func TestBudget(t *testing.T) {
-	t.Parallel()
-	var b budget
-	now := time.Unix(1_800_000_000, 0)
-	if got := b.missing(now); got > 0 {
-		t.Fatalf("at the start: got %v to wait, want none", got)
-	}
-	b.spend(budgetBurst)
-	if got := b.missing(now); got != 0 {
-		t.Errorf("it is just spent: got %v to wait", got)
-	}
-	b.spend(2 * time.Second)
-	if got := b.missing(now); got != 10*time.Second {
-		t.Errorf("2 s too many: got %v to wait, want 10 s", got)
-	}
-	if got := b.missing(now.Add(4 * time.Second)); got != 6*time.Second {
-		t.Errorf("4 s later: got %v to wait, want 6 s", got)
-	}
-	if got := b.missing(now.Add(-time.Hour)); got != 6*time.Second {
-		t.Errorf("the clock goes back: got %v to wait, want 6 s", got)
-	}
-	b.missing(now.Add(time.Hour))
-	if b.left != budgetBurst {
-		t.Errorf("an hour later: got %v left, want %v", b.left, budgetBurst)
-	}
-}
-
-// TestBudget_BoundsWhatIsTaken: who asks without end gets a fifth of the time.
-func TestBudget_BoundsWhatIsTaken(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		var b budget
-		start, spent := time.Now(), time.Duration(0)
-		for time.Since(start) < 10*time.Minute {
-			if !b.wait(t.Context()) {
-				t.Fatal("the wait was given up")
-			}
-			time.Sleep(300 * time.Millisecond) // the question
-			b.spend(300 * time.Millisecond)
-			spent += 300 * time.Millisecond
-		}
-		if share := spent.Seconds() / time.Since(start).Seconds(); share < 0.19 || share > 0.22 {
-			t.Errorf("got %.3f of the time, want a fifth", share)
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-		defer cancel()
-		b.spend(time.Minute)
-		if b.wait(ctx) {
-			t.Error("it waits longer than it may")
-		}
-	})
-}
 
 // TestLedger_IsRemembered: whoever asks again gets the sum there is.
 func TestLedger_IsRemembered(t *testing.T) {
@@ -134,11 +80,6 @@ func TestPage_TellsThatItIsBusy(t *testing.T) {
 		t.Errorf("somebody else has the turn: got %d, %v, %s", out.Code, out.Header(), out.Body)
 	}
 	p.file.leave()
-	p.budget.missing(time.Now())
-	p.budget.spend(time.Hour)
-	if out := busy(); out.Code != 503 || out.Header().Get("Retry-After") == "" {
-		t.Errorf("nothing is left of the budget: got %d, %v", out.Code, out.Header())
-	}
 }
 
 // TestPage_WritesNothing: looking changes neither the file nor the folder.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"belabox-metrics/shared/health"
+	"belabox-metrics/shared/link"
 	"belabox-metrics/shared/metrics"
 	"belabox-metrics/shared/store"
 )
@@ -19,6 +20,7 @@ type delivery struct {
 	Server       string           `json:"server"` // its host
 	Pending      int64            `json:"pending_rows"`
 	Oldest       time.Time        `json:"oldest_pending,omitzero"`
+	NewestSent   time.Time        `json:"newest_sent,omitzero"` // a sample's time, if that is behind the oldest pending one
 	LastAccepted time.Time        `json:"last_accepted,omitzero"`
 	LastVerified time.Time        `json:"last_verified,omitzero"`
 	LastError    string           `json:"last_error,omitempty"` // of the last attempt, while it failed; shipperd knows it
@@ -31,6 +33,14 @@ type delivery struct {
 	Dropped      map[string]int64 `json:"dropped_total"`  // by reason
 	DeadLetters  map[string]int64 `json:"dead_letters"`   // that there are now, by reason
 	Traffic      *traffic         `json:"traffic,omitempty"`
+}
+
+// traffic is what the uploads cost on the link.
+type traffic struct {
+	link.Use
+	Mode      string `json:"budget_mode,omitempty"` // how sparing shipperd is, in words
+	Interface string `json:"interface,omitempty"`   // that carried the last upload
+	Remedy    string `json:"interface_remedy,omitempty"`
 }
 
 // storage is the file.
@@ -53,14 +63,22 @@ type slowFacts struct {
 	stats                      []store.Stat
 	deadLetters                map[string]int64
 	lastAccepted, lastVerified time.Time
+	behind                     time.Duration // what must be added to the wall clock, as far as it is known
 	shipperStarted             time.Time
+	shipperRuns                bool
 	sizes                      store.Sizes
 	rows                       int64
 	daemons                    []runs
+	use                        link.Use
 }
 
 func (p *Page) readSlow(ctx context.Context, r *store.Reader) (f slowFacts, err error) {
 	f.at = p.cfg.Now()
+	now, err := p.now(ctx, r)
+	if err != nil {
+		return f, err
+	}
+	f.behind = now.Sub(f.at)
 	if f.stats, err = r.Stats(ctx); err != nil {
 		return f, err
 	}
@@ -79,6 +97,9 @@ func (p *Page) readSlow(ctx context.Context, r *store.Reader) (f slowFacts, err 
 			f.lastVerified = c.LastSettled
 		}
 	}
+	if f.use, err = link.Read(ctx, r, p.cfg.Config.Remote); err != nil {
+		return f, err
+	}
 	if f.sizes, err = r.Sizes(ctx); err != nil {
 		return f, err
 	}
@@ -91,8 +112,11 @@ func (p *Page) readSlow(ctx context.Context, r *store.Reader) (f slowFacts, err 
 			return f, err
 		}
 		f.daemons = append(f.daemons, d)
-		if name == "shipperd" && len(d.Last) > 0 {
-			f.shipperStarted = d.Last[0].Started
+		if name == "shipperd" {
+			f.shipperRuns = d.Running
+			if len(d.Last) > 0 {
+				f.shipperStarted = d.Last[0].Started
+			}
 		}
 	}
 	return f, nil
@@ -114,14 +138,19 @@ func (p *Page) countWaiting(ctx context.Context, r *store.Reader) (waiting, erro
 // fill adds the facts of the file.
 func (p *Page) fill(s *status, w waiting, f slowFacts, t totals) {
 	d := &s.Delivery
-	d.Pending, d.Oldest = w.Rows, time.Time{}
+	d.Pending, d.Oldest, d.NewestSent = w.Rows, time.Time{}, time.Time{}
 	if w.Rows > 0 {
 		d.Oldest = time.UnixMilli(w.OldestMS).UTC()
 	}
-	d.LastAccepted, d.LastVerified, d.DeadLetters = f.lastAccepted, f.lastVerified, f.deadLetters
-	if u, ok := s.Components["uploader"].Facts.(health.Uploader); ok && u.LastUpload.After(f.lastAccepted) {
-		d.LastAccepted = u.LastUpload
+	if w.SentMS > 0 {
+		d.NewestSent = time.UnixMilli(w.SentMS).UTC()
 	}
+	d.LastAccepted, d.LastVerified, d.DeadLetters = f.lastAccepted, f.lastVerified, f.deadLetters
+	if u, ok := s.Components["uploader"].Facts.(health.Uploader); ok && !u.LastUpload.IsZero() && u.LastUpload.Add(f.behind).After(f.lastAccepted) {
+		d.LastAccepted = u.LastUpload.Add(f.behind)
+	}
+	via, _ := link.Carried(f.stats, p.cfg.Config.Remote)
+	d.Traffic = &traffic{f.use, f.use.Mode(), via, link.Unsampled(p.cfg.Config.Network, via)}
 	d.Rejected, d.Dropped = map[string]int64{}, map[string]int64{}
 	for _, point := range metrics.FromStats(f.stats) {
 		n := int64(point.Value)
@@ -140,7 +169,6 @@ func (p *Page) fill(s *status, w waiting, f slowFacts, t totals) {
 			d.Dropped[tagOfPoint(point)] += n
 		}
 	}
-	d.Traffic = t.Traffic
 	d.Draining = p.drain.watch(w.at, w.Rows, int64(p.cfg.Config.Remote.BatchSize), t.BacklogPeak)
 	s.Daemons = f.daemons
 	s.Storage.Data, s.Storage.Rows = f.sizes.Data, f.rows

@@ -3,6 +3,8 @@ package page
 import (
 	"os"
 	"reflect"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -36,8 +38,34 @@ func TestDoc_NamesEveryKey(t *testing.T) {
 	}
 	walk(reflect.TypeFor[status]())
 	walk(reflect.TypeFor[chart]())
+	walk(reflect.TypeFor[busiest]())
 	walk(reflect.TypeFor[ledger]())
 	if seen < 60 {
 		t.Errorf("got %d keys", seen)
+	}
+}
+
+// TestDoc_MetricsExist: each metric that the page looks at is in docs/metrics.md.
+func TestDoc_MetricsExist(t *testing.T) {
+	t.Parallel()
+	table, err := os.ReadFile("../../docs/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	script, err := os.ReadFile("assets/charts.js")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := slices.Clone(boardMetrics)
+	for _, m := range regexp.MustCompile(`'([a-z]+\.[a-z_0-9]+)':`).FindAllStringSubmatch(string(script), -1) {
+		names = append(names, m[1])
+	}
+	for _, name := range names {
+		if !strings.Contains(string(table), "`"+name+"`") {
+			t.Errorf("docs/metrics.md has no %s", name)
+		}
+	}
+	if len(names) < 25 {
+		t.Errorf("got %d names", len(names))
 	}
 }

@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -29,6 +31,12 @@ type scene struct {
 	Age    time.Duration // how long it has been sampling; 0 = never
 	Filler int           // further series of each tick
 	Cores  int           // 0 = 8
+	Nets   int           // interfaces; 0 = 2
+	Disks  int           // 0 = 2
+	Zones  int           // thermal zones; 0 = 5. The last one of more is hot.
+	Mounts int           // file systems; 0 = 2. The last one of more is full.
+	Suffix string        // of the names of further interfaces and disks
+	Board  bool          // has undervoltage, throttling, a GPU, an eMMC, services
 	Tags   map[string]string
 	Own    func(t time.Duration, age time.Duration) map[string]float64 // its own numbers, t after the start
 	Unsent time.Duration                                               // the end of the samples that is still pending
@@ -71,26 +79,78 @@ func sources(s scene) (all []source) {
 	add("memory.total_bytes", func(time.Duration) float64 { return 8_216_000_000 })
 	add("memory.used_bytes", curve(3, 2*time.Hour, 2.1e9, 3.4e9))
 	add("memory.swap_used_bytes", curve(4, 3*time.Hour, 0, 2e8))
-	for i, zone := range []string{"soc-thermal", "bigcore0-thermal", "littlecore-thermal", "gpu-thermal", "npu-thermal"} {
+	zones := []string{"soc-thermal", "bigcore0-thermal", "littlecore-thermal", "gpu-thermal", "npu-thermal"}
+	for i := len(zones); i < s.Zones-1; i++ {
+		zones = append(zones, "ddr-thermal")
+	}
+	if s.Zones > len(zones) {
+		add("thermal.zone_celsius", curve(1, 41*time.Minute, 98, 99), tag("type", "modem-thermal"), tag("zone", "thermal_zone99"))
+	}
+	for i, zone := range zones {
 		add("thermal.zone_celsius", curve(i, 41*time.Minute, 46+2*float64(i%3), 63+3*float64(i%2)), tag("type", zone), tag("zone", fmt.Sprintf("thermal_zone%d", i)))
 	}
 	add("hwmon.temp_celsius", curve(9, time.Hour, 38, 45), tag("chip", "nvme"), tag("sensor", "Composite"))
 	add("load.average_1m", curve(5, 19*time.Minute, 1.2, 4.6))
 	add("load.average_5m", curve(5, 31*time.Minute, 1.6, 3.9))
 	add("load.average_15m", curve(5, 55*time.Minute, 2, 3.3))
-	for i, name := range []string{"eth0", "wwan0"} {
+	nets, disks := []string{"eth0", "wwan0"}, []string{"mmcblk0", "nvme0n1"}
+	for i := len(nets); i < s.Nets; i++ {
+		nets = append(nets, fmt.Sprintf("wwan%d%s", i-1, s.Suffix))
+	}
+	for i := len(disks); i < s.Disks; i++ {
+		disks = append(disks, fmt.Sprintf("sd%c%s", 'a'+i-2, s.Suffix))
+	}
+	for i, name := range nets {
 		add("network.receive_bytes_per_second", curve(i+3, 13*time.Minute, 2e4, 1.4e5), tag("interface", name))
 		add("network.transmit_bytes_per_second", curve(i+6, 29*time.Minute, 4e5, 7.6e5/float64(i+1)), tag("interface", name))
 	}
-	for i, name := range []string{"mmcblk0", "nvme0n1"} {
+	for i, name := range disks {
 		add("disk.read_bytes_per_second", curve(i+7, 11*time.Minute, 0, 9e4), tag("device", name))
-		add("disk.written_bytes_per_second", curve(i+8, 21*time.Minute, 2e4, float64(i*2+1)*3e5), tag("device", name))
+		add("disk.written_bytes_per_second", curve(i+8, 21*time.Minute, 2e4, float64(i%7*2+1)*3e5), tag("device", name))
 		add("disk.busy_percent", curve(i+1, 21*time.Minute, 0, 14), tag("device", name))
 	}
 	add("filesystem.available_bytes", func(at time.Duration) float64 { return 2.1e10 - 3e3*at.Seconds() }, tag("mountpoint", "/"), tag("fstype", "ext4"))
 	add("filesystem.available_bytes", curve(2, 5*time.Hour, 3.1e11, 3.3e11), tag("mountpoint", "/data"), tag("fstype", "ext4"))
 	add("filesystem.size_bytes", func(time.Duration) float64 { return 3.1e10 }, tag("mountpoint", "/"), tag("fstype", "ext4"))
 	add("filesystem.size_bytes", func(time.Duration) float64 { return 1e12 }, tag("mountpoint", "/data"), tag("fstype", "ext4"))
+	for i := 3; i <= s.Mounts; i++ {
+		free := 9e11
+		if i == s.Mounts {
+			free = 1e10
+		}
+		add("filesystem.available_bytes", curve(i, 5*time.Hour, free, free+1e9), tag("mountpoint", fmt.Sprintf("/mnt/disk%d", i)), tag("fstype", "ext4"))
+		add("filesystem.size_bytes", func(time.Duration) float64 { return 1e12 }, tag("mountpoint", fmt.Sprintf("/mnt/disk%d", i)), tag("fstype", "ext4"))
+	}
+	if s.Board {
+		on := func(times ...time.Duration) func(time.Duration) float64 { // 20 s each
+			return func(at time.Duration) float64 {
+				for _, began := range times {
+					if at >= began && at < began+20*time.Second {
+						return 1
+					}
+				}
+				return 0
+			}
+		}
+		value := func(v float64) func(time.Duration) float64 { return func(time.Duration) float64 { return v } }
+		add("devfreq.load_percent", curve(3, 7*time.Minute, 10, 72), tag("device", "fb000000.gpu"), tag("type", "gpu"))
+		add("devfreq.load_percent", curve(4, 9*time.Minute, 30, 95), tag("device", "fdab0000.npu"), tag("type", "npu"))
+		add("mpp.load_percent", curve(5, 9*time.Minute, 60, 140), tag("engine", "fdbd0000.rkvenc-core"))
+		low := on(s.Age-40*time.Minute, s.Age-20*time.Minute, s.Age-10*time.Minute)
+		add("hwmon.alarm", low, tag("chip", "rpi_volt"), tag("sensor", "in0"), tag("alarm", "in_lcrit"))
+		add("hwmon.alarm", value(1), tag("chip", "nct6775"), tag("sensor", "fan3"), tag("alarm", "fan"))
+		add("throttling.active", low, tag("reason", "undervoltage"))
+		add("throttling.active", on(s.Age-20*time.Second), tag("reason", "throttled"))
+		add("throttling.active", value(0), tag("reason", "soft_temperature_limit"))
+		add("emmc.life_used_percent", value(10), tag("device", "mmcblk0"), tag("memory", "a"))
+		add("emmc.life_used_percent", value(90), tag("device", "mmcblk0"), tag("memory", "b"))
+		add("emmc.pre_eol", value(2), tag("device", "mmcblk0"))
+		add("watchdog.boot_status", value(32), tag("watchdog", "watchdog0"))
+		add("services.up", value(1), tag("service", "belaUI.service"))
+		add("services.up", value(0), tag("service", "srtla"+s.Suffix+".service"))
+		add("network.default_route", value(1), tag("interface", "wwan0"), tag("family", "ipv4"))
+		add("network.default_route", value(1), tag("interface", "eth0"), tag("family", "ipv6"))
+	}
 	for i := range s.Filler {
 		add(fmt.Sprintf("filler.%d", i/4), curve(i, time.Hour, 0, 1), tag("part", fmt.Sprint(i%4)))
 	}
@@ -186,6 +246,8 @@ func stat(name, tags string, value float64) string {
 
 var delivered = []string{
 	stat("uploader.metrics_uploaded_total", "{}", 1_482_113), stat("uploader.metrics_verified_total", "{}", 1_481_004),
+	stat("link.interface", `{"interface":"wwan0"}`, 1),
+	"INSERT INTO traffic VALUES (unixepoch() / 86400, 2400000, 480000), (unixepoch() / 86400 - 1, 4000000, 900000)",
 	stat("uploader.metrics_requeued_total", "{}", 312), stat("uploader.upload_failures_total", "{}", 41),
 }
 
@@ -211,6 +273,14 @@ func (s scene) serveFile(t testing.TB, path string) served {
 	cfg.Storage.Path = path
 	cfg.Device.ID = device
 	cfg.Remote.URL = "https://op:no@metrics.example/api/v1/import?token=no"
+	inUse, err := os.OpenFile(path+".open.lock", os.O_RDWR|os.O_CREATE, 0o640) // as by the daemon: else readers see a copy
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { inUse.Close() })
+	if err := syscall.Flock(int(inUse.Fd()), syscall.LOCK_SH); err != nil {
+		t.Fatal(err)
+	}
 	reader, err := store.OpenReader(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
@@ -244,15 +314,15 @@ func (s scene) serveFile(t testing.TB, path string) served {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := health.Listen("127.0.0.1:0", health.Config{Key: "k", Progress: health.NewProgress(time.Hour, nil), Monitor: monitor, Log: log})
+	server, err := health.Listen("127.0.0.1:0", health.Config{
+		Key: "k", Progress: health.NewProgress(time.Hour, nil), Monitor: monitor, Log: log,
+		CPU: func() time.Duration { return 0 }, // that of the test is none of the page's
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := New(Config{Config: cfg, Device: device, Monitor: monitor})
-	p.queryLimit, p.turnLimit = testkit.WaitLimit, testkit.WaitLimit // the host may be busy
-	if testkit.Race {
-		p.budget.burst = 20 * budgetBurst // the page itself is so much slower
-	}
+	p.queryLimit = testkit.WaitLimit // the host may be busy
 	p.Register(server)
 	server.Handle("/metrics", http.NotFoundHandler())
 	ctx, cancel := context.WithCancel(context.Background())
@@ -280,7 +350,7 @@ func (l testLog) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func clock(now time.Time) *health.Clock {
+func compared(now time.Time) *health.Clock {
 	return &health.Clock{Checked: now.Add(-40 * time.Second), SkewMS: 31, Source: "http://metrics.example/health"}
 }
 
@@ -298,7 +368,13 @@ var scenes = []scene{
 	{
 		Name: "healthy", Age: 25 * time.Hour, Filler: healthyFiller, Own: steady, Unsent: 20 * time.Second, Rows: delivered,
 		Input: func(now time.Time, st health.Storage) health.Input {
-			return health.Input{Uploader: &health.Uploader{Started: now.Add(-25 * time.Hour), LastUpload: now.Add(-12 * time.Second)}, Storage: &st, Time: clock(now)}
+			return health.Input{Uploader: &health.Uploader{Started: now.Add(-25 * time.Hour), LastUpload: now.Add(-12 * time.Second)}, Storage: &st, Time: compared(now)}
+		},
+	},
+	{
+		Name: "board", Age: 70 * time.Minute, Own: steady, Unsent: 20 * time.Second, Rows: delivered, Board: true,
+		Input: func(now time.Time, st health.Storage) health.Input {
+			return health.Input{Uploader: &health.Uploader{Started: now.Add(-25 * time.Hour), LastUpload: now.Add(-12 * time.Second)}, Storage: &st, Time: compared(now)}
 		},
 	},
 	{
@@ -321,7 +397,7 @@ var scenes = []scene{
 			return m
 		},
 		Input: func(now time.Time, st health.Storage) health.Input {
-			return health.Input{Uploader: &health.Uploader{Started: now.Add(-25 * time.Hour), LastUpload: now}, Storage: &st, Time: clock(now)}
+			return health.Input{Uploader: &health.Uploader{Started: now.Add(-25 * time.Hour), LastUpload: now}, Storage: &st, Time: compared(now)}
 		},
 	},
 	{
@@ -345,8 +421,8 @@ var scenes = []scene{
 		}, delivered...),
 		Input: func(now time.Time, st health.Storage) health.Input {
 			list := []health.Collector{{Name: "cpu", LastSuccess: now}, {Name: "disk", LastSuccess: now}, {Name: "memory", LastSuccess: now}, {Name: "network", LastSuccess: now}}
-			list = append(list, health.Collector{Name: "thermal", FailingSince: now.Add(-17 * time.Minute), Error: "1 sensors failed, the first: read /sys/class/thermal/thermal_zone3/temp: resource temporarily unavailable"})
-			return health.Input{Collectors: &health.Collectors{List: list}, Storage: &st, Time: clock(now)}
+			list = append(list, health.Collector{Name: "thermal", FailingSince: now.Add(-17 * time.Minute), Error: "1 failed, the first: thermal_zone3/npu-thermal: read /sys/class/thermal/thermal_zone3/temp: resource temporarily unavailable"})
+			return health.Input{Collectors: &health.Collectors{List: list}, Storage: &st, Time: compared(now)}
 		},
 	},
 }

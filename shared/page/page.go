@@ -3,8 +3,8 @@
 //
 // It promises that an open page costs little and delays nothing. All data comes from the binary
 // and, through a separate read-only connection, from the file. One request is processed at a time,
-// each with a time limit and all together with a budget. The connection is closed when the page is
-// not open. The page never contains secrets.
+// with a time limit; the server of package health limits what all of them take. The connection is
+// closed when the page is not open. The page never contains secrets.
 package page
 
 import (
@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"time"
 
+	"belabox-metrics/shared/clock"
 	"belabox-metrics/shared/config"
 	"belabox-metrics/shared/health"
 	"belabox-metrics/shared/store"
@@ -34,16 +35,17 @@ type Config struct {
 type Page struct {
 	cfg        Config
 	queryLimit time.Duration // for reading, of one request
-	turnLimit  time.Duration // for its turn to come
+	moment     func() clock.Moment
 
 	file   file
-	budget budget
 	status health.Remembered[status]
 	wait   health.Remembered[waiting]
 	slow   health.Remembered[slowFacts]
 	totals health.Remembered[totals]
 	ledger health.Remembered[ledger]
+	board  health.Remembered[board]
 	drain  drain
+	tally  tally
 }
 
 // New returns a page. It opens nothing yet.
@@ -51,13 +53,28 @@ func New(cfg Config) *Page {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	p := &Page{cfg: cfg, queryLimit: 4 * time.Second, turnLimit: 5 * time.Second, file: newFile(cfg.Config.Storage.Path)}
+	p := &Page{cfg: cfg, queryLimit: 4 * time.Second, file: newFile(cfg.Config.Storage.Path)}
+	p.moment = func() clock.Moment {
+		at := clock.Read()
+		at.Wall = cfg.Now()
+		return at
+	}
 	remember(&p.wait, p, 2*time.Second, 50, p.countWaiting)
 	remember(&p.slow, p, 15*time.Second, 200, p.readSlow)
 	remember(&p.totals, p, time.Minute, 200, p.readTotals)
 	remember(&p.ledger, p, time.Minute, 1000, p.readLedger)
+	remember(&p.board, p, 15*time.Second, 200, p.readBoard)
 	p.status.Age, p.status.Share, p.status.Read = 2*time.Second, 1, p.gather // its parts have shares of their own
 	return p
+}
+
+// now is the true time, as far as the file knows it: charts go by it.
+func (p *Page) now(ctx context.Context, r *store.Reader) (time.Time, error) {
+	t, err := r.Timeline(ctx)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return t.Now(p.moment()), nil
 }
 
 // remember makes r a value that is read from the file.
@@ -75,10 +92,11 @@ func remember[T any](r *health.Remembered[T], p *Page, age time.Duration, share 
 // Register adds the page's paths to a server.
 func (p *Page) Register(server interface{ Handle(string, http.Handler) }) {
 	for path, a := range assets {
-		server.Handle(path, a)
+		server.Handle(path, a.handler())
 	}
 	server.Handle("/api/status", p.handler(p.answerStatus))
 	server.Handle("/api/series", p.handler(p.answerSeries))
+	server.Handle("/api/busiest", p.handler(p.answerBusiest))
 	server.Handle("/api/ledger", p.handler(p.answerLedger))
 }
 
@@ -105,22 +123,15 @@ func (p *Page) handler(read func(ctx context.Context, r *http.Request) ([]byte, 
 	})
 }
 
-// inTurn calls read when it is the turn of the request and the budget allows. The answer is written
-// after the turn, so a slow client delays no other.
+// inTurn calls read when it is the turn of the request. The answer is written after the turn, so a
+// slow client delays no other.
 func (p *Page) inTurn(r *http.Request, read func(ctx context.Context, r *http.Request) ([]byte, error)) ([]byte, error) {
-	wait, cancel := context.WithTimeout(r.Context(), p.turnLimit)
+	ctx, cancel := context.WithTimeout(r.Context(), p.queryLimit)
 	defer cancel()
-	if !p.file.enter(wait) {
+	if !p.file.enter(ctx) {
 		return nil, errBusy
 	}
 	defer p.file.leave()
-	if !p.budget.wait(wait) {
-		return nil, errBusy
-	}
-	start := time.Now()
-	defer func() { p.budget.spend(time.Since(start)) }()
-	ctx, cancel := context.WithTimeout(r.Context(), p.queryLimit)
-	defer cancel()
 	return read(ctx, r)
 }
 

@@ -36,6 +36,7 @@ func look(t *testing.T, name, url string, ready string, views ...view) *tab {
 		}
 		b = open(t, url, v)
 		b.until(name, ready)
+		b.unfold()
 		b.until("the ledger", "document.querySelector('#ledger .total') !== null")
 		if wide := eval[int](b, "document.documentElement.scrollWidth - document.documentElement.clientWidth"); wide > 0 {
 			t.Errorf("%s, %s: the page is %d pixels wider than the screen", name, v.name, wide)
@@ -79,6 +80,13 @@ func (b *tab) choose(name string) {
 	b.until(name, fmt.Sprintf("document.documentElement.dataset.loaded === '%s'", name))
 }
 
+// unfold opens the parts that are closed on a phone, and waits for their charts.
+func (b *tab) unfold() {
+	b.t.Helper()
+	b.do(chromedp.Evaluate[chromedp.Void]("document.querySelectorAll('details.fold, #daemons details').forEach((d) => { d.open = true; })"))
+	b.until("what was closed", "['more', 'delivery', 'storage'].every((p) => document.querySelector(`#${p}-charts > *`))")
+}
+
 const always = "true"
 
 func TestPage_Healthy(t *testing.T) {
@@ -90,13 +98,24 @@ func TestPage_Healthy(t *testing.T) {
 	b.until("the values in the legends", "[...document.querySelectorAll('#device-charts .legend b')].some((e) => /\\d/.test(e.textContent))")
 	titles := eval[[]string](b, "[...document.querySelectorAll('.chart h3')].map((e) => e.textContent)")
 	want := []string{
-		"CPU", "Memory", "Temperatures", "Load", "Network eth0", "Network wwan0", "Disk mmcblk0", "Disk nvme0n1", "Disks busy", "Disk space used",
+		"CPU", "Temperatures", "Network, sent", "Network, received", "Memory", "Load", "Disk space used", "Disks busy", "Disks, written", "Disks, read",
 		"Pending rows", "Age of the oldest pending row", "Database and WAL",
 	}
 	if !slices.Equal(titles, want) {
 		t.Errorf("charts: got %q, want %q", titles, want)
 	}
-	b.says("device-charts", "all cores", "core 7", "soc-thermal", "nvme Composite", "°C", "Mbit/s", "/\n33 %", "/data\n")
+	b.says("device-charts", "all", "core 7", "soc-thermal", "nvme Composite", "°C", "eth0", "wwan0", "Mbit/s")
+	b.says("more-charts", "/\n33 %", "/data\n", "mmcblk0", "nvme0n1")
+	b.says("glance", "CPU", "Memory", "Hottest", "Network", "Pending", "Last upload")
+	// A device without such sources shows none.
+	if n := eval[int](b, "document.querySelectorAll('#board li, .others').length"); n != 0 || b.text("boot") != "" {
+		t.Errorf("got %d lines about the board", n)
+	}
+	for _, word := range []string{"GPU", "eMMC", "via "} {
+		if strings.Contains(eval[string](b, "document.body.innerText"), word) {
+			t.Errorf("the page says %q about a device that has none", word)
+		}
+	}
 	b.calm()
 	b.close()
 
@@ -106,7 +125,7 @@ func TestPage_Healthy(t *testing.T) {
 	}
 	b.says("state", "OK")
 	b.says("device", device)
-	b.says("delivery", "Sent today", "Forecast for a month", "both ways")
+	b.says("delivery", "Link today", "on wwan0", "Link this month", "forecast")
 	b.says("outcome", "1,482,113", "1,481,004", "312", "none")
 	b.says("storage", "Without a server", "days", "Written per day", "31 ms ahead")
 	b.says("daemons", "killed, or power cut", "1 of the last 2", "1.2.0", "25 h")
@@ -237,8 +256,8 @@ func TestPage_CursorAndLegend(t *testing.T) {
 	b.calm()
 }
 
-// arrive stores one more sample, in a point of its own of the range of 15 minutes.
-func (s served) arrive(t *testing.T, series *store.Series, value float64) {
+// arrive stores further samples, each in a point of its own of the range of 15 minutes.
+func (s served) arrive(t *testing.T, n int, series *store.Series, value float64) {
 	t.Helper()
 	in, err := store.OpenInserter(t.Context(), store.Options{Path: s.page.cfg.Config.Storage.Path, Daemon: "collectord", Version: "1.2.0"}, 0)
 	if err != nil {
@@ -246,8 +265,10 @@ func (s served) arrive(t *testing.T, series *store.Series, value float64) {
 	}
 	defer in.Close(t.Context()) //nolint:errcheck // the test's own file
 	next := time.Now().Truncate(5 * time.Second).Add(5 * time.Second)
-	if _, err := in.Insert(t.Context(), next, []store.Sample{{Series: series, Value: value}}); err != nil {
-		t.Fatal(err)
+	for i := range n {
+		if _, err := in.Insert(t.Context(), next.Add(time.Duration(i)*5*time.Second), []store.Sample{{Series: series, Value: value}}); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -260,7 +281,7 @@ func TestPage_Live(t *testing.T) {
 	at := s.serve(t)
 	b := open(t, at.url, desktop)
 	b.choose("15m")
-	at.arrive(t, store.NewSeries(device, "cpu.usage_percent", store.Number, store.Tag{Name: "core", Value: "all"}), 98.7)
+	at.arrive(t, 1, store.NewSeries(device, "cpu.usage_percent", store.Number, store.Tag{Name: "core", Value: "all"}), 98.7)
 	b.until("the new sample in its tile", "document.querySelector('#glance .value').textContent === '99 %'")
 	b.until("the new sample in its chart", "document.querySelector('#device-charts .chart .legend b').textContent === '99 %'")
 	b.calm()
@@ -278,7 +299,7 @@ func TestPage_Large(t *testing.T) {
 	b := look(t, "large", at.url, always, desktop)
 	b.says("device-charts", "and 51 more")
 	b.choose("15m")
-	at.arrive(t, store.NewSeries(device, "load.average_1m", store.Number), 42.5)
+	at.arrive(t, 1, store.NewSeries(device, "load.average_1m", store.Number), 42.5)
 	b.until("the new sample in its chart", "[...document.querySelectorAll('.legend b')].some((e) => e.textContent === '42.5')")
 	b.calm()
 }
@@ -328,4 +349,153 @@ func TestPage_Narrow(t *testing.T) {
 	t.Parallel()
 	at := sceneNamed(t, "dead-letter").serve(t)
 	look(t, "dead-letter", at.url, always, view{name: "small", width: 320, height: 640, phone: true}, view{name: "tablet", width: 800, height: 1100})
+}
+
+// TestPage_Board: what needs attention of the hardware and the services is in the banner.
+func TestPage_Board(t *testing.T) {
+	t.Parallel()
+	bad := `<img src=x onerror="document.title='owned'">`
+	s := sceneNamed(t, "board")
+	s.Suffix = bad
+	at := s.serve(t)
+	b := look(t, "board", at.url, "document.querySelectorAll('#board li').length === 4", phone, desktop, view{name: "small", width: 320, height: 640, phone: true})
+	b.says("state", "OK")
+	b.says("board", "Power supply too weak: ", " undervoltage event", "stronger power supply", "Slowed down: throttled 1 time today", "Flash memory worn: mmcblk0 has used at least 90 % of its life", "Service down: srtla"+bad+".service")
+	b.says("glance", "GPU", "NPU", "via wwan0")
+	b.says("device-charts", "GPU, NPU and video", "gpu", "npu", "rkvenc-core")
+	b.says("storage", "eMMC life", "90 to 100 % used", "mmcblk0, spare blocks more than 80 % used")
+	b.says("boot", "watchdog")
+	if n := eval[int](b, "document.querySelectorAll('main img').length"); n != 0 || strings.Contains(eval[string](b, "document.title"), "owned") {
+		t.Errorf("the name of a service became %d elements", n)
+	}
+	b.calm()
+}
+
+// positions are those of the charts and lists within their part of the page.
+const positions = `JSON.stringify([...document.querySelectorAll('.charts')].filter((p) => !p.closest('details:not([open])')).map((p) => [p.offsetHeight, ...[...p.children].map((e) => e.getBoundingClientRect().top - p.getBoundingClientRect().top)]))`
+
+// TestPage_Many: with many interfaces and disks the page stays short, asks only for what it shows,
+// and nothing moves while it is updated. The rest can be opened with the keyboard.
+func TestPage_Many(t *testing.T) {
+	t.Parallel()
+	s := sceneNamed(t, "board")
+	s.Nets, s.Disks, s.Suffix = 32, 20, `"><img src=x onerror="document.title='owned'">`
+	at := s.serve(t)
+	for v, limit := range map[view]int{phone: 4300, {name: "small", width: 320, height: 640, phone: true}: 4600, desktop: 4600} {
+		b := open(t, at.url, v)
+		b.until("the board", "document.querySelectorAll('#board li').length === 4")
+		b.shot("many-" + v.name)
+		if height := eval[int](b, "document.documentElement.scrollHeight"); height > limit {
+			t.Errorf("%s: the page is %d pixels long, want at most %d", v.name, height, limit)
+		}
+		if wide := eval[int](b, "document.documentElement.scrollWidth - document.documentElement.clientWidth"); wide > 0 {
+			t.Errorf("%s: the page is %d pixels wider than the screen", v.name, wide)
+		}
+		b.close()
+	}
+	b := open(t, at.url, phone)
+	b.until("the list", "document.querySelector('#device-charts .others summary')?.textContent === '27 more interfaces'")
+	const asked = "performance.getEntriesByType('resource').map((e) => e.name).filter((n) => n.includes('/api/'))"
+	if urls := eval[[]string](b, asked); slices.ContainsFunc(urls, func(u string) bool { return strings.Contains(u, "disk.") || strings.Contains(u, "ledger") }) {
+		t.Errorf("it asked for what is closed: %q", urls)
+	}
+	b.choose("15m")
+	before := eval[string](b, positions)
+	at.arrive(t, 1, store.NewSeries(device, "cpu.usage_percent", store.Number, store.Tag{Name: "core", Value: "all"}), 9.9)
+	b.until("the new sample in its chart", "document.querySelector('#device-charts .chart .legend b').textContent === '9.9 %'")
+	if after := eval[string](b, positions); after != before {
+		t.Errorf("an update moved the charts:\n%s\n%s", before, after)
+	}
+	// A frame at a time while another range is loaded.
+	b.do(chromedp.Evaluate[chromedp.Void]("(() => { const seen = (window.seen = new Set()); const look = () => { seen.add(" + positions + "); requestAnimationFrame(look); }; look(); })()"))
+	b.choose("1h")
+	if seen := eval[[]string](b, "[...window.seen]"); len(seen) != 1 {
+		t.Errorf("another range moved the charts: %q", seen)
+	}
+
+	const legend = "[...document.querySelectorAll('#device-charts .chart:has(+ .others) .legend .label')].map((e) => e.textContent)"
+	first := eval[[]string](b, legend)
+	if len(first) != 5 || !slices.Contains(first, "eth0") {
+		t.Errorf("got %q, want the five busiest interfaces", first)
+	}
+	b.do(chromedp.Evaluate[chromedp.Void]("document.querySelector('#device-charts .others summary').focus()"))
+	b.do(chromedp.KeyEvent("\r"))
+	b.until("the list is open", "document.querySelector('#device-charts .others').open")
+	b.do(chromedp.KeyEvent("\t"), chromedp.KeyEvent("\r"))
+	b.until("a sixth interface with its values", legend+".length === 6 && /\\d/.test(document.querySelector('#device-charts .chart:has(+ .others) .legend button:nth-child(6) b').textContent)")
+	if now := eval[[]string](b, legend); !slices.Equal(now[:5], first) {
+		t.Errorf("got %q, want the new one behind %q", now, first)
+	}
+	b.until("the next points", "performance.getEntriesByType('resource').at(-1).name.includes('since=') && performance.getEntriesByType('resource').at(-1).name.match(/id=/g)?.length === 12")
+	if focus := eval[string](b, "document.activeElement.getAttribute('aria-pressed')"); focus != "true" {
+		t.Errorf("the focus is lost, or the button is pressed %q", focus)
+	}
+	b.choose("6h")
+	if now := eval[[]string](b, legend); len(now) != 6 {
+		t.Errorf("another range: got %q, want the opened one still", now)
+	}
+	b.do(chromedp.KeyEvent("\r"))
+	b.until("five again", legend+".length === 5")
+	if n := eval[int](b, "document.querySelectorAll('main img').length"); n != 0 || strings.Contains(eval[string](b, "document.title"), "owned") {
+		t.Errorf("names became %d elements", n)
+	}
+	b.calm()
+}
+
+// TestPage_Crowded: with 64 cores, 40 sensors and 50 file systems the page stays short, no legend has to
+// be scrolled, and what is hottest and fullest is seen at once.
+func TestPage_Crowded(t *testing.T) {
+	t.Parallel()
+	s := sceneNamed(t, "board")
+	s.Cores, s.Zones, s.Mounts, s.Nets, s.Disks = 64, 40, 50, 32, 20
+	at := s.serve(t)
+	for v, limit := range map[view]int{phone: 4200, desktop: 4500} {
+		b := open(t, at.url, v)
+		b.until("the board", "document.querySelectorAll('#board li').length === 4")
+		b.until("all tiles", "document.getElementById('glance').innerText.includes('Fullest disk')")
+		b.says("glance", "Hottest", "modem-thermal", "99 %", "/mnt/disk50")
+		b.says("device-charts", "all", "59 more cores", "modem-thermal", "36 more sensors")
+		b.shot("crowded-" + v.name)
+		height := eval[int](b, "document.documentElement.scrollHeight")
+		wide := eval[int](b, "document.documentElement.scrollWidth - document.documentElement.clientWidth")
+		sizes := eval[[]int](b, "performance.getEntriesByType('resource').filter((e) => e.name.includes('/api/series')).map((e) => e.encodedBodySize)")
+		t.Logf("%s: %d pixels, answers of %d bytes", v.name, height, sizes)
+		if height > limit || wide > 0 || slices.Max(sizes) > 100_000 {
+			t.Errorf("%s: want at most %d pixels and answers of 100 kB; %d pixels too wide", v.name, limit, wide)
+		}
+		if hidden := eval[int](b, "[...document.querySelectorAll('.legend')].filter((e) => e.clientHeight > 0 && e.scrollHeight > e.clientHeight + 1).length"); hidden > 0 {
+			t.Errorf("%s: %d legends have to be scrolled", v.name, hidden)
+		}
+		b.calm()
+		b.close()
+	}
+	b := open(t, at.url, phone)
+	b.unfold()
+	for title, want := range map[string]struct{ first, more string }{
+		"CPU": {"all", "core 1"}, "Temperatures": {"modem-thermal", "ddr-thermal thermal_zone38"}, "Disk space used": {"/mnt/disk50", "/mnt/disk7"},
+	} {
+		chart := fmt.Sprintf("[...document.querySelectorAll('.chart')].find((e) => e.querySelector('h3').textContent === %q)", title)
+		legend := "[..." + chart + ".querySelectorAll(':scope > .legend .label')].map((e) => e.textContent)"
+		before := eval[[]string](b, legend)
+		b.do(chromedp.Evaluate[chromedp.Void](fmt.Sprintf("[...%s.querySelectorAll('.others button')].find((e) => e.firstChild.textContent === %q).click()", chart, want.more)))
+		b.until(want.more, fmt.Sprintf("%s.includes(%q)", legend, want.more))
+		if after := eval[[]string](b, legend); len(after) != len(before)+1 || after[0] != want.first {
+			t.Errorf("%s: got %q, want %q first and one more than %q", title, after, want.first, before)
+		}
+	}
+	b.calm()
+}
+
+// TestPage_Replugged: a modem that comes while the page is open gets its line.
+func TestPage_Replugged(t *testing.T) {
+	t.Parallel()
+	s := sceneNamed(t, "degraded")
+	s.Age = 5 * time.Minute
+	at := s.serve(t)
+	b := open(t, at.url, desktop)
+	b.choose("15m")
+	at.arrive(t, 4, store.NewSeries(device, "network.transmit_bytes_per_second", store.Number, store.Tag{Name: "interface", Value: "usb0"}), 125000)
+	b.do(chromedp.Evaluate[chromedp.Void]("(() => { const real = Date.now; let asked = 0; Date.now = () => real() + 61000 * ++asked; })()")) // minutes pass
+	b.until("its line", "[...document.querySelectorAll('#device-charts .legend button')].some((e) => e.textContent === 'usb01 Mbit/s')")
+	b.calm()
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"time"
@@ -79,6 +80,7 @@ var statistics = []statistic{
 // seriesQuery are the parameters of /api/series.
 type seriesQuery struct {
 	names    []string
+	ids      []int64 // beside those with the names
 	rangeKey string
 	span     span
 	stat     statistic
@@ -93,16 +95,18 @@ func (b badQuery) Error() string { return string(b) }
 func parseSeriesQuery(r *http.Request) (q seriesQuery, err error) {
 	values := r.URL.Query()
 	q.names = values["name"]
-	if len(q.names) == 0 || len(q.names) > maxNames {
-		return q, badQuery(fmt.Sprintf("give name= 1 to %d times, such as name=cpu.usage_percent", maxNames))
+	for _, text := range values["id"] {
+		id, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			return q, badQuery("id must be a number from an answer of /api/series or /api/busiest")
+		}
+		q.ids = append(q.ids, id)
 	}
-	q.rangeKey = "1h"
-	if values.Has("range") {
-		q.rangeKey = values.Get("range")
+	if len(q.names) > maxNames || len(q.ids) > maxSeries || len(q.names)+len(q.ids) == 0 {
+		return q, badQuery(fmt.Sprintf("give name= 1 to %d times, such as name=cpu.usage_percent, or id= 1 to %d times", maxNames, maxSeries))
 	}
-	var known bool
-	if q.span, known = spans[q.rangeKey]; !known {
-		return q, badQuery("range must be 15m, 1h, 6h or 24h")
+	if q.rangeKey, q.span, err = spanOf(values); err != nil {
+		return q, err
 	}
 	stat := "mean"
 	if values.Has("stat") {
@@ -121,6 +125,19 @@ func parseSeriesQuery(r *http.Request) (q seriesQuery, err error) {
 	return q, nil
 }
 
+// spanOf returns the range of a query.
+func spanOf(values url.Values) (key string, s span, err error) {
+	key = "1h"
+	if values.Has("range") {
+		key = values.Get("range")
+	}
+	s, known := spans[key]
+	if !known {
+		return key, s, badQuery("range must be 15m, 1h, 6h or 24h")
+	}
+	return key, s, nil
+}
+
 // chart is the answer of /api/series. Point i of a series is that of the step
 // that begins at FromMS + i × StepMS; the last may still change.
 type chart struct {
@@ -137,6 +154,7 @@ type chart struct {
 }
 
 type chartLine struct {
+	ID     int64             `json:"id"`
 	Name   string            `json:"name"`
 	Tags   map[string]string `json:"tags"`
 	Values numbers           `json:"values"`
@@ -180,12 +198,16 @@ func (p *Page) answerSeries(ctx context.Context, r *http.Request) ([]byte, error
 
 // chart reads the series of a query.
 func (p *Page) chart(ctx context.Context, reader *store.Reader, q seriesQuery) (*chart, error) {
-	series, more, err := reader.SeriesNamed(ctx, p.device(), q.names, maxSeries)
+	series, more, err := p.seriesOf(ctx, reader, q)
 	if err != nil {
 		return nil, err
 	}
 	step := q.span.step.Milliseconds()
-	now := p.cfg.Now().UnixMilli()
+	trueNow, err := p.now(ctx, reader)
+	if err != nil {
+		return nil, err
+	}
+	now := trueNow.UnixMilli()
 	last := now / step * step // the step that is under way
 	from := last + step - q.span.length.Milliseconds()
 	if q.since > from {
@@ -218,23 +240,45 @@ func (p *Page) chart(ctx context.Context, reader *store.Reader, q seriesQuery) (
 	return c, nil
 }
 
+// seriesOf returns the series with the ids and those with the names, at most maxSeries, and how
+// many more there are.
+func (p *Page) seriesOf(ctx context.Context, reader *store.Reader, q seriesQuery) (series []store.NumberSeries, more int, err error) {
+	if len(q.ids) > 0 {
+		if series, err = reader.SeriesByID(ctx, p.device(), q.ids); err != nil {
+			return nil, 0, err
+		}
+	}
+	if len(q.names) == 0 {
+		return series, 0, nil
+	}
+	series = slices.DeleteFunc(series, func(s store.NumberSeries) bool { return slices.Contains(q.names, s.Name) })
+	named, more, err := reader.SeriesNamed(ctx, p.device(), q.names, maxSeries-len(series))
+	return append(series, named...), more, err
+}
+
 // line returns the line of a series, which is added with its first sample.
 func (c *chart) line(s store.NumberSeries) *chartLine {
 	i, known := c.lines[s.ID]
 	if !known {
 		i = len(c.Series)
 		c.lines[s.ID] = i
-		tags := map[string]string{}
-		if parsed, err := store.ParseTags(s.Tags); err == nil { // tags that do not parse: no labels
-			for _, t := range parsed {
-				tags[t.Name] = t.Value
-			}
-		}
+		tags := tagsOf(s)
 		c.Series = append(c.Series, chartLine{
-			Name: s.Name, Tags: tags, Values: make(numbers, c.Points), counts: make([]int32, c.Points),
+			ID: s.ID, Name: s.Name, Tags: tags, Values: make(numbers, c.Points), counts: make([]int32, c.Points),
 		})
 	}
 	return &c.Series[i]
+}
+
+// tagsOf returns the tags of a series; none if they do not parse.
+func tagsOf(s store.NumberSeries) map[string]string {
+	tags := map[string]string{}
+	if parsed, err := store.ParseTags(s.Tags); err == nil {
+		for _, t := range parsed {
+			tags[t.Name] = t.Value
+		}
+	}
+	return tags
 }
 
 func (l *chartLine) finish(stat statistic) {

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"belabox-metrics/shared/clock"
 	"belabox-metrics/shared/config"
 	"belabox-metrics/shared/health"
 	"belabox-metrics/shared/store"
@@ -89,6 +90,82 @@ func TestSeries_Ranges(t *testing.T) {
 			case v != nil && (*v < start || *v >= start+s.step.Seconds()):
 				t.Errorf("%s: point %d is %v, want it from %v on", name, i, *v, start)
 			}
+		}
+	}
+}
+
+// TestSeries_TrueTime: charts go by true time. The boot before began in 1970, the present one is an hour
+// behind; what both have sampled stands where it was taken, up to now.
+func TestSeries_TrueTime(t *testing.T) {
+	t.Parallel()
+	const behind = int64(3_600_000)
+	path := filepath.Join(t.TempDir(), "metrics.db")
+	o := store.Options{Path: path, Daemon: "collectord", Version: "1"}
+	in, err := store.OpenInserter(t.Context(), o, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	series := store.NewSeries(device, "ramp", store.Number)
+	at := clock.Read()
+	at.Wall = at.Wall.Truncate(time.Minute)
+	truth := at.Wall.UnixMilli() + behind
+	// One sample each 10 s, its value is its true time; the last at now.
+	for _, boot := range []struct {
+		id       string
+		from, to int64 // seconds before now
+		wall     func(ms int64) int64
+	}{
+		{"before", 600, 300, func(ms int64) int64 { return ms - truth + 800_000 }},
+		{at.BootID, 290, 0, func(ms int64) int64 { return ms - behind }},
+	} {
+		for s := boot.from; s >= boot.to; s -= 10 {
+			ms := truth - s*1000
+			wall := time.UnixMilli(boot.wall(ms))
+			m := clock.Moment{Wall: wall, Boot: at.Boot - time.Duration(s)*time.Second, BootID: boot.id}
+			if r, err := in.Record(t.Context(), m, wall, []store.Sample{{Series: series, Value: float64(ms) / 1000}}); err != nil || r.Inserted != 1 {
+				t.Fatalf("%+v, %v", r, err)
+			}
+		}
+	}
+	line, err := in.Timeline(t.Context())
+	if err != nil || len(line) != 3 {
+		t.Fatalf("epochs %+v, %v", line, err)
+	}
+	ob, err := store.OpenOutbox(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, present := line[1], line[2]
+	before.TrueOffset, before.How = truth-600_000-before.First.TimestampMS(), store.HowEstimated
+	present.TrueOffset, present.How = present.WallOffset+behind, store.HowServer
+	if err := errors.Join(ob.Correct(t.Context(), before, present), ob.Close(t.Context()), in.Close(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	cfg := config.Default()
+	cfg.Storage.Path, cfg.Device.ID = path, device
+	monitor := health.NewMonitor(health.About{Name: "collectord"}, health.LimitsOf(cfg), func(context.Context) health.Input { return health.Input{} }, nil)
+	p := New(Config{Config: cfg, Monitor: monitor})
+	t.Cleanup(func() { _ = p.Close() })
+	p.moment = func() clock.Moment { return at }
+	for _, query := range []string{"range=15m", "range=1h", "range=24h"} {
+		c := getJSON[drawn](t, serveMux(t, p)+"/api/series?name=ramp&stat=last&"+query)
+		if last := c.FromMS + int64(c.Points)*c.StepMS; last <= truth || last > truth+c.StepMS || len(c.Series) != 1 {
+			t.Fatalf("%s: %d series up to %d, now is %d", query, len(c.Series), last, truth)
+		}
+		n := 0
+		for i, v := range c.Series[0].Values {
+			start := c.FromMS + int64(i)*c.StepMS
+			if v != nil {
+				n++
+				if ms := int64(*v * 1000); ms < start || ms >= start+c.StepMS {
+					t.Errorf("%s: the step at %d s before now has the sample of %d s before it", query, (truth-start)/1000, (truth-ms)/1000)
+				}
+			} else if c.StepMS >= 10_000 && truth-600_000 <= start && start <= truth {
+				t.Errorf("%s: nothing at %d s before now", query, (truth-start)/1000)
+			}
+		}
+		if n < 3 {
+			t.Errorf("%s: %d points", query, n)
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"belabox-metrics/shared/config"
 	"belabox-metrics/shared/health"
 	"belabox-metrics/shared/human"
 	"belabox-metrics/shared/lock"
@@ -28,6 +29,7 @@ type status struct {
 	Ports      map[string]int              `json:"ports"` // of both daemons' pages
 	Delivery   delivery                    `json:"delivery"`
 	Storage    storage                     `json:"storage"`
+	Board      board                       `json:"board"`
 	Daemons    []runs                      `json:"daemons"`
 	FileError  string                      `json:"file_error,omitempty"`
 }
@@ -129,25 +131,35 @@ func (p *Page) look(ctx context.Context, s *status, active *[]health.Active) err
 	if err != nil {
 		return err
 	}
+	if s.Board, err = p.board.Get(ctx); err != nil {
+		return err
+	}
 	p.fill(s, waiting, facts, t)
 	c := p.cfg.Config
-	if s.Delivery.Pending < c.Health.DegradedThreshold { // counted later than by the daemon
+	if float64(s.Delivery.Pending) < float64(c.Health.DegradedThreshold)*max(facts.use.Slack(), 1) { // counted later than by the daemon
 		*active = slices.DeleteFunc(*active, func(a health.Active) bool { return a.Code == health.Backlog.Code || a.Code == health.BacklogLarge.Code })
 	}
 	if _, own := s.Components["uploader"]; !own && c.Remote.Enabled && c.Storage.Retention >= recordsLast {
-		*active = append(*active, uploadConditions(facts, s.Delivery.Pending, health.LimitsOf(c))...)
+		*active = append(uploadConditions(facts, s.Delivery.Pending, c), *active...) // why the server shows nothing comes first
 	}
 	return nil
 }
 
 // uploadConditions are those of the uploads for the page of collectord, by the same rules, from
 // what shipperd has left in the file, as of when that was read.
-func uploadConditions(f slowFacts, pending int64, limits health.Limits) []health.Active {
+func uploadConditions(f slowFacts, pending int64, c config.Config) []health.Active {
+	if !f.shipperRuns {
+		return nil // which is a condition of its own
+	}
 	u := &health.Uploader{Started: f.shipperStarted, LastUpload: f.lastAccepted}
 	if u.Started.IsZero() && u.LastUpload.IsZero() {
-		return nil // it never ran here, which is a condition of its own
+		return nil // it has just started, for the first time
 	}
-	report := health.Evaluate(health.Input{Uploader: u, Storage: &health.Storage{Pending: pending}}, limits, f.at)
+	u.Saved(f.stats, c.Remote.URL, f.at)
+	if !u.Started.IsZero() {
+		u.Started = u.Started.Add(f.behind) // like that of the last upload
+	}
+	report := health.Evaluate(health.Input{Uploader: u, Storage: &health.Storage{Pending: pending}, Stretch: f.use.Slack()}, health.LimitsOf(c), f.at.Add(f.behind))
 	return slices.DeleteFunc(report.Conditions, func(a health.Active) bool { return a.Component != "uploader" })
 }
 

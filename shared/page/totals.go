@@ -11,18 +11,9 @@ import (
 // totals are derived from the self-metrics of the last day, which are stored once a minute; nil
 // where they are missing.
 type totals struct {
-	Traffic       *traffic `json:"traffic,omitempty"`
-	WrittenPerDay *perDay  `json:"written_per_day,omitempty"` // to the disk, by both daemons
-	RowsPerDay    *perDay  `json:"rows_per_day,omitempty"`    // committed by collectord
-	BacklogPeak   *peak    `json:"backlog_peak,omitempty"`    // of the backlog there is now
-}
-
-// traffic is on the wire between shipperd and the server, with headers and queries.
-type traffic struct {
-	TodayFrom     time.Time `json:"today_from"` // midnight by the device's clock, or the first sample after it
-	TodaySent     int64     `json:"today_sent_bytes"`
-	TodayReceived int64     `json:"today_received_bytes"`
-	PerMonth      *perDay   `json:"per_month,omitempty"` // both directions; a forecast for 30 days
+	WrittenPerDay *perDay `json:"written_per_day,omitempty"` // to the disk, by both daemons
+	RowsPerDay    *perDay `json:"rows_per_day,omitempty"`    // committed by collectord
+	BacklogPeak   *peak   `json:"backlog_peak,omitempty"`    // of the backlog there is now
 }
 
 // perDay is a forecast.
@@ -41,10 +32,8 @@ const minBasis = 15 * time.Minute
 
 // increase sums the increases of a counter, which falls back a little when a daemon was killed.
 type increase struct {
-	first, last           int64 // ms
-	value                 float64
-	total, today          float64
-	todayFrom, beganToday int64 // ms: midnight, and the first sample after it
+	first, last  int64 // ms
+	value, total float64
 }
 
 func (g *increase) add(ms int64, value float64) {
@@ -53,36 +42,26 @@ func (g *increase) add(ms int64, value float64) {
 		g.first = ms
 	case value > g.value:
 		g.total += value - g.value
-		if ms > g.todayFrom {
-			g.today += value - g.value
-		}
-	}
-	if ms >= g.todayFrom && g.beganToday == 0 {
-		g.beganToday = max(g.todayFrom, g.first)
-		if g.last != 0 {
-			g.beganToday = g.todayFrom
-		}
 	}
 	g.last, g.value = ms, value
 }
 
 // readTotals reads a day of self-metrics, one sample a minute.
 func (p *Page) readTotals(ctx context.Context, r *store.Reader) (t totals, err error) {
-	now := p.cfg.Now()
-	names := []string{
-		metrics.BytesSent.Name, metrics.BytesReceived.Name, metrics.BytesWritten.Name, metrics.Collected.Name, metrics.Pending.Name,
+	now, err := p.now(ctx, r)
+	if err != nil {
+		return t, err
 	}
+	names := []string{metrics.BytesWritten.Name, metrics.Collected.Name, metrics.Pending.Name}
 	series, _, err := r.SeriesNamed(ctx, p.device(), names, maxSeries)
 	if err != nil {
 		return t, err
 	}
-	year, month, day := now.Date()
-	midnight := time.Date(year, month, day, 0, 0, 0, 0, now.Location()).UnixMilli()
 	nameOf, grown := map[int64]string{}, map[int64]*increase{}
 	ids := make([]int64, len(series))
 	for i, s := range series {
 		ids[i], nameOf[s.ID] = s.ID, s.Name
-		grown[s.ID] = &increase{todayFrom: midnight}
+		grown[s.ID] = &increase{}
 	}
 	backlog := &rise{}
 	from := now.Add(-24 * time.Hour).UnixMilli()
@@ -102,31 +81,19 @@ func (p *Page) readTotals(ctx context.Context, r *store.Reader) (t totals, err e
 				continue
 			}
 			all.total += g.total
-			all.today += g.today
 			if all.first == 0 || g.first < all.first {
-				all.first, all.beganToday = g.first, g.beganToday
+				all.first = g.first
 			}
 			all.last = max(all.last, g.last)
 		}
 		return all
 	}
-	t.Traffic = trafficOf(sum(metrics.BytesSent.Name), sum(metrics.BytesReceived.Name))
 	t.WrittenPerDay = sum(metrics.BytesWritten.Name).over(1)
 	t.RowsPerDay = sum(metrics.Collected.Name).over(1)
 	if backlog.at != 0 {
 		t.BacklogPeak = &peak{backlog.peak, time.UnixMilli(backlog.at).UTC()}
 	}
 	return t, nil
-}
-
-func trafficOf(sent, received increase) *traffic {
-	if sent.beganToday == 0 {
-		return nil
-	}
-	t := &traffic{TodayFrom: time.UnixMilli(sent.beganToday).UTC(), TodaySent: int64(sent.today), TodayReceived: int64(received.today)}
-	sent.total += received.total
-	t.PerMonth = sent.over(30)
-	return t
 }
 
 // over makes a forecast for so many days; nil with less than minBasis of samples.

@@ -17,6 +17,9 @@ import (
 // Timeout bounds one question. Docker's own limit in the Dockerfiles is 5 s.
 const Timeout = 3 * time.Second
 
+// answerMost is how much of an answer is read. Another program may listen where the daemon should.
+const answerMost = 64 << 10
+
 // StatusError is an answer other than 200.
 type StatusError struct {
 	Status int
@@ -49,13 +52,13 @@ func Get(ctx context.Context, addr, path string) (body string, err error) {
 	if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", path, target); err != nil {
 		return fail(err)
 	}
-	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	resp, err := http.ReadResponse(bufio.NewReader(io.LimitReader(conn, answerMost)), nil)
 	if err != nil {
 		return fail(err)
 	}
 	defer resp.Body.Close()
-	text, _ := io.ReadAll(io.LimitReader(resp.Body, 500)) // the status is what counts
-	body = strings.TrimSpace(string(text))
+	text, _ := io.ReadAll(io.LimitReader(resp.Body, 500))  // the status is what counts
+	body = strings.Join(strings.Fields(string(text)), " ") // on one line
 	if resp.StatusCode != http.StatusOK {
 		return fail(&StatusError{resp.StatusCode, body})
 	}

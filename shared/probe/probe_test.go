@@ -1,7 +1,9 @@
 package probe
 
 import (
+	"bufio"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -35,6 +37,14 @@ func TestGet(t *testing.T) {
 	if want := "get http://" + addr + "/bad: answered 503 Service Unavailable: reasons"; err == nil || !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("got %.100v, want %s", err, want)
 	}
+	// Another program listens there: its answer costs no memory, and its text is on one line.
+	if _, err := Get(t.Context(), raw(t, "HTTP/1.1 200 OK\r\nX: "+strings.Repeat("x", 1<<20), true), "/"); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("an endless header: got %v", err)
+	}
+	_, err = Get(t.Context(), raw(t, "HTTP/1.1 503 Bad\r\n\r\nmore\r\n\n  forged", false), "/")
+	if want := "answered 503 Service Unavailable: more forged"; err == nil || !strings.HasSuffix(err.Error(), want) {
+		t.Errorf("got %q, want %s", err, want)
+	}
 	for _, a := range []string{"", "127.0.0.1", "127.0.0.1:1"} {
 		if text, err := Get(t.Context(), a, "/good"); err == nil {
 			t.Errorf("%q: got %q", a, text)
@@ -45,4 +55,27 @@ func TestGet(t *testing.T) {
 			t.Errorf("%s: got %s, %v, want %s", a, got, err, want)
 		}
 	}
+}
+
+// raw listens and gives one client an answer, if endless again and again, and hangs up.
+func raw(t *testing.T, answer string, endless bool) (addr string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		_, _ = http.ReadRequest(bufio.NewReader(conn))
+		_, err = io.WriteString(conn, answer)
+		for err == nil && endless {
+			_, err = io.WriteString(conn, answer)
+		}
+		conn.Close()
+	}()
+	return l.Addr().String()
 }

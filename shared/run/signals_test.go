@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"belabox-metrics/shared/testkit"
 )
 
 const childVar = "BELABOX_RUN_TEST_CHILD"
@@ -39,7 +41,8 @@ func TestSignals_SecondKills(t *testing.T) {
 	t.Parallel()
 	f := func(first, second syscall.Signal, wantSignal string) {
 		t.Helper()
-		cmd := exec.CommandContext(t.Context(), os.Args[0])
+		self := testkit.Self(t)
+		cmd := exec.CommandContext(t.Context(), self.Path, self.Args...)
 		cmd.Env = append(os.Environ(), childVar+"=1")
 		cmd.Stderr = os.Stderr
 		out, err := cmd.StdoutPipe()

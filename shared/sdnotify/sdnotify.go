@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
+
+	"belabox-metrics/shared/human"
 )
 
 // Ready reports that the start is over: the first real work has succeeded. Units of Type=notify
@@ -25,7 +27,7 @@ func Stopping() error { return send(daemon.SdNotifyStopping) }
 // Status sets the line that systemctl status shows. A line break becomes a space: what follows one
 // would be taken for the next message.
 func Status(text string) error {
-	return send("STATUS=" + strings.NewReplacer("\n", " ", "\r", " ").Replace(text))
+	return send("STATUS=" + human.Printable(strings.NewReplacer("\n", " ", "\r", " ").Replace(text)))
 }
 
 func send(state string) error {
@@ -33,6 +35,18 @@ func send(state string) error {
 		return fmt.Errorf("notify systemd: %w", err)
 	}
 	return nil
+}
+
+// Busy feeds the watchdog until done is called, or for the hour that the units give a start: for work
+// that has an end and may take longer than WATCHDOG_USEC.
+func Busy(ctx context.Context) (done func()) {
+	ctx, cancel := context.WithTimeout(ctx, time.Hour)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = Watchdog(ctx, func() bool { return true }) // what is wrong with the interval shows later
+	}()
+	return func() { cancel(); <-ended }
 }
 
 // Watchdog is a task that sends WATCHDOG=1 at half of WATCHDOG_USEC for as long as alive is true,

@@ -7,11 +7,12 @@ package secret
 
 import (
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"belabox-metrics/shared/datafile"
 )
 
 // What the mode of a file may allow at most.
@@ -23,7 +24,7 @@ const (
 // Read returns the content of a file of at most limit bytes, whose mode has no bit
 // that most has not.
 func Read(path string, limit int64, most fs.FileMode) (string, error) {
-	f, err := os.Open(path)
+	f, err := datafile.OpenNamed(path)
 	if err != nil {
 		return "", err
 	}
@@ -35,20 +36,12 @@ func Read(path string, limit int64, most fs.FileMode) (string, error) {
 	if IsCredential(path) {
 		most |= 0o040
 	}
-	switch mode := info.Mode(); {
-	case !mode.IsRegular():
-		return "", fmt.Errorf("%q is not a regular file", path)
-	case mode.Perm()&^most != 0:
-		return "", fmt.Errorf("%q has mode %04o: others may read or change it; run: chmod 600 %s", path, mode.Perm(), path)
+	if mode := info.Mode().Perm(); mode&^most != 0 {
+		return "", fmt.Errorf("%q has mode %04o: others may read or change it; run: %s",
+			path, mode, datafile.AsOwner(path, "chmod 600 "+datafile.Quote(path)))
 	}
-	text, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil {
-		return "", err
-	}
-	if int64(len(text)) > limit {
-		return "", fmt.Errorf("%q is larger than %d bytes", path, limit)
-	}
-	return string(text), nil
+	text, err := datafile.ReadFrom(f, limit)
+	return string(text), err
 }
 
 // IsCredential reports whether path is one of systemd's credentials. They show mode 0440, because
@@ -67,13 +60,14 @@ func IsCredential(path string) bool {
 // maxLine is more than any password or token needs and less than a wrong file has.
 const maxLine = 16 << 10
 
-// ReadLine reads a file that holds one secret and at most one line end behind it,
-// which is no part of it. It refuses an empty one and control characters.
+// ReadLine reads a file that holds one secret. The line end behind it and the byte order mark that
+// some editors write before it are no part of it. It refuses an empty one and control characters.
 func ReadLine(path string, most fs.FileMode) (string, error) {
 	text, err := Read(path, maxLine, most)
 	if err != nil {
 		return "", err
 	}
+	text = strings.TrimPrefix(text, "\ufeff")
 	text = strings.TrimSuffix(strings.TrimSuffix(text, "\n"), "\r")
 	switch {
 	case text == "":

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -38,6 +39,9 @@ func TestReadLine(t *testing.T) {
 	f("hunter2\n", "hunter2", "")
 	f("hunter2\r\n", "hunter2", "")
 	f(" with spaces ", " with spaces ", "")
+	f("\ufeffhunter2\n", "hunter2", "") // a byte order mark, as some editors write it
+	f("\ufeff", "", "is empty")
+	f("\xff\xfeh\x00u\x00n\x00t\x00e\x00r\x00", "", "control character") // UTF-16
 	f("", "", "is empty")
 	f("\n", "", "is empty")
 	f("\r\n", "", "is empty")
@@ -47,7 +51,7 @@ func TestReadLine(t *testing.T) {
 	f("hunter\x002", "", "control character")
 	f("hunter2\x7f", "", "control character")
 	f(strings.Repeat("x", maxLine), strings.Repeat("x", maxLine), "")
-	f(strings.Repeat("x", maxLine+1), "", "larger than 16384 bytes")
+	f(strings.Repeat("x", maxLine+1), "", "more than 16384 bytes")
 }
 
 // Whoever else may read, change or run the file, it is refused.
@@ -79,8 +83,14 @@ func TestRead_NoFile(t *testing.T) {
 	if _, err := Read(path, 10, Owner); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), path) {
 		t.Errorf("got %v", err)
 	}
-	if _, err := Read(t.TempDir(), 10, Owner); err == nil || !strings.Contains(err.Error(), "is not a regular file") {
+	if _, err := Read(t.TempDir(), 10, Owner); err == nil || !strings.Contains(err.Error(), "not a regular file") {
 		t.Errorf("a folder: got %v", err)
+	}
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Read(path, 10, Owner); err == nil || !strings.Contains(err.Error(), "it is a named pipe") {
+		t.Errorf("a pipe: got %v", err)
 	}
 }
 

@@ -2,6 +2,7 @@ package skew
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -24,6 +25,8 @@ import (
 type answer struct {
 	skew, trip time.Duration
 	header     http.Header
+	status     int // 0 = 200
+	body       io.ReadCloser
 	err        error
 	away       atomic.Bool // as err
 	set        atomic.Bool // the clock was set: no skew any more
@@ -43,7 +46,11 @@ func (a *answer) RoundTrip(req *http.Request) (*http.Response, error) {
 	if a.err != nil || a.away.Load() {
 		return nil, errors.Join(a.err, errAway)
 	}
-	return &http.Response{StatusCode: 200, Header: h, Body: io.NopCloser(strings.NewReader("")), Request: req}, nil
+	res := &http.Response{StatusCode: cmp.Or(a.status, 200), Header: h, Body: a.body, Request: req}
+	if res.Body == nil {
+		res.Body = io.NopCloser(strings.NewReader(""))
+	}
+	return res, nil
 }
 
 var errAway = errors.New("no route to host")
@@ -142,6 +149,30 @@ func TestMeasure_AnswersThatSayNothing(t *testing.T) {
 		if m, err := checker(a, io.Discard).Measure(t.Context()); err == nil {
 			t.Errorf("%v: got %+v, want an error", a.header, m)
 		}
+	}
+}
+
+// TestMeasure_Status: the time of a login page, or of whoever answers 101, is nobody's. After 101 the
+// body is the bare connection: it is closed and not read, since it never ends.
+func TestMeasure_Status(t *testing.T) {
+	t.Parallel()
+	for status, want := range map[int]bool{101: false, 200: true, 204: true, 302: false, 307: false, 401: true, 503: true} {
+		synctest.Test(t, func(t *testing.T) {
+			body, far := io.Pipe()
+			a := &answer{status: status}
+			if !want {
+				a.body = body
+			}
+			if _, err := checker(a, io.Discard).Measure(t.Context()); (err == nil) != want || err != nil && !strings.Contains(err.Error(), strconv.Itoa(status)) {
+				t.Errorf("%d: %v", status, err)
+			}
+			if want {
+				return
+			}
+			if _, err := far.Write([]byte("x")); err == nil {
+				t.Errorf("%d: the body was read or left open", status)
+			}
+		})
 	}
 }
 

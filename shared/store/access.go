@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"belabox-metrics/shared/datafile"
 )
 
 // ExplainAccess adds, to an error that may come from missing rights, which user lacks
@@ -44,11 +46,26 @@ func ExplainAccess(path string, err error) error {
 		{path + ".migrate.lock", unix.R_OK | unix.W_OK, "read and write"},
 	} {
 		if errors.Is(unix.Access(look.path, look.mode), unix.EACCES) {
-			return fmt.Errorf("%w: user %s may not %s %s (%s); run: chown -R %s %s",
-				err, userName(os.Getuid()), look.what, look.path, ownership(look.path), userName(os.Getuid()), folder)
+			return fmt.Errorf("%w: user %s may not %s %s (%s); %s",
+				err, userName(os.Getuid()), look.what, look.path, ownership(look.path), giveAccess(path, look.path))
 		}
 	}
 	return err
+}
+
+// giveAccess says how this user gets access to a file of the database at path, or to its directory.
+func giveAccess(path, file string) string {
+	folder, me := filepath.Dir(path), userName(os.Getuid())
+	switch owner, _, err := datafile.Owner(path); {
+	case err != nil || owner == 0:
+		return fmt.Sprintf("set storage.path to a file in a directory of user %s; if %s is for the database alone, run as root: %s",
+			me, folder, datafile.GiveFolder(folder, me))
+	case int(owner) != os.Getuid():
+		return fmt.Sprintf("run this as user %s, the owner of %s, or as root", datafile.UserName(owner), folder)
+	case file == folder:
+		return "run: chmod u+rwx " + datafile.Quote(folder)
+	}
+	return "run as root: " + datafile.GiveToOwner(path, file)
 }
 
 // within reports whether directory is state, which systemd made for the service, or below it.
@@ -63,20 +80,12 @@ func ownership(path string) string {
 	if err != nil {
 		return "its owner cannot be seen"
 	}
-	st, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return fmt.Sprintf("mode %04o", info.Mode().Perm())
-	}
-	group := strconv.Itoa(int(st.Gid))
+	uid, gid := datafile.OwnerOf(info)
+	group := strconv.FormatUint(uint64(gid), 10)
 	if g, err := user.LookupGroupId(group); err == nil {
 		group = g.Name
 	}
-	return fmt.Sprintf("owner %s, group %s, mode %04o", userName(int(st.Uid)), group, info.Mode().Perm())
+	return fmt.Sprintf("owner %s, group %s, mode %04o", datafile.UserName(uid), group, info.Mode().Perm())
 }
 
-func userName(uid int) string {
-	if u, err := user.LookupId(strconv.Itoa(uid)); err == nil {
-		return u.Username
-	}
-	return strconv.Itoa(uid)
-}
+func userName(uid int) string { return datafile.UserName(uint32(uid)) }

@@ -45,7 +45,7 @@ func TestMarkAll_ManyChunks(t *testing.T) {
 }
 
 // TestMarkAll_RowsBetween: rows that came into the span of an upload since, as
-// the clock went back, are not marked with it.
+// they have a time of their own, are not marked with it.
 func TestMarkAll_RowsBetween(t *testing.T) {
 	t.Parallel()
 	d := newDelivery(t)

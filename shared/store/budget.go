@@ -31,8 +31,8 @@ func (f *file) DataSize(ctx context.Context) (bytes int64, err error) {
 }
 
 func dataSize(ctx context.Context, q querier) (bytes int64, err error) {
-	err = q.QueryRowContext(ctx, `SELECT (p.page_count - f.freelist_count) * s.page_size
-		FROM pragma_page_count p, pragma_freelist_count f, pragma_page_size s`).Scan(&bytes)
+	err = scan(q.QueryRowContext(ctx, `SELECT (p.page_count - f.freelist_count) * s.page_size
+		FROM pragma_page_count p, pragma_freelist_count f, pragma_page_size s`), &bytes)
 	if err != nil {
 		return 0, fmt.Errorf("read size of the data: %w", classify(err))
 	}
@@ -84,21 +84,10 @@ func enforceBudget(ctx context.Context, w *writer, db *sql.DB, maxBytes int64, r
 // freeStep deletes up to budgetRows of what is worth least, in one transaction.
 func freeStep(ctx context.Context, w *writer, reason string, proven bool) (freed Freed, err error) {
 	err = w.tx(ctx, unsynced, func(ctx context.Context, tx *sql.Tx) (err error) {
-		freed = Freed{}
-		if freed.Verified, err = freeVerified(ctx, tx); err != nil || freed.Verified > 0 {
+		if freed, err = freeLeast(ctx, tx, reason, proven); err != nil || freed == (Freed{}) {
 			return err
 		}
-		if freed.Verified, err = freeChunk(ctx, tx, math.MaxInt64); err != nil || freed.Verified > 0 || proven {
-			return err
-		}
-		if freed.Unproven, err = freeAccepted(ctx, tx); err != nil || freed.Unproven > 0 {
-			return err
-		}
-		if freed.Pending, err = freePending(ctx, tx, reason); err != nil || freed.Pending > 0 {
-			return err
-		}
-		freed.DeadLetters, err = freeDeadLetters(ctx, tx)
-		return err
+		return dropEpochs(ctx, tx)
 	})
 	if err != nil {
 		return Freed{}, err
@@ -106,54 +95,73 @@ func freeStep(ctx context.Context, w *writer, reason string, proven bool) (freed
 	return freed, nil
 }
 
+func freeLeast(ctx context.Context, tx *sql.Tx, reason string, proven bool) (freed Freed, err error) {
+	if freed.Verified, err = freeVerified(ctx, tx); err != nil || freed.Verified > 0 {
+		return freed, err
+	}
+	if freed.Verified, err = freeChunk(ctx, tx, allKeys); err != nil || freed.Verified > 0 || proven {
+		return freed, err
+	}
+	if freed.Unproven, err = freeAccepted(ctx, tx); err != nil || freed.Unproven > 0 {
+		return freed, err
+	}
+	if freed.Pending, err = freePending(ctx, tx, reason); err != nil || freed.Pending > 0 {
+		return freed, err
+	}
+	freed.DeadLetters, err = freeDeadLetters(ctx, tx)
+	return freed, err
+}
+
 func freeVerified(ctx context.Context, tx *sql.Tx) (int, error) {
 	safe, err := provenBelow(ctx, tx)
 	if err != nil {
 		return 0, err
 	}
-	return deleteOldest(ctx, tx, int64(safe), budgetRows)
+	return deleteOldest(ctx, tx, KeyRange{0, safe - 1}, budgetRows)
 }
 
-// freeChunk deletes the rows and the record of the oldest verified chunk below end,
+// freeChunk deletes the rows and the record of the oldest verified chunk of a range,
 // where an older chunk that is still open keeps deleteOldest from it.
-func freeChunk(ctx context.Context, tx *sql.Tx, end int64) (int, error) {
-	keys, err := deleteChunk(ctx, tx, Verified, end)
+func freeChunk(ctx context.Context, tx *sql.Tx, of KeyRange) (int, error) {
+	keys, err := deleteChunk(ctx, tx, Verified, of)
 	if err != nil || len(keys) == 0 {
 		return 0, err
 	}
-	return len(keys), bookPruned(ctx, tx, keys[len(keys)-1], int64(len(keys)), 0)
+	return len(keys), bookPruned(ctx, tx, KeyRange{keys[0], keys[len(keys)-1]}, int64(len(keys)), 0)
 }
 
 // freeAccepted deletes the rows and the record of the oldest chunk that was answered
 // 2xx and not read back.
 func freeAccepted(ctx context.Context, tx *sql.Tx) (int, error) {
-	keys, err := deleteChunk(ctx, tx, Accepted, math.MaxInt64)
+	keys, err := deleteChunk(ctx, tx, Accepted, allKeys)
 	if err != nil || len(keys) == 0 {
 		return 0, err
 	}
 	// The server may have them: counts over that time cannot be compared any more.
-	return len(keys), errors.Join(
-		bookPruned(ctx, tx, keys[len(keys)-1], 0, 0), book(ctx, tx, accountDropped+"unproven", int64(len(keys))))
+	if err := bookPruned(ctx, tx, KeyRange{keys[0], keys[len(keys)-1]}, 0, 0); err != nil {
+		return 0, err
+	}
+	return len(keys), book(ctx, tx, accountDropped+"unproven", int64(len(keys)))
 }
 
-// deleteChunk deletes the record of the oldest chunk in a state with all its rows below
-// end, and those rows; it returns their keys. Chunks of which no row is left are passed
+// deleteChunk deletes the record of the oldest chunk in a state with all its rows in a
+// range, and those rows; it returns their keys. Chunks of which no row is left are passed
 // over.
-func deleteChunk(ctx context.Context, tx *sql.Tx, state ChunkState, end int64) (KeySet, error) {
+func deleteChunk(ctx context.Context, tx *sql.Tx, state ChunkState, of KeyRange) (KeySet, error) {
 	for {
 		var id int64
-		var packed []byte
-		err := tx.QueryRowContext(ctx, "SELECT id, row_keys FROM upload_checkpoints WHERE state = ? AND last_key < ? ORDER BY first_key LIMIT 1",
-			state, end).Scan(&id, &packed)
+		var p packedKeys
+		err := tx.QueryRowContext(ctx, "SELECT id, "+keyColumns+" FROM upload_checkpoints WHERE state = ? AND first_key >= ? AND last_key <= ? ORDER BY first_key LIMIT 1",
+			state, int64(of.From), int64(of.To)).Scan(&id, &p.packed, &p.count, &p.first, &p.last)
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil, nil
 		}
 		if err != nil {
 			return nil, err
 		}
-		keys, err := UnpackKeySet(packed)
+		keys, err := p.keys()
 		if err != nil {
-			return nil, fmt.Errorf("chunk %d: %w: %w", id, ErrDamaged, err)
+			return nil, fmt.Errorf("chunk %d: %w", id, err)
 		}
 		if _, err := tx.ExecContext(ctx, "DELETE FROM upload_checkpoints WHERE id = ?", id); err != nil {
 			return nil, err
@@ -232,7 +240,7 @@ type gap struct{ first, last int64 }
 // spans.
 func gapsBetweenOpen(ctx context.Context, tx *sql.Tx) (gaps []gap, err error) {
 	var from int64
-	if err := tx.QueryRowContext(ctx, "SELECT low_water FROM outbox").Scan(&from); err != nil {
+	if err := scan(tx.QueryRowContext(ctx, "SELECT low_water FROM outbox"), &from); err != nil {
 		return nil, err
 	}
 	err = each(ctx, tx, func(rows *sql.Rows) error {

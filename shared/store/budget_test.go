@@ -138,8 +138,9 @@ func TestEnforceBudget_OldOpenChunk(t *testing.T) {
 	if l := checkLedger(t, d.ob); l.Verified != 15 {
 		t.Errorf("ledger %+v", l)
 	}
-	through, err := d.ob.PrunedThrough(t.Context())
-	if err != nil || through != d.all[19] {
-		t.Errorf("pruned through %d, %v, want %d", through, err, d.all[19])
+	for i, want := range map[int]bool{4: false, 5: true, 19: true, 20: false} {
+		if pruned, err := d.ob.Pruned(t.Context(), KeyRange{d.all[i], d.all[i]}); err != nil || pruned != want {
+			t.Errorf("row %d: pruned %v, %v, want %v", i, pruned, err, want)
+		}
 	}
 }

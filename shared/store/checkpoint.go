@@ -19,12 +19,6 @@ type CheckpointResult struct {
 	Complete bool
 }
 
-// Checkpoint copies the WAL into the database and truncates it to nothing. See
-// https://sqlite.org/pragma.html#pragma_wal_checkpoint
-func (in *Inserter) Checkpoint(ctx context.Context) (CheckpointResult, error) {
-	return checkpoint(ctx, in.db, in.o.Path)
-}
-
 const (
 	// truncateWait is how long the pass that shortens the WAL may wait for
 	// readers and writers. It holds the write lock while it waits for readers, so
@@ -110,9 +104,4 @@ func fileSize(path string) int64 {
 		return 0 // no file, no bytes; who cannot read it learns that when opening it
 	}
 	return info.Size()
-}
-
-// Checkpoint is for the time while collectord is not running, see Inserter.Checkpoint.
-func (ob *Outbox) Checkpoint(ctx context.Context) (CheckpointResult, error) {
-	return checkpoint(ctx, ob.db, ob.o.Path)
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"database/sql"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -25,7 +26,7 @@ const (
 	Rejected ChunkState = "rejected"
 )
 
-// Chunk is one request body: which rows it carries and what became of it; a row
+// Chunk is a part of a request body: which rows it carries and what became of it; a row
 // of table upload_checkpoints.
 type Chunk struct {
 	ID      int64 // row id, set by Outbox.RecordSending
@@ -36,8 +37,8 @@ type Chunk struct {
 	// Contiguous says that Keys were all pending rows of their range when they
 	// were read. Then one range update marks them. Not stored.
 	Contiguous bool
-	Bytes      int               // of the compressed body
-	Hash       [sha256.Size]byte // of the uncompressed body
+	Bytes      int               // its share of the compressed body
+	Hash       [sha256.Size]byte // of its lines
 	Attempts   int
 	Resends    int // times rows of it were found missing
 	HTTPStatus int // of the last attempt that got an answer, 0 = none
@@ -47,20 +48,50 @@ type Chunk struct {
 	Accepted   time.Time
 }
 
-const chunkColumns = `id, batch_id, chunk_index, state, row_keys, bytes, content_hash, attempts, resends,
-	coalesce(http_status, 0), coalesce(error, ''), created_ms, coalesce(attempted_ms, 0), coalesce(accepted_ms, 0)`
+// maxPackedKeys bounds what is read of a chunk's record; no chunk has more rows than a catch-up reads.
+const maxPackedKeys = 4 << 20
 
+// keyColumns are read by keysOf.
+var keyColumns = fmt.Sprintf("iif(octet_length(row_keys) <= %d, row_keys, NULL), sample_count, first_key, last_key", maxPackedKeys)
+
+var chunkColumns = `id, batch_id, chunk_index, state, ` + keyColumns + `, bytes, substr(content_hash, 1, 32), attempts, resends,
+	coalesce(http_status, 0), substr(coalesce(error, ''), 1, 1000), created_ms, coalesce(attempted_ms, 0), coalesce(accepted_ms, 0)`
+
+// packedKeys are the rows of a chunk as its record has them: three times.
+type packedKeys struct {
+	packed             []byte
+	count, first, last int64
+}
+
+// keys unpacks them. Whatever bit flips in one of the three, the others tell.
+func (p *packedKeys) keys() (KeySet, error) {
+	keys, err := decodeKeySet(p.packed)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", ErrPart, err)
+	case int64(len(keys)) != p.count || len(keys) > 0 && (int64(keys[0]) != p.first || int64(keys[len(keys)-1]) != p.last):
+		return nil, fmt.Errorf("%w: its rows are not those that it counts", ErrPart)
+	}
+	return keys, nil
+}
+
+// scanChunk reads a record. With an error the chunk has nothing but its ID.
 func scanChunk(rows *sql.Rows) (*Chunk, error) {
 	var c Chunk
-	var keys, hash []byte
+	var p packedKeys
+	var hash []byte
 	var created, attempted, accepted int64
-	err := rows.Scan(&c.ID, &c.BatchID, &c.Index, &c.State, &keys, &c.Bytes, &hash, &c.Attempts, &c.Resends,
+	err := rows.Scan(&c.ID, &c.BatchID, &c.Index, &c.State, &p.packed, &p.count, &p.first, &p.last, &c.Bytes, &hash, &c.Attempts, &c.Resends,
 		&c.HTTPStatus, &c.Error, &created, &attempted, &accepted)
 	if err != nil {
-		return nil, classify(err)
+		return &c, fmt.Errorf("chunk %d: %w: %w", c.ID, ErrPart, err)
 	}
-	if c.Keys, err = decodeKeySet(keys); err != nil {
-		return nil, fmt.Errorf("chunk %d: %w: %w", c.ID, ErrDamaged, err)
+	if c.Keys, err = p.keys(); err != nil {
+		return &c, fmt.Errorf("chunk %d: %w", c.ID, err)
+	}
+	// It goes into a header of each request, which takes no other characters.
+	if len(c.BatchID) > 100 || strings.ContainsFunc(c.BatchID, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return &c, fmt.Errorf("chunk %d: %w: its batch id is %.100q", c.ID, ErrPart, c.BatchID)
 	}
 	copy(c.Hash[:], hash)
 	c.Created, c.Attempted, c.Accepted = fromMS(created), fromMS(attempted), fromMS(accepted)

@@ -17,18 +17,6 @@ type Stat struct {
 	Updated      time.Time
 }
 
-// SaveStats writes shipperd's self-metrics down, for collectord to sample and for the
-// next run to go on from. Not synced: a power cut may take back what was counted
-// since the last sync. Of stats Daemon and Updated are set here.
-func (ob *Outbox) SaveStats(ctx context.Context, stats []Stat) error {
-	return saveStats(ctx, ob.w, ob.o, stats)
-}
-
-// SaveStats writes collectord's self-metrics down, for the next run to go on from.
-func (in *Inserter) SaveStats(ctx context.Context, stats []Stat) error {
-	return saveStats(ctx, in.w, in.o, stats)
-}
-
 func saveStats(ctx context.Context, w *writer, o Options, stats []Stat) error {
 	now := o.Now().UnixMilli()
 	err := w.tx(ctx, unsynced, func(ctx context.Context, tx *sql.Tx) error {

@@ -16,16 +16,19 @@ type DeadLetter struct {
 	Device      string
 	Name        string
 	Tags        string // JSON object
-	TimestampMS int64  // as sampled
+	TimestampMS int64  // true time; see Timeline.MS
 	Value       sql.NullFloat64
 	Text        string // text series
 	Type        ValueType
 	Reason      string // a short fixed word
 	Detail      string // the server's words, or ours
 	Created     time.Time
+
+	place sql.NullInt64 // key of the row that it was; none in letters of before version 7
 }
 
-const deadLetterColumns = `id, device_id, name, tags, timestamp_ms, value, coalesce(value_text, ''), value_type, reason, detail, created_ms`
+var deadLetterColumns = fmt.Sprintf(`id, substr(device_id, 1, %[1]d), substr(name, 1, %[1]d), substr(tags, 1, %[1]d), timestamp_ms, value,
+	substr(coalesce(value_text, ''), 1, %[1]d), value_type, substr(reason, 1, 100), substr(detail, 1, %[1]d), created_ms, row_key`, maxText)
 
 // DeadLetters returns up to limit dead letters with an ID above after, in the order in
 // which they came, of the given reasons; without any, of all.
@@ -51,7 +54,7 @@ func readDeadLetters(ctx context.Context, q querier, where string, args ...any) 
 	found, err := all(ctx, q, func(rows *sql.Rows) (l DeadLetter, err error) {
 		var created int64
 		err = rows.Scan(&l.ID, &l.Device, &l.Name, &l.Tags, &l.TimestampMS, &l.Value, &l.Text, &l.Type,
-			&l.Reason, &l.Detail, &created)
+			&l.Reason, &l.Detail, &created, &l.place)
 		l.Created = fromMS(created)
 		return l, err
 	}, "SELECT "+deadLetterColumns+" FROM dead_letters "+where, args...)
@@ -63,7 +66,7 @@ func readDeadLetters(ctx context.Context, q querier, where string, args ...any) 
 
 // retryDeadLetter makes the dead letter with this ID a pending row again. It
 // stays a dead letter, and retried is false, when no request can ever carry it (a
-// number without a value, a time no key can hold) or when another row has its
+// number without a value, a time no key can hold, a series that is not known) or when another row has its
 // place.
 func retryDeadLetter(ctx context.Context, w *writer, id int64) (retried bool, err error) {
 	err = w.tx(ctx, unsynced, func(ctx context.Context, tx *sql.Tx) error {
@@ -76,8 +79,12 @@ func retryDeadLetter(ctx context.Context, w *writer, id int64) (retried bool, er
 			return errors.New("not found")
 		}
 		l := found[0]
-		if l.Type == Text || !l.Value.Valid || l.TimestampMS < 0 || l.TimestampMS > MaxTimestampMS {
+		if l.Reason == UnknownSeries || l.Reason == DamagedSeries || l.Type == Text || !l.Value.Valid {
 			return nil
+		}
+		ms, ok, err := l.fileTime(ctx, tx)
+		if err != nil || !ok {
+			return err
 		}
 		var series int64
 		identity := SeriesKey(l.Device, l.Name, l.Tags, l.Type)
@@ -89,7 +96,7 @@ func retryDeadLetter(ctx context.Context, w *writer, id int64) (retried bool, er
 		if err != nil {
 			return err
 		}
-		key := int64(PackKey(l.TimestampMS, series))
+		key := int64(PackKey(ms, series))
 		n, err := exec(ctx, tx, "INSERT INTO metrics (dedup_key, value) VALUES (?, ?) ON CONFLICT DO NOTHING", key, l.Value)
 		if err != nil || n == 0 {
 			return err
@@ -108,6 +115,23 @@ func retryDeadLetter(ctx context.Context, w *writer, id int64) (retried bool, er
 		return false, fmt.Errorf("retry dead letter %d: %w", id, err)
 	}
 	return retried, nil
+}
+
+// fileTime returns the millisecond of the key that the letter's row had. An older letter has its true
+// time only, and that may be of no key, or of one that a later epoch took.
+func (l DeadLetter) fileTime(ctx context.Context, tx *sql.Tx) (ms int64, ok bool, err error) {
+	if l.place.Valid {
+		return Key(l.place.Int64).TimestampMS(), true, nil
+	}
+	t, err := readTimeline(ctx, tx)
+	if err != nil {
+		return 0, false, err
+	}
+	ranges := t.Ranges(l.TimestampMS, l.TimestampMS)
+	if len(ranges) == 0 {
+		return 0, false, nil
+	}
+	return ranges[0].From.TimestampMS(), true, nil
 }
 
 // DeadLetters is the handle of a command that retries dead letters beside the running
@@ -134,7 +158,7 @@ func OpenDeadLetters(ctx context.Context, path string) (d *DeadLetters, err erro
 	db, err := openExisting(ctx, path, url.Values{
 		"mode": {"rw"}, "_txlock": {"immediate"}, "_synchronous": {"NORMAL"},
 		"_pragma": {"wal_autocheckpoint(0)", "foreign_keys(1)"},
-	}, readerConns)
+	}, readerConns, openBeside)
 	if err != nil {
 		return nil, err
 	}

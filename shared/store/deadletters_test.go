@@ -26,6 +26,7 @@ func TestDeadLetters(t *testing.T) {
 	}
 	for i := range want {
 		want[i].Device, want[i].Created = "device", d.wall
+		want[i].place = sql.NullInt64{Int64: int64([]Key{d.all[12], PackKey(tick0.UnixMilli(), text.id), d.all[3]}[i]), Valid: true}
 	}
 	f := func(after int64, limit int, want []DeadLetter) {
 		t.Helper()

@@ -53,7 +53,7 @@ func (ob *Outbox) RecordSending(ctx context.Context, chunks ...*Chunk) error {
 // takes it, the chunk is still Sending and the server is asked; after it,
 // nothing is owed but the proof.
 func (ob *Outbox) MarkUploaded(ctx context.Context, c *Chunk, rejected []Rejection, again KeySet) error {
-	return ob.settle(ctx, c, Accepted, func(ctx context.Context, tx *sql.Tx) error {
+	return ob.settle(ctx, []*Chunk{c}, Accepted, func(ctx context.Context, tx *sql.Tx, alone bool) error {
 		refused := make(KeySet, len(rejected))
 		for i, r := range rejected {
 			refused[i] = r.Key
@@ -61,10 +61,25 @@ func (ob *Outbox) MarkUploaded(ctx context.Context, c *Chunk, rejected []Rejecti
 		if len(rejected)+len(again) > 0 {
 			c.Keys, c.Contiguous = c.Keys.Without(refused.Sorted()).Without(again), false
 		}
-		if err := setUploaded(ctx, tx, c.Keys, c.Contiguous, 1); err != nil {
+		if err := setUploaded(ctx, tx, c.Keys, alone && c.Contiguous, 1); err != nil {
 			return err
 		}
-		return moveToDeadLetters(ctx, tx, ob.o.Now().UnixMilli(), rejected)
+		_, err := moveToDeadLetters(ctx, tx, ob.o.Now().UnixMilli(), rejected)
+		return err
+	})
+}
+
+// Reject records that no request can carry some rows of a chunk, whatever became of them so far:
+// they become dead letters, and c goes on with the others, in the state it has.
+func (ob *Outbox) Reject(ctx context.Context, c *Chunk, rejected []Rejection) error {
+	return ob.settle(ctx, []*Chunk{c}, c.State, func(ctx context.Context, tx *sql.Tx, _ bool) error {
+		refused := make(KeySet, len(rejected))
+		for i, r := range rejected {
+			refused[i] = r.Key
+		}
+		c.Keys, c.Contiguous = c.Keys.Without(refused.Sorted()), false
+		_, err := moveToDeadLetters(ctx, tx, ob.o.Now().UnixMilli(), rejected)
+		return err
 	})
 }
 
@@ -75,7 +90,7 @@ func (ob *Outbox) Requeue(ctx context.Context, c *Chunk, missing KeySet) error {
 	if len(missing) == 0 {
 		return ob.MarkVerified(ctx, c)
 	}
-	return ob.settle(ctx, c, Requeued, func(ctx context.Context, tx *sql.Tx) error {
+	return ob.settle(ctx, []*Chunk{c}, Requeued, func(ctx context.Context, tx *sql.Tx, _ bool) error {
 		if err := setUploaded(ctx, tx, c.Keys.Without(missing), false, 1); err != nil {
 			return err
 		}
@@ -88,7 +103,7 @@ func (ob *Outbox) Requeue(ctx context.Context, c *Chunk, missing KeySet) error {
 // with the absent ones, in the state it has. Crash window: without it the server is asked for all of
 // them again.
 func (ob *Outbox) Narrow(ctx context.Context, c *Chunk, absent KeySet) error {
-	return ob.settle(ctx, c, c.State, func(ctx context.Context, tx *sql.Tx) error {
+	return ob.settle(ctx, []*Chunk{c}, c.State, func(ctx context.Context, tx *sql.Tx, _ bool) error {
 		if err := setUploaded(ctx, tx, c.Keys.Without(absent), false, 1); err != nil {
 			return err
 		}
@@ -98,12 +113,13 @@ func (ob *Outbox) Narrow(ctx context.Context, c *Chunk, absent KeySet) error {
 }
 
 // Split moves the rows in keys, some of c's, to a chunk of their own, which is as far as c is. batchID
-// is the new chunk's. Crash window: none, the rows are in one of the two.
+// is the new chunk's. It is synced because collectord takes each new record for a sync (noteSync).
+// Crash window: none, the rows are in one of the two.
 func (ob *Outbox) Split(ctx context.Context, c *Chunk, keys KeySet, batchID string) (*Chunk, error) {
 	rest, part := *c, *c
 	rest.Keys, rest.Contiguous = c.Keys.Without(keys), false
 	part.ID, part.BatchID, part.Index, part.Keys, part.Contiguous = 0, batchID, 0, keys, false
-	err := ob.w.tx(ctx, unsynced, func(ctx context.Context, tx *sql.Tx) error {
+	err := ob.w.tx(ctx, nothing, func(ctx context.Context, tx *sql.Tx) error {
 		if err := part.insert(ctx, tx); err != nil {
 			return err
 		}
@@ -154,8 +170,12 @@ func (ob *Outbox) MarkUnsendable(ctx context.Context, keys KeySet) error {
 // MoveToDeadLetters moves pending rows that no request could carry to the dead letters.
 func (ob *Outbox) MoveToDeadLetters(ctx context.Context, rejected []Rejection) error {
 	err := ob.w.tx(ctx, unsynced, func(ctx context.Context, tx *sql.Tx) error {
-		if err := moveToDeadLetters(ctx, tx, ob.o.Now().UnixMilli(), rejected); err != nil {
+		moved, err := moveToDeadLetters(ctx, tx, ob.o.Now().UnixMilli(), rejected)
+		if err != nil {
 			return err
+		}
+		if moved < len(rejected) { // nobody else deletes pending rows: the tree is at fault
+			return fmt.Errorf("%w: %d of %d rows that were listed cannot be found by their keys", ErrDamaged, len(rejected)-moved, len(rejected))
 		}
 		return advanceLowWater(ctx, tx)
 	})
@@ -165,7 +185,7 @@ func (ob *Outbox) MoveToDeadLetters(ctx context.Context, rejected []Rejection) e
 	return nil
 }
 
-const queryOpenChunks = "SELECT " + chunkColumns + ` FROM upload_checkpoints
+var queryOpenChunks = "SELECT " + chunkColumns + ` FROM upload_checkpoints
 	WHERE state IN ('sending', 'accepted', 'requeued') ORDER BY first_key, id`
 
 // OpenChunks returns the chunks whose fate is not settled, oldest rows first:
@@ -182,7 +202,7 @@ func (r *Reader) OpenChunks(ctx context.Context) ([]*Chunk, error) {
 // zero when none on record was. Records go when their rows are pruned.
 func (r *Reader) LastAccepted(ctx context.Context) (time.Time, error) {
 	var ms int64
-	err := r.db.QueryRowContext(ctx, "SELECT coalesce(max(accepted_ms), 0) FROM upload_checkpoints").Scan(&ms)
+	err := scan(r.db.QueryRowContext(ctx, "SELECT coalesce(max(accepted_ms), 0) FROM upload_checkpoints"), &ms)
 	if err != nil {
 		return time.Time{}, fmt.Errorf("read the last upload: %w", classify(err))
 	}
@@ -203,31 +223,56 @@ func (r *Reader) AcceptedBefore(ctx context.Context, t time.Time) (*Chunk, error
 	return chunks[0], nil
 }
 
-// settle records an outcome of c: mark changes the rows and may narrow c.Keys.
-// It is not synced: losing it means asking the server once more.
-func (ob *Outbox) settle(ctx context.Context, c *Chunk, state ChunkState, mark func(context.Context, *sql.Tx) error) error {
-	before := *c
-	err := ob.w.tx(ctx, unsynced, func(ctx context.Context, tx *sql.Tx) error {
-		if err := mark(ctx, tx); err != nil {
+// settle records an outcome of chunks: mark changes the rows and may narrow the keys of a chunk. It
+// is not synced: losing it means asking the server once more. mark is called with alone = true, and
+// once more without, in a new transaction, where errOthers shows that this was wrong.
+func (ob *Outbox) settle(ctx context.Context, chunks []*Chunk, state ChunkState, mark func(ctx context.Context, tx *sql.Tx, alone bool) error) error {
+	if len(chunks) == 0 {
+		return nil
+	}
+	before := make([]Chunk, len(chunks))
+	for i, c := range chunks {
+		before[i] = *c
+	}
+	restore := func() {
+		for i, c := range chunks {
+			*c = before[i]
+		}
+	}
+	alone := true
+	change := func(ctx context.Context, tx *sql.Tx) error {
+		if err := mark(ctx, tx, alone); err != nil {
 			return err
 		}
-		if len(c.Keys) == 0 {
-			state = Rejected // what is left of it stands in the dead letters
-		}
-		var settled any
-		if state != Accepted && state != Sending {
-			settled = ob.o.Now().UnixMilli()
-		}
-		if err := c.update(ctx, tx, state, settled, len(c.Keys) != len(before.Keys)); err != nil {
-			return err
+		for i, c := range chunks {
+			if len(c.Keys) == 0 {
+				state = Rejected // what is left of it stands in the dead letters
+			}
+			c.State = state
+			var settled any
+			if c.State != Accepted && c.State != Sending {
+				at, err := ob.trueNow(ctx, tx)
+				if err != nil {
+					return err
+				}
+				settled = at.UnixMilli()
+			}
+			if err := c.update(ctx, tx, c.State, settled, len(c.Keys) != len(before[i].Keys)); err != nil {
+				return err
+			}
 		}
 		return advanceLowWater(ctx, tx)
-	})
+	}
+	err := ob.w.tx(ctx, unsynced, change)
+	if errors.Is(err, errOthers) {
+		restore()
+		alone = false
+		err = ob.w.tx(ctx, unsynced, change)
+	}
 	if err != nil {
-		*c = before
+		restore()
 		return fmt.Errorf("record chunk as %s: %w", state, err)
 	}
-	c.State = state
 	return nil
 }
 
@@ -257,34 +302,40 @@ func (c *Chunk) update(ctx context.Context, tx *sql.Tx, state ChunkState, settle
 }
 
 // The two ways to mark rows; a range costs a third to a half of the CPU time. A
-// test asserts the plans.
+// test asserts the plans. OR FAIL spares SQLite's statement journal, a copy of each page before
+// its change: an error ends the whole transaction anyway.
 const (
-	countRange = "SELECT count(*) FROM metrics WHERE dedup_key BETWEEN ?2 AND ?3 AND uploaded <> ?1"
-	markRange  = "UPDATE metrics SET uploaded = ?1 WHERE dedup_key BETWEEN ?2 AND ?3 AND uploaded <> ?1"
-	markKeys   = "UPDATE metrics SET uploaded = ?1 WHERE dedup_key IN (SELECT value FROM json_each(?2)) AND uploaded <> ?1"
+	markRange = "UPDATE OR FAIL metrics SET uploaded = ?1 WHERE dedup_key BETWEEN ?2 AND ?3 AND uploaded <> ?1"
+	markKeys  = "UPDATE OR FAIL metrics SET uploaded = ?1 WHERE dedup_key IN (SELECT value FROM json_each(?2)) AND uploaded <> ?1"
 )
 
+// errOthers says that not exactly the rows of a chunk were changed: the transaction must not be
+// committed.
+var errOthers = errors.New("other rows are among those of the chunk")
+
 // setUploaded sets the mark of exactly the rows in keys. Where they were all
-// pending rows of their range, one range update does it; a row that came into
-// the range since (the clock went back) shows in the count and then each key is
-// looked up. Rows that are gone from the file are no error.
+// pending rows of their range, alone, one range update does it; a row that came into
+// the range since (with a time of its own) shows in the count: that is errOthers.
+// Rows that are gone from the file are no error.
 //
 // The count is exact only while nobody deletes pending rows of an open chunk: a
 // row gone and a row new would even out. So EnforceBudget spares their span.
-func setUploaded(ctx context.Context, tx *sql.Tx, keys KeySet, contiguous bool, uploaded int) error {
+func setUploaded(ctx context.Context, tx *sql.Tx, keys KeySet, alone bool, uploaded int) error {
 	if len(keys) == 0 {
 		return nil
 	}
-	if contiguous {
-		var n int
+	if alone {
 		first, last := int64(keys[0]), int64(keys[len(keys)-1])
-		if err := tx.QueryRowContext(ctx, countRange, uploaded, first, last).Scan(&n); err != nil {
+		n, err := exec(ctx, tx, markRange, uploaded, first, last)
+		if err == nil && n != int64(len(keys)) {
+			err = errOthers
+		}
+		if err != nil || uploaded == 0 {
 			return err
 		}
-		if n == len(keys) {
-			_, err := tx.ExecContext(ctx, markRange, uploaded, first, last)
-			return err
-		}
+		// No row of the range is pending: advanceLowWater need not look at them again.
+		_, err = tx.ExecContext(ctx, "UPDATE outbox SET low_water = ?2 WHERE low_water BETWEEN ?1 AND ?2", first, last)
+		return err
 	}
 	_, err := tx.ExecContext(ctx, markKeys, uploaded, keys.json())
 	if err != nil || uploaded != 0 {
@@ -294,26 +345,31 @@ func setUploaded(ctx context.Context, tx *sql.Tx, keys KeySet, contiguous bool, 
 	return err
 }
 
-// moveToDeadLetters moves rows to the dead letters.
-func moveToDeadLetters(ctx context.Context, tx *sql.Tx, nowMS int64, rejected []Rejection) error {
+// moveToDeadLetters moves rows to the dead letters, and returns how many there were. What the file
+// has of a damaged series comes along, as far as it is text of a size that we would have written.
+func moveToDeadLetters(ctx context.Context, tx *sql.Tx, nowMS int64, rejected []Rejection) (moved int, err error) {
 	for _, r := range rejected {
 		_, err := tx.ExecContext(ctx, `INSERT INTO dead_letters
-			(device_id, timestamp_ms, name, tags, value, value_text, value_type, reason, detail, created_ms)
-			SELECT s.device_id, m.dedup_key >> 22, s.name, s.tags, m.value, m.value_text, s.value_type, ?, ?, ?
-			  FROM metrics m JOIN series s ON s.id = m.dedup_key & 4194303 WHERE m.dedup_key = ?`,
-			r.Reason, r.Detail, nowMS, int64(r.Key))
+			(device_id, timestamp_ms, name, tags, value, value_text, value_type, reason, detail, created_ms, row_key)
+			SELECT coalesce(CAST(substr(s.device_id, 1, ?1) AS TEXT), ''), (m.dedup_key >> 22) + `+offsetOf("m.dedup_key")+`,
+			       coalesce(CAST(substr(s.name, 1, ?1) AS TEXT), ''), coalesce(CAST(substr(s.tags, 1, ?1) AS TEXT), '{}'),
+			       iif(typeof(m.value) IN ('real', 'integer'), m.value, NULL), CAST(substr(m.value_text, 1, ?1) AS TEXT),
+			       coalesce(CAST(s.value_type AS INTEGER), 0), ?2, ?3, ?4, m.dedup_key
+			  FROM metrics m LEFT JOIN series s ON s.id = m.dedup_key & 4194303 WHERE m.dedup_key = ?5`,
+			maxText, r.Reason, r.Detail, nowMS, int64(r.Key))
 		if err != nil {
-			return err
+			return moved, err
 		}
 		n, err := exec(ctx, tx, "DELETE FROM metrics WHERE dedup_key = ?", int64(r.Key))
 		if err != nil {
-			return err
+			return moved, err
 		}
+		moved += int(n)
 		if err := bookLeaving(ctx, tx, r.Key, r.Key, n, +1); err != nil {
-			return err
+			return moved, err
 		}
 	}
-	return nil
+	return moved, nil
 }
 
 // queryAdvance is the search of advanceLowWater; a test asserts its plan.

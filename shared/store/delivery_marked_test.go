@@ -89,7 +89,7 @@ func TestMarkUploaded_Nothing(t *testing.T) {
 	f("half and half", 3, 4, 3)
 }
 
-// TestMarkUploaded_LateRow: the clock went back, and a row came into the range of
+// TestMarkUploaded_LateRow: a row with a time of its own came into the range of
 // a chunk that was all there was. It must not count as sent.
 func TestMarkUploaded_LateRow(t *testing.T) {
 	t.Parallel()

@@ -170,4 +170,13 @@ func TestDurability_ShipperSyncs(t *testing.T) {
 	if in.w.lastSync != moved || in.w.full {
 		t.Error("a record counts once")
 	}
+	// So every new record must be synced.
+	ob.w.lastSync = long
+	if _, err := ob.Split(t.Context(), c, c.Keys[:1], "part"); err != nil {
+		t.Fatal(err)
+	}
+	insert()
+	if in.w.lastSync == moved || ob.w.lastSync == long {
+		t.Error("want a sync with the record of a part")
+	}
 }

@@ -10,24 +10,27 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"belabox-metrics/shared/clock"
 )
 
 // Inserter is collectord's handle: it inserts samples, and deletes them only in EnforceBudget. One
 // Inserter per file and process.
 type Inserter struct {
 	file
-	o          Options
-	lock       *openLock
-	session    Session
+	handle
 	durability time.Duration
 	ended      bool
 	through    Key // up to where inserted rows are booked, see ledger.go
 	booked     time.Time
 	record     int64     // the newest chunk record that the last tick saw
 	ticked     time.Time // when the last tick was committed; zero before
+	reached    fileTime
+	unsure     bool  // a commit failed, perhaps behind its success: look again where the file stands
+	letter     int64 // the newest dead letter that the last tick saw
+	round      int   // how often all series had to be looked up again
 
 	// Used inside the writer's transaction only.
-	w     *writer
 	stmts insertStatements
 	args  []any     // reused
 	rows  []keyed   // reused
@@ -44,7 +47,7 @@ var groupRows = [...]int{mostRows, 16, 4, 1}
 type insertStatements struct {
 	groups                                [len(groupRows)]*sql.Stmt
 	text, findSeries, addSeries, lowWater *sql.Stmt
-	newest                                *sql.Stmt
+	look                                  *sql.Stmt
 
 	all []*sql.Stmt
 }
@@ -54,6 +57,8 @@ type InsertResult struct {
 	Inserted   int // rows that are new in the file
 	Duplicates int // refused: that series has a row at that millisecond
 	Invalid    int // refused: NaN, infinite, a time no key can hold (MaxTimestampMS) or a series too many (MaxSeries)
+
+	Ended bool // no key can hold the time: all samples were refused
 }
 
 // OpenInserter opens the file for collectord, makes or upgrades it, and begins a
@@ -61,27 +66,22 @@ type InsertResult struct {
 // disk at least that often, 0 = each one. A killed process loses no committed
 // tick whatever durability says.
 func OpenInserter(ctx context.Context, o Options, durability time.Duration) (*Inserter, error) {
-	o = o.withDefaults()
-	db, l, err := open(ctx, o, "NORMAL", 2) // the writing connection, and one for readers
+	h, err := openHandle(ctx, o, 2) // the writing connection, and one for readers
 	if err != nil {
 		return nil, err
 	}
-	in := &Inserter{file: file{o.Path, db}, o: o, lock: l, durability: durability}
+	in := &Inserter{file: file{h.o.Path, h.pool}, handle: h, durability: durability}
 	if err := in.prepare(ctx); err != nil {
-		err = fmt.Errorf("open store %q: %w", o.Path, classify(err))
-		return nil, errors.Join(err, RequestSalvage(o.Path, err), in.close())
+		return nil, errors.Join(in.closeStatements(), in.unopened(err))
 	}
 	return in, nil
 }
 
 func (in *Inserter) prepare(ctx context.Context) (err error) {
-	if in.session, err = beginSession(ctx, in.db, in.o); err != nil {
-		return err
-	}
-	if in.w, err = newWriter(ctx, in.db); err != nil {
-		return err
-	}
 	if in.through, err = readThrough(ctx, in.db); err != nil {
+		return err
+	}
+	if in.reached, err = readFileTime(ctx, in.db); err != nil {
 		return err
 	}
 	const insert = "INSERT INTO metrics (dedup_key, value, session) VALUES (?,?,?)"
@@ -91,9 +91,12 @@ func (in *Inserter) prepare(ctx context.Context) (err error) {
 	}
 	statements := []statement{
 		{&in.stmts.text, "INSERT INTO metrics (dedup_key, value_text, session) VALUES (?,?,?) ON CONFLICT DO NOTHING"},
-		{&in.stmts.findSeries, "SELECT id FROM series WHERE dedup_key = ?"},
-		{&in.stmts.addSeries, "INSERT INTO series (dedup_key, name, tags, device_id, value_type) VALUES (?,?,?,?,?) RETURNING id"},
-		{&in.stmts.newest, "SELECT coalesce(max(id), 0) FROM upload_checkpoints"},
+		{&in.stmts.findSeries, "SELECT id FROM series WHERE dedup_key = ? AND name = ? AND tags = ? AND device_id = ? AND value_type = ?"},
+		{&in.stmts.addSeries, `INSERT INTO series (dedup_key, name, tags, device_id, value_type) VALUES (?,?,?,?,?)
+			ON CONFLICT (dedup_key) DO UPDATE SET name = excluded.name, tags = excluded.tags, device_id = excluded.device_id, value_type = excluded.value_type
+			WHERE series.dedup_key = excluded.dedup_key RETURNING id`},
+		{&in.stmts.look, `SELECT coalesce((SELECT max(id) FROM upload_checkpoints), 0), coalesce(max(id), ?1),
+			count(*) FILTER (WHERE reason IN ('unknown_series', 'damaged_series')) FROM dead_letters WHERE id > ?1`},
 		{&in.stmts.lowWater, "UPDATE outbox SET low_water = ?1 WHERE low_water > ?1"},
 	}
 	for i, n := range groupRows {
@@ -109,77 +112,115 @@ func (in *Inserter) prepare(ctx context.Context) (err error) {
 	return nil
 }
 
-// Session returns the run that this handle began.
-func (in *Inserter) Session() Session { return in.session }
-
-// Insert stores the samples of one tick in one transaction: all of them or, on
-// an error, none. A sample whose series already has a row at that millisecond
-// is refused and counted, so inserting a tick again is harmless.
+// Record stores the samples of one tick in one transaction: all of them or, on an error, none. wall is
+// the tick's time by the wall clock, at the moment at which it began. The key gets the file time that
+// belongs to it, so no sample is refused because of what the wall clock says.
 //
 // Errors wrap ErrFull, ErrBusy, ErrReadOnly, ErrIO or ErrDamaged where they apply; the
 // caller may try again with the same samples. Not for use by several goroutines
 // at once.
-func (in *Inserter) Insert(ctx context.Context, ts time.Time, samples []Sample) (r InsertResult, err error) {
-	ms := ts.UnixMilli()
-	if ms < 0 || ms > MaxTimestampMS {
-		return InsertResult{Invalid: len(samples)}, nil
-	}
+func (in *Inserter) Record(ctx context.Context, at clock.Moment, wall time.Time, samples []Sample) (InsertResult, error) {
+	return in.insert(ctx, samples, func(ctx context.Context, tx *sql.Tx) (int64, Epoch, error) {
+		if in.unsure {
+			reached, err := readFileTime(ctx, tx)
+			if err != nil {
+				return 0, Epoch{}, err
+			}
+			reached.own = in.reached.own && reached.epoch.First == in.reached.epoch.First
+			in.reached, in.unsure = reached, false
+		}
+		ms, e := in.reached.next(at, wall.UnixMilli())
+		return ms, e, nil
+	})
+}
+
+// Insert stores samples under a file time of the caller's choice, also before rows that are there: all
+// of them or, on an error, none. A sample whose series already has a row at that millisecond is
+// refused and counted, so inserting samples again is harmless. Errors are those of Record.
+func (in *Inserter) Insert(ctx context.Context, ts time.Time, samples []Sample) (InsertResult, error) {
+	return in.insert(ctx, samples, func(context.Context, *sql.Tx) (int64, Epoch, error) {
+		return ts.UnixMilli(), in.reached.epoch, nil
+	})
+}
+
+// insert stores samples under the millisecond that place gives, and the epoch with them if it is
+// another one than before.
+func (in *Inserter) insert(ctx context.Context, samples []Sample, place func(context.Context, *sql.Tx) (int64, Epoch, error)) (r InsertResult, err error) {
 	in.fresh = in.fresh[:0]
 	through := in.through
+	var ms int64
+	var e Epoch
 	err = in.w.tx(ctx, in.durability, func(ctx context.Context, tx *sql.Tx) (err error) {
 		r = InsertResult{}
-		if err := in.insertRows(ctx, ms, samples, &r); err != nil || r.Inserted == 0 {
+		if ms, e, err = place(ctx, tx); err != nil {
+			return err
+		}
+		if ms < 0 || ms > MaxTimestampMS {
+			r.Invalid, r.Ended = len(samples), true
+			return nil
+		}
+		record, err := in.look(ctx)
+		if err != nil {
+			return err
+		}
+		if err := in.order(ctx, ms, samples, &r); err != nil {
+			return err
+		}
+		if err := in.insertRows(ctx, in.rows, samples, &r); err != nil || r.Inserted == 0 {
+			return err
+		}
+		if err := in.saveEpoch(ctx, tx, e); err != nil {
 			return err
 		}
 		if through, err = bookTick(ctx, tx, through, ms, r.Inserted, in.w.full || time.Since(in.booked) >= bookEvery); err != nil {
 			return err
 		}
-		return in.lookForSync(ctx)
+		in.noteSync(record)
+		return nil
 	})
 	if err != nil {
-		for _, s := range in.fresh {
-			s.id = 0 // the row it points at was rolled back
-		}
-		return InsertResult{}, fmt.Errorf("insert: %w", ExplainAccess(in.o.Path, err))
+		return InsertResult{}, in.failed("insert", err)
 	}
 	if through != in.through {
 		in.through, in.booked = through, time.Now()
 	}
-	in.ticked = time.Now()
+	if r.Inserted > 0 {
+		in.reached = fileTime{epoch: e, own: in.reached.own || e.First != in.reached.epoch.First, newest: max(in.reached.newest, ms)}
+		in.ticked = time.Now()
+	}
 	return r, nil
+}
+
+// failed notes that a transaction was rolled back, or that its success was not seen.
+func (in *Inserter) failed(what string, err error) error {
+	in.unsure = true
+	for _, s := range in.fresh {
+		s.id = 0 // the row it points at was rolled back
+	}
+	return fmt.Errorf("%s: %w", what, ExplainAccess(in.o.Path, err))
 }
 
 // bookEvery is how often a tick books what was inserted, if none is synced.
 const bookEvery = 10 * time.Minute
 
-// lookForSync spares a sync: a chunk record that was not there with the last tick
+// noteSync spares a sync: a chunk record that was not there with the last tick
 // was written by a synced commit since, and that took everything up to the last
 // tick along. While shipperd uploads as often as storage.durability asks, no tick
 // has to be synced. The record is seen after its sync: SQLite makes a commit visible
 // when the WAL is on the disk.
-func (in *Inserter) lookForSync(ctx context.Context) error {
-	if in.durability == 0 {
-		return nil
-	}
-	last := in.record
-	if err := in.stmts.newest.QueryRowContext(ctx).Scan(&in.record); err != nil {
-		return err
-	}
-	if in.record > last && !in.ticked.IsZero() && in.ticked.After(in.w.lastSync) && !in.w.full {
+func (in *Inserter) noteSync(record int64) {
+	if record > in.record && !in.ticked.IsZero() && in.ticked.After(in.w.lastSync) && !in.w.full {
 		in.w.lastSync = in.ticked
 	}
-	return nil
+	in.record = record
 }
 
 // insertRows inserts in the order of the keys: then each row goes behind the last
 // one, and a page that is full is written no more. In the order of the collectors
 // half as many pages again would change.
-func (in *Inserter) insertRows(ctx context.Context, ms int64, samples []Sample, r *InsertResult) error {
-	if err := in.order(ctx, ms, samples, r); err != nil || len(in.rows) == 0 {
-		return err
-	}
+func (in *Inserter) insertRows(ctx context.Context, rows []keyed, samples []Sample, r *InsertResult) error {
 	args := in.args[:0]
-	for _, row := range in.rows {
+	for _, row := range rows {
 		s := &samples[row.sample]
 		if s.Series.Type == Text {
 			if err := r.exec(ctx, in.stmts.text, 1, int64(row.key), s.Text, in.session.ID); err != nil {
@@ -201,9 +242,9 @@ func (in *Inserter) insertRows(ctx context.Context, ms int64, samples []Sample, 
 	if r.Inserted == 0 {
 		return nil
 	}
-	// The clock may have gone back since shipperd last looked: it must look
-	// there again, and must learn that together with the rows.
-	_, err := in.stmts.lowWater.ExecContext(ctx, int64(in.rows[0].key))
+	// Rows may have a time of their own, before the mark: shipperd must look there
+	// again, and must learn that together with the rows.
+	_, err := in.stmts.lowWater.ExecContext(ctx, int64(rows[0].key))
 	return err
 }
 
@@ -234,20 +275,23 @@ func (in *Inserter) order(ctx context.Context, ms int64, samples []Sample, r *In
 			r.Invalid++
 			continue
 		}
-		if s.Series.id == 0 {
-			err := in.resolve(ctx, s.Series)
-			if errors.Is(err, errTooManySeries) {
-				r.Invalid++
-				continue
-			}
-			if err != nil {
-				return err
-			}
+		err := in.find(ctx, s.Series)
+		if errors.Is(err, errTooManySeries) {
+			r.Invalid++
+			continue
+		}
+		if err != nil {
+			return err
 		}
 		in.rows = append(in.rows, keyed{PackKey(ms, s.Series.id), i})
 	}
-	slices.SortFunc(in.rows, func(a, b keyed) int { return cmp.Compare(a.key, b.key) })
+	sortRows(in.rows)
 	return nil
+}
+
+// sortRows keeps the order of samples with the same key: the first one is stored.
+func sortRows(rows []keyed) {
+	slices.SortFunc(rows, func(a, b keyed) int { return cmp.Or(cmp.Compare(a.key, b.key), cmp.Compare(a.sample, b.sample)) })
 }
 
 // exec runs an INSERT of n rows and counts which of them were new.
@@ -265,29 +309,53 @@ func (r *InsertResult) exec(ctx context.Context, stmt *sql.Stmt, n int, args ...
 	return nil
 }
 
-// resolve finds or makes the row of a series.
+// find makes sure that the id of a series is known.
+func (in *Inserter) find(ctx context.Context, s *Series) error {
+	if s.id != 0 && s.round == in.round {
+		return nil
+	}
+	return in.resolve(ctx, s)
+}
+
+// resolve finds or makes the row of a series. One that has our key and other texts is damaged: the
+// key is a checksum, so the texts are put right.
 func (in *Inserter) resolve(ctx context.Context, s *Series) error {
 	key := SeriesKey(s.Device, s.Name, s.Tags, s.Type)
+	args := []any{key[:], s.Name, s.Tags, s.Device, int(s.Type)}
 	var id int64
-	err := in.stmts.findSeries.QueryRowContext(ctx, key[:]).Scan(&id)
+	err := in.stmts.findSeries.QueryRowContext(ctx, args...).Scan(&id)
 	if errors.Is(err, sql.ErrNoRows) {
-		err = in.stmts.addSeries.QueryRowContext(ctx, key[:], s.Name, s.Tags, s.Device, int(s.Type)).Scan(&id)
+		err = in.stmts.addSeries.QueryRowContext(ctx, args...).Scan(&id)
 		if isCheckFailure(err) {
 			return errTooManySeries
 		}
 	}
 	if err != nil {
-		return err
+		return err // no row even now: the index leads to another series, which is damage
 	}
-	s.id = id
+	s.id, s.round = id, in.round
 	in.fresh = append(in.fresh, s)
 	return nil
+}
+
+// look returns the ID of the newest chunk record, 0 where there is none. It has all series looked up
+// again after shipperd has found one that is damaged or missing: new samples must not follow the
+// others to the dead letters.
+func (in *Inserter) look(ctx context.Context) (record int64, err error) {
+	var faults int
+	if err := in.stmts.look.QueryRowContext(ctx, in.letter).Scan(&record, &in.letter, &faults); err != nil {
+		return 0, err
+	}
+	if faults > 0 {
+		in.round++
+	}
+	return record, nil
 }
 
 // EndSession records that the run stops in order: the last write. Close does it
 // too; call it before a final checkpoint.
 func (in *Inserter) EndSession(ctx context.Context) error {
-	if in.ended {
+	if in.ended || in.left {
 		return nil
 	}
 	if err := in.session.end(ctx, in.db, in.o); err != nil {
@@ -303,14 +371,13 @@ func (in *Inserter) Close(ctx context.Context) error {
 	return errors.Join(in.EndSession(ctx), in.close())
 }
 
-// close frees the statements first: the pool does not know those of a single
-// connection, and a connection with open statements is never really closed.
-func (in *Inserter) close() (err error) {
+func (in *Inserter) close() error { return errors.Join(in.closeStatements(), in.handle.close()) }
+
+// closeStatements comes before close: the pool does not know those of a single connection, and a
+// connection with open statements is never really closed.
+func (in *Inserter) closeStatements() (err error) {
 	for _, stmt := range in.stmts.all {
 		err = errors.Join(err, stmt.Close())
 	}
-	if in.w != nil {
-		err = errors.Join(err, in.w.close())
-	}
-	return errors.Join(err, in.db.Close(), in.lock.release())
+	return err
 }

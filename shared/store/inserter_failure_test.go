@@ -7,6 +7,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"belabox-metrics/shared/testkit"
 )
 
 // fill inserts ticks until the file is full and returns the number of the first
@@ -139,7 +141,7 @@ func TestInsert_FailedCommit(t *testing.T) {
 	t.Parallel()
 	path := newPath(t)
 	child := startJob(t, "fail-commit", path, "")
-	if code := child.Wait(30 * time.Second); code != 0 {
+	if code := child.Wait(testkit.WaitLimit); code != 0 {
 		t.Fatalf("exit code %d", code)
 	}
 	db := rawDB(t, path)

@@ -26,7 +26,7 @@ func TestInsert_RowsComeBack(t *testing.T) {
 				all := samples(series, 1000*float64(tick))
 				mustInsert(t, in, ts, all)
 				for _, s := range all {
-					want = append(want, line(s.Series.Device, ts.UnixMilli(), s.Series.Name, s.Series.Tags, s.Value, nil, int64(0), int64(0), in.Session().UUID))
+					want = append(want, line(s.Series.Device, ts.UnixMilli(), s.Series.Name, s.Series.Tags, s.Value, nil, int64(0), int64(0), in.Session().UUID, ts.UnixMilli(), "unconfirmed"))
 				}
 			}
 			got := queryLines(t, rawDB(t, path), "SELECT * FROM metric_rows")
@@ -72,6 +72,21 @@ func TestInsert_SameBatchTwice(t *testing.T) {
 	_, err = rawDB(t, path).Exec("INSERT INTO metrics (dedup_key, value) SELECT dedup_key, -1 FROM metrics LIMIT 1")
 	if err == nil || !strings.Contains(err.Error(), "UNIQUE constraint failed: metrics.dedup_key") {
 		t.Errorf("a row with the key of another: %v", err)
+	}
+}
+
+// TestInsert_FirstOfTwo: of two samples of one series in a tick the first is stored, wherever they are.
+func TestInsert_FirstOfTwo(t *testing.T) {
+	t.Parallel()
+	path := newPath(t)
+	in := openInserter(t, options(path), time.Hour)
+	all := append(samples(numberSeries(300), 1), samples(numberSeries(300), 1000)...)
+	r, err := in.Insert(t.Context(), tick0, all)
+	if want := (InsertResult{Inserted: 300, Duplicates: 300}); err != nil || r != want {
+		t.Errorf("got %+v, %v, want %+v", r, err, want)
+	}
+	if got := queryInt(t, rawDB(t, path), "SELECT count(*) FROM metrics WHERE value >= 1000"); got != 0 {
+		t.Errorf("%d series have their second sample", got)
 	}
 }
 
@@ -131,7 +146,7 @@ func TestInsert_Timestamps(t *testing.T) {
 			t.Errorf("%v: got %+v, %v, want %+v", ts, r, err, want)
 		}
 	}
-	stored, refused := InsertResult{Inserted: 3}, InsertResult{Invalid: 3}
+	stored, refused := InsertResult{Inserted: 3}, InsertResult{Invalid: 3, Ended: true}
 	f(time.UnixMilli(-1), refused)
 	f(time.UnixMicro(-1), refused) // a millisecond before 1970, not 1970
 	f(time.Time{}, refused)

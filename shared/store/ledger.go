@@ -22,12 +22,20 @@ const (
 	// had when it was deleted. At and below it the server has samples that the file
 	// no longer has.
 	accountPruned = "pruned_through"
+	// accountPrunedBelow is the same of rows below which all were delivered. Others were deleted by
+	// chunk, from key accountPrunedFrom on.
+	accountPrunedBelow = "pruned_below"
+	accountPrunedFrom  = "pruned_from"
 
 	accountVerified = "verified_pruned" // proven, then deleted by age or size
 	accountText     = "text_pruned"     // texts are never shipped
 	accountRejected = "rejected_pruned" // dead letters deleted by size
 	accountDropped  = "dropped:"        // never delivered; the reason follows
 )
+
+// mostSamples is what no account reaches: a million samples each second for 35 years. Thousands of such
+// numbers can be added.
+const mostSamples = 1 << 50
 
 // book adds n samples to an account, in the transaction that removes their rows.
 func book(ctx context.Context, tx *sql.Tx, account string, n int64) error {
@@ -74,7 +82,7 @@ const queryLedger = `SELECT
 func (r *Reader) Ledger(ctx context.Context) (l Ledger, err error) {
 	var accounts string
 	var unbooked, uploaded, text, deadLetters int64
-	err = r.db.QueryRowContext(ctx, queryLedger).Scan(&accounts, &unbooked, &l.Pending, &uploaded, &text, &deadLetters, &l.Accepted)
+	err = scan(r.db.QueryRowContext(ctx, queryLedger), &accounts, &unbooked, &l.Pending, &uploaded, &text, &deadLetters, &l.Accepted)
 	if err != nil {
 		return l, fmt.Errorf("read ledger: %w", classify(err))
 	}
@@ -97,8 +105,8 @@ func (r *Reader) Ledger(ctx context.Context) (l Ledger, err error) {
 
 // bookTick brings accountInserted up to date within a tick's transaction and
 // returns the new accountThrough. To spare the ledger's page it does so with
-// synced ticks only, for all rows above the mark; a tick at or below it, because
-// the clock went back, is booked by itself.
+// synced ticks only, for all rows above the mark; samples with a time of their own,
+// at or below it, are booked by themselves.
 func bookTick(ctx context.Context, tx *sql.Tx, through Key, ms int64, inserted int, synced bool) (Key, error) {
 	if ms <= through.TimestampMS() {
 		return through, book(ctx, tx, accountInserted, int64(inserted))
@@ -118,7 +126,7 @@ func bookTick(ctx context.Context, tx *sql.Tx, through Key, ms int64, inserted i
 
 // readThrough reads accountThrough, which the inserter alone changes.
 func readThrough(ctx context.Context, q querier) (through Key, err error) {
-	err = q.QueryRowContext(ctx, "SELECT samples FROM ledger WHERE account = ?", accountThrough).Scan(&through)
+	err = scan(q.QueryRowContext(ctx, "SELECT samples FROM ledger WHERE account = ?", accountThrough), &through)
 	return through, err
 }
 
@@ -130,7 +138,7 @@ func bookLeaving(ctx context.Context, tx *sql.Tx, first, last Key, n, sign int64
 		return err
 	}
 	if first <= through {
-		err := tx.QueryRowContext(ctx, "SELECT count(*) FROM metrics WHERE dedup_key > ? AND dedup_key <= ?", int64(through), int64(last)).Scan(&n)
+		err := scan(tx.QueryRowContext(ctx, "SELECT count(*) FROM metrics WHERE dedup_key > ? AND dedup_key <= ?", int64(through), int64(last)), &n)
 		if err != nil {
 			return err
 		}

@@ -1,6 +1,8 @@
 package store
 
 import (
+	"fmt"
+	"math"
 	"reflect"
 	"testing"
 	"time"
@@ -84,4 +86,62 @@ func TestLedger_Difference(t *testing.T) {
 	f(Ledger{Inserted: 28, Pending: 1, Accepted: 2, Verified: 3, Rejected: 4, Unsendable: 5, Dropped: map[string]int64{"size": 6, "x": 7}}, 0)
 	f(Ledger{Inserted: 3, Verified: 2}, -1)
 	f(Ledger{Verified: 2}, 2)
+}
+
+// TestLedger_DamagedAccount: whichever account is wrong, the next start corrects what was inserted,
+// and the ledger adds up.
+func TestLedger_DamagedAccount(t *testing.T) {
+	t.Parallel()
+	for _, account := range []string{accountInserted, accountThrough, accountVerified, accountText, accountRejected, accountDropped + "size"} {
+		t.Run(account, func(t *testing.T) {
+			t.Parallel()
+			path := newPath(t)
+			in, ob := openInserter(t, options(path), time.Hour), openOutbox(t, options(path))
+			for tick := range 5 {
+				mustInsert(t, in, tick0.Add(time.Duration(tick)*time.Second), samples(numberSeries(10), 1))
+			}
+			c := recordPending(t, ob, 20)
+			if err := ob.MarkUploaded(t.Context(), c, []Rejection{{c.Keys[0], "rejected", ""}}, nil); err != nil {
+				t.Fatal(err)
+			}
+			before := checkLedger(t, ob)
+			mustExec(t, ob.db, "INSERT INTO ledger VALUES (?, 7) ON CONFLICT (account) DO UPDATE SET samples = samples + 7000000000", account)
+			_ = in.close()
+			abandon(ob)
+			if l := checkLedger(t, openOutbox(t, options(path))); l.Pending != before.Pending || l.Accepted != before.Accepted {
+				t.Errorf("got %+v, want %+v but for account %s", l, before, account)
+			}
+		})
+	}
+}
+
+// TestLedger_ImpossibleAccount: a number that no account can have, such as one by which a sum overflows,
+// keeps nobody from opening the file.
+func TestLedger_ImpossibleAccount(t *testing.T) {
+	t.Parallel()
+	for _, account := range []string{accountInserted, accountThrough, accountPruned, accountVerified, accountText, accountRejected, accountDropped + "size"} {
+		for _, n := range []int64{math.MaxInt64, 1 << 62, -1, math.MinInt64} {
+			t.Run(fmt.Sprint(account, n), func(t *testing.T) {
+				t.Parallel()
+				path := newPath(t)
+				in, ob := openInserter(t, options(path), time.Hour), openOutbox(t, options(path))
+				for tick := range 5 {
+					mustInsert(t, in, tick0.Add(time.Duration(tick)*time.Second), samples(numberSeries(10), 1))
+				}
+				c := recordPending(t, ob, 20)
+				noError(t, ob.MarkUploaded(t.Context(), c, []Rejection{{c.Keys[0], "rejected", ""}}, nil))
+				before := checkLedger(t, ob)
+				mustExec(t, ob.db, "INSERT INTO ledger VALUES (?, ?2) ON CONFLICT (account) DO UPDATE SET samples = ?2", account, n)
+				_ = in.close()
+				abandon(ob)
+				for range 2 {
+					ob := openOutbox(t, options(path))
+					if l := checkLedger(t, ob); l.Pending != before.Pending || l.Accepted != before.Accepted || l.Inserted > 1000 {
+						t.Errorf("got %+v, want %+v but for account %s", l, before, account)
+					}
+					noError(t, ob.Close(t.Context()))
+				}
+			})
+		}
+	}
 }

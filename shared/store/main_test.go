@@ -48,12 +48,7 @@ func TestMain(m *testing.M) {
 // startJob starts another process that does a job on the file at path.
 func startJob(t *testing.T, job, path, arg string) *testkit.Proc {
 	t.Helper()
-	program, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return testkit.StartProc(t, testkit.Command{
-		Path: program,
-		Env:  []string{jobVar + "=" + job, pathVar + "=" + path, argVar + "=" + arg},
-	})
+	self := testkit.Self(t)
+	self.Env = []string{jobVar + "=" + job, pathVar + "=" + path, argVar + "=" + arg}
+	return testkit.StartProc(t, self)
 }

@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"belabox-metrics/shared/testkit"
 )
 
 // connections returns every connection of a handle's pool: the one that writes,
@@ -161,7 +163,7 @@ func TestOpen_SecondHandleKeepsTheLocks(t *testing.T) {
 	check := func(after string) {
 		t.Helper()
 		child := startJob(t, "look-for-lock", path, "")
-		if got := child.WaitLine(30*time.Second, "locked"); got != fmt.Sprint("locked by ", os.Getpid()) {
+		if got := child.WaitLine(testkit.WaitLimit, "locked"); got != fmt.Sprint("locked by ", os.Getpid()) {
 			t.Errorf("after %s: the file is %s", after, got)
 		}
 	}

@@ -11,6 +11,10 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"belabox-metrics/shared/clock"
+	"belabox-metrics/shared/datafile"
+	"belabox-metrics/shared/lock"
 )
 
 // openLock is the lock on the open database: every process that may write holds it shared, and a
@@ -20,7 +24,10 @@ type openLock struct {
 	path  string
 	file  *os.File // metrics.db.open.lock; its lock falls when it is closed
 	alone bool
-	ids   [3]os.FileInfo // of the database, its WAL and its shared memory, as opened
+	// daemon is the lock that keeps other copies of this daemon away; nil = none.
+	daemon *lock.Lock
+	ids    [3]os.FileInfo // of the database, its WAL and its shared memory, as opened
+	shm    *os.File       // the shared memory; closing it before SQLite does would drop SQLite's locks on it
 }
 
 // suffixes of the files that make a database.
@@ -32,7 +39,7 @@ var suffixes = [3]string{"", "-wal", "-shm"}
 func lockOpen(ctx context.Context, path string, log *slog.Logger) (*openLock, error) {
 	l := &openLock{path: path}
 	var err error
-	if l.file, err = os.OpenFile(path+".open.lock", os.O_RDWR|os.O_CREATE, 0o640); err != nil {
+	if l.file, err = datafile.Open(path+".open.lock", os.O_RDWR|os.O_CREATE, 0o640); err != nil {
 		return nil, err
 	}
 	start, logged := time.Now(), false
@@ -61,7 +68,7 @@ func lockBeside(path string) (*openLock, error) {
 	if _, err := os.Stat(path); err != nil {
 		return &openLock{path: path}, nil // opening it will say so
 	}
-	file, err := os.OpenFile(path+".open.lock", os.O_RDWR|os.O_CREATE, 0o640)
+	file, err := datafile.Open(path+".open.lock", os.O_RDWR|os.O_CREATE, 0o640)
 	if err != nil {
 		return nil, ExplainAccess(path, err)
 	}
@@ -108,7 +115,7 @@ func (l *openLock) flock(how int) (bool, error) {
 // noticed in it.
 func incomplete(path string) bool {
 	for _, s := range suffixes {
-		if _, err := os.Stat(path + s); err != nil {
+		if info, err := os.Stat(path + s); err != nil || s == suffixes[2] && info.Size() < shmLeast {
 			return true
 		}
 	}
@@ -119,9 +126,14 @@ func incomplete(path string) bool {
 // opened notes which files were opened, and lets others in.
 func (l *openLock) opened() (err error) {
 	for i, s := range suffixes {
-		if l.ids[i], err = os.Stat(l.path + s); err != nil {
+		if l.ids[i], err = os.Stat(l.path + s); errors.Is(err, fs.ErrNotExist) {
+			return replaced(i, "removed")
+		} else if err != nil {
 			return fmt.Errorf("stat the opened files: %w", err)
 		}
+	}
+	if l.shm, err = datafile.Open(l.path+suffixes[2], os.O_RDONLY, 0); err != nil {
+		return fmt.Errorf("open the shared memory: %w", err)
 	}
 	l.write(lastOpen{open: true, db: idOf(l.ids[0]), wal: idOf(l.ids[1])})
 	if l.alone {
@@ -134,6 +146,9 @@ func (l *openLock) opened() (err error) {
 // release gives the lock back, after the database was closed. The last one notes
 // whether all was in order: SQLite then has removed the WAL.
 func (l *openLock) release() error {
+	if l.shm != nil {
+		_ = l.shm.Close() // it was only read
+	}
 	if l.file == nil {
 		return nil
 	}
@@ -167,7 +182,7 @@ type lastOpen struct {
 // a boot or a mount elsewhere; then the inode must do.
 func (i lastOpen) is(noted string, info os.FileInfo) bool {
 	id := idOf(info)
-	if i.boot != bootID() {
+	if i.boot != clock.BootID() {
 		_, id, _ = strings.Cut(id, ":")
 		_, noted, _ = strings.Cut(noted, ":")
 	}
@@ -198,7 +213,7 @@ func (l *openLock) write(i lastOpen) {
 	if i.wal == "" {
 		i.wal = "none"
 	}
-	text := fmt.Sprintf("%s db %s wal %s boot %s\n", state, i.db, i.wal, bootID())
+	text := fmt.Sprintf("%s db %s wal %s boot %s\n", state, i.db, i.wal, clock.BootID())
 	if n, err := l.file.WriteAt([]byte(text), 0); err != nil {
 		_ = l.file.Truncate(0)
 	} else {

@@ -1,10 +1,9 @@
 package store
 
 import (
-	"errors"
+	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -120,7 +119,7 @@ func TestPending_Pages(t *testing.T) {
 		if err != nil || len(rows) != want {
 			t.Errorf("limit %d: %d rows, %v, want %d", limit, len(rows), err, want)
 		}
-		if !slices.IsSortedFunc(rows, func(a, b Row) int { return int(a.Key - b.Key) }) {
+		if !slices.IsSortedFunc(rows, func(a, b Row) int { return cmp.Compare(a.Key, b.Key) }) {
 			t.Errorf("limit %d: rows are not sorted", limit)
 		}
 	}
@@ -210,8 +209,7 @@ func TestSeries(t *testing.T) {
 		SeriesInfo{Device: "d-1", Name: "cpu.usage_percent", Tags: []Tag{{"a", "é\"\\"}, {"core", "all"}}})
 	f(NewSeries("d-1", "system.kernel_release", Text), SeriesInfo{Device: "d-1", Name: "system.kernel_release", Type: Text})
 	f(NewSeries("", "", Number), SeriesInfo{})
-	_, err := ob.Series(t.Context(), 4000)
-	if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "series 4000 is not in the file") {
-		t.Errorf("got %v, want ErrDamaged", err)
+	if got, err := ob.Series(t.Context(), 4000); err != nil || got.Fault != UnknownSeries || got.Detail != "series 4000 is not in the file" {
+		t.Errorf("got %+v, %v, want %s", got, err, UnknownSeries)
 	}
 }

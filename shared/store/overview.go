@@ -10,18 +10,20 @@ import (
 // Backlog is what waits to be delivered.
 type Backlog struct {
 	Rows     int64
-	OldestMS int64 // timestamp of the oldest row, 0 without rows
+	OldestMS int64 // time of the oldest row, see Timeline.MS; 0 without rows
+	SentMS   int64 // time of the newest row that was answered 2xx, if that is behind the oldest; else 0
 }
 
 // Backlog counts the pending rows, from the low-water mark on.
 func (f *file) Backlog(ctx context.Context) (b Backlog, err error) {
-	var oldest sql.NullInt64
-	err = f.db.QueryRowContext(ctx, `SELECT count(*), min(dedup_key) FROM metrics
-		WHERE dedup_key >= (SELECT low_water FROM outbox) AND uploaded = 0`).Scan(&b.Rows, &oldest)
+	err = scan(f.db.QueryRowContext(ctx, `SELECT n, coalesce((oldest >> 22) + `+offsetOf("oldest")+`, 0),
+		iif(sent > oldest, (sent >> 22) + `+offsetOf("sent")+`, 0)
+		FROM (SELECT count(*) AS n, min(dedup_key) AS oldest,
+				(SELECT max(last_key) FROM upload_checkpoints WHERE state IN ('accepted', 'verified')) AS sent FROM metrics
+			WHERE dedup_key >= (SELECT low_water FROM outbox) AND uploaded = 0)`), &b.Rows, &b.OldestMS, &b.SentMS)
 	if err != nil {
 		return b, fmt.Errorf("count pending rows: %w", classify(err))
 	}
-	b.OldestMS = Key(oldest.Int64).TimestampMS()
 	return b, nil
 }
 

@@ -9,7 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
+
+	"belabox-metrics/shared/testkit"
 )
 
 func TestOpen_RelativePath(t *testing.T) {
@@ -146,7 +147,7 @@ func TestOpen_NotAllowed(t *testing.T) {
 			}
 			t.Cleanup(func() { _ = os.Chmod(folder, 0o755) }) // for TempDir, which removes it
 			child := startJob(t, "open-as-stranger", path, "")
-			if code := child.Wait(30 * time.Second); code != 0 {
+			if code := child.Wait(testkit.WaitLimit); code != 0 {
 				t.Fatalf("exit code %d", code)
 			}
 			for _, w := range want {
@@ -156,8 +157,8 @@ func TestOpen_NotAllowed(t *testing.T) {
 			}
 		})
 	}
-	f("no file, read-only folder", 0, 0o555, false, "ErrReadOnly", who+" may not write the directory", "mode 0555", "run: chown -R ")
-	f("read-only file", 0o444, 0o777, true, "ErrReadOnly", who+" may not read and write", "owner root, group root, mode 0444", "run: chown -R ")
+	f("no file, read-only folder", 0, 0o555, false, "ErrReadOnly", who+" may not write the directory", "mode 0555", "run as root: find ", "-exec chown -h ")
+	f("read-only file", 0o444, 0o777, true, "ErrReadOnly", who+" may not read and write", "owner root, group root, mode 0444", "run as root: find ", "-exec chown -h ")
 	f("read-only folder", 0o666, 0o555, true, "ErrReadOnly", who+" may not write the directory", "mode 0555")
 	f("secret file", 0o000, 0o777, true, "ErrReadOnly", who+" may not read and write", "metrics.db (", "mode 0000")
 	f("secret folder", 0o666, 0o000, true, "permission denied", "ErrReadOnly", who+" may not write the directory", "mode 0000")

@@ -159,3 +159,37 @@ func TestLastKey(t *testing.T) {
 	mustInsert(t, in, tick0.Add(-time.Second), samples(series, 1))
 	f(PackKey(tick0.UnixMilli(), 3))
 }
+
+// TestPruned: what lies between the rows that were pruned in order and those that were pruned by chunk
+// can be counted.
+func TestPruned(t *testing.T) {
+	t.Parallel()
+	d := newDelivery(t)
+	f := func(what string, pruned ...bool) { // by tick, of which each has ten rows
+		t.Helper()
+		for i, want := range pruned {
+			got, err := d.ob.Pruned(t.Context(), KeyRange{d.all[10*i], d.all[10*i+1]})
+			if err != nil || got != want {
+				t.Errorf("%s: tick %d pruned %v, %v, want %v", what, i, got, err, want)
+			}
+		}
+	}
+	prune := func() {
+		t.Helper()
+		if _, err := d.ob.FreeProven(t.Context(), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f("at first", false, false, false, false)
+	d.deliverAll(d.all[0:10]...)
+	prune()
+	f("in order", true, false, false, false)
+	d.deliverAll(d.all[30:32]...)
+	prune()
+	f("by chunk", true, false, false, true)
+	d.deliverAll(d.all[10:20]...)
+	prune()
+	f("in order again", true, true, false, true)
+	mustExec(t, d.ob.db, "DELETE FROM ledger WHERE account IN ('pruned_below', 'pruned_from')")
+	f("by an older version", true, true, true, true)
+}

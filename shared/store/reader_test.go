@@ -358,3 +358,27 @@ func TestReader_Plans(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+// TestBacklog_Sent: what was sent counts only where older rows are pending.
+func TestBacklog_Sent(t *testing.T) {
+	t.Parallel()
+	d := newDelivery(t)
+	f := func(rows int64, sent Key) {
+		t.Helper()
+		var sentMS int64
+		if sent > 0 {
+			sentMS = sent.TimestampMS()
+		}
+		got, err := d.ob.Backlog(t.Context())
+		if err != nil || got.Rows != rows || got.SentMS != sentMS {
+			t.Errorf("got %+v, %v, want %d rows, sent %d", got, err, rows, sentMS)
+		}
+	}
+	f(40, 0)
+	d.deliverAll(d.all[:10]...)
+	f(30, 0)
+	d.deliverAll(d.all[30:]...)
+	f(20, d.all[39])
+	d.deliverAll(d.all[10:30]...)
+	f(0, 0)
+}

@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"database/sql"
+	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -24,10 +26,18 @@ const doubtRows = 5000
 // repair makes salvaged rows, chunks and accounts fit each other.
 func (s *salvager) repair(ctx context.Context) error {
 	// A row without its series cannot be delivered.
-	if _, err := exec(ctx, s.tx, "DELETE FROM metrics WHERE dedup_key <= ? OR dedup_key & 4194303 NOT IN (SELECT id FROM series)", MaxSeries); err != nil {
+	// And its id will be another's.
+	gone, err := exec(ctx, s.tx, "DELETE FROM metrics WHERE dedup_key <= ? OR dedup_key & 4194303 NOT IN (SELECT id FROM series)", MaxSeries)
+	if err != nil {
 		return err
 	}
+	s.skipped += gone
 	if _, err := exec(ctx, s.tx, "UPDATE metrics SET uploaded = 0 WHERE uploaded NOT IN (0, 1)"); err != nil {
+		return err
+	}
+	// Rows in front of all epochs that could be read: their keys are taken for their times.
+	if _, err := exec(ctx, s.tx, `INSERT INTO epochs SELECT 0, '', 0, 0, NULL, 0, 'unconfirmed'
+		WHERE coalesce((SELECT min(first_key) FROM epochs), 9223372036854775807) > coalesce((SELECT min(dedup_key) FROM metrics), 0)`); err != nil {
 		return err
 	}
 	m := &marker{tx: s.tx, now: s.o.Now()}
@@ -58,7 +68,7 @@ func (s *salvager) repair(ctx context.Context) error {
 		"SELECT count(*) FROM dead_letters":               &s.report.DeadLetters,
 		"SELECT count(*) FROM upload_checkpoints":         &s.report.Chunks,
 	} {
-		if err := s.tx.QueryRowContext(ctx, query).Scan(n); err != nil {
+		if err := scan(s.tx.QueryRowContext(ctx, query), n); err != nil {
 			return err
 		}
 	}
@@ -67,8 +77,10 @@ func (s *salvager) repair(ctx context.Context) error {
 
 // marker settles what rows are owed, in one transaction.
 type marker struct {
-	tx  *sql.Tx
-	now time.Time
+	tx    *sql.Tx
+	now   time.Time
+	batch string // of the chunks that it records
+	index int
 }
 
 // chunks brings rows and records of chunks together: an open chunk names the rows
@@ -76,7 +88,7 @@ type marker struct {
 // missing is how many rows of verified chunks are gone, the pruned ones left out.
 func (m *marker) chunks(ctx context.Context) (missing int64, err error) {
 	var oldest int64
-	if err := m.tx.QueryRowContext(ctx, "SELECT coalesce(min(dedup_key), 0) FROM metrics").Scan(&oldest); err != nil {
+	if err := scan(m.tx.QueryRowContext(ctx, "SELECT coalesce(min(dedup_key), 0) FROM metrics"), &oldest); err != nil {
 		return 0, err
 	}
 	for _, of := range []struct {
@@ -112,12 +124,12 @@ func (m *marker) chunks(ctx context.Context) (missing int64, err error) {
 // keys reads the row keys of a chunk; ok is false, and the record gone, when they
 // make no sense.
 func (m *marker) keys(ctx context.Context, id int64) (keys KeySet, ok bool, err error) {
-	var packed []byte
-	if err := m.tx.QueryRowContext(ctx, "SELECT row_keys FROM upload_checkpoints WHERE id = ?", id).Scan(&packed); err != nil {
-		return nil, false, err
+	var p packedKeys
+	err = m.tx.QueryRowContext(ctx, "SELECT "+keyColumns+" FROM upload_checkpoints WHERE id = ?", id).Scan(&p.packed, &p.count, &p.first, &p.last)
+	if err == nil {
+		keys, err = p.keys()
 	}
-	keys, decodeErr := decodeKeySet(packed)
-	if decodeErr != nil {
+	if err != nil {
 		_, err = exec(ctx, m.tx, "DELETE FROM upload_checkpoints WHERE id = ?", id)
 		return nil, false, err
 	}
@@ -153,30 +165,48 @@ func (m *marker) unmark(ctx context.Context) error {
 	return err
 }
 
-// gather records chunks of the numbers whose mark is uploaded, oldest first.
+// gather records chunks of the numbers whose mark is uploaded, oldest first. A chunk has one offset;
+// rows whose true time is not known have not left.
 func (m *marker) gather(ctx context.Context, uploaded int, state ChunkState) (n int64, err error) {
-	batch, now := uuid.NewString(), m.now.UnixMilli()
+	t, err := readTimeline(ctx, m.tx)
+	if err != nil {
+		return 0, err
+	}
+	known := t.Known()
+	if known < math.MaxInt64 {
+		known--
+	}
+	from := int64(0)
+	for {
+		found, err := all(ctx, m.tx, scanOne[Key], "SELECT dedup_key FROM metrics WHERE dedup_key > ? AND dedup_key <= ? AND uploaded = ? AND value IS NOT NULL ORDER BY dedup_key LIMIT ?",
+			from, int64(known), uploaded, doubtRows)
+		if err != nil || len(found) == 0 {
+			return n, err
+		}
+		found = found[:t.alike(found)]
+		n, from = n+int64(len(found)), int64(found[len(found)-1])
+		if err := m.record(ctx, found, state); err != nil {
+			return n, err
+		}
+	}
+}
+
+// record adds a chunk of these rows, of which it is not known what became of them.
+func (m *marker) record(ctx context.Context, keys KeySet, state ChunkState) error {
+	if m.batch == "" {
+		m.batch = uuid.NewString()
+	}
+	now := m.now.UnixMilli()
 	var accepted any
 	if state == Accepted {
 		accepted = now
 	}
-	from := int64(0)
-	for index := 0; ; index++ {
-		found, err := all(ctx, m.tx, scanOne[Key], "SELECT dedup_key FROM metrics WHERE dedup_key > ? AND uploaded = ? AND value IS NOT NULL ORDER BY dedup_key LIMIT ?",
-			from, uploaded, doubtRows)
-		if err != nil || len(found) == 0 {
-			return n, err
-		}
-		keys := KeySet(found)
-		from = int64(keys[len(keys)-1])
-		n += int64(len(keys))
-		if _, err := exec(ctx, m.tx, `INSERT INTO upload_checkpoints
-			(batch_id, chunk_index, state, first_key, last_key, row_keys, sample_count, bytes, content_hash, created_ms, attempted_ms, accepted_ms)
-			VALUES (?,?,?,?,?,?,?,0,x'',?,?,?)`,
-			batch, index, state, int64(keys[0]), from, keys.encode(), len(keys), now, now, accepted); err != nil {
-			return n, err
-		}
-	}
+	_, err := exec(ctx, m.tx, `INSERT INTO upload_checkpoints
+		(batch_id, chunk_index, state, first_key, last_key, row_keys, sample_count, bytes, content_hash, created_ms, attempted_ms, accepted_ms)
+		VALUES (?,?,?,?,?,?,?,0,x'',?,?,?)`,
+		m.batch, m.index, state, int64(keys[0]), int64(keys[len(keys)-1]), keys.encode(), len(keys), now, now, accepted)
+	m.index++
+	return err
 }
 
 // balance makes the ledger add up: what was inserted stays, what is missing from
@@ -184,38 +214,50 @@ func (m *marker) gather(ctx context.Context, uploaded int, state ChunkState) (n 
 func (s *salvager) balance(ctx context.Context, provenLost int64) error {
 	var inserted, through sql.NullInt64
 	var unbooked, sum int64
-	err := s.tx.QueryRowContext(ctx, `SELECT
+	err := scan(s.tx.QueryRowContext(ctx, `SELECT
 		(SELECT samples FROM ledger WHERE account = ?1), (SELECT samples FROM ledger WHERE account = ?2),
 		(SELECT count(*) FROM metrics WHERE dedup_key > coalesce((SELECT samples FROM ledger WHERE account = ?2), 0)),
 		(SELECT count(*) FROM metrics) + (SELECT count(*) FROM dead_letters)
-			+ (SELECT coalesce(sum(samples), 0) FROM ledger WHERE account NOT IN (?1, ?2, ?3))`,
-		accountInserted, accountThrough, accountPruned).Scan(&inserted, &through, &unbooked, &sum)
+			+ (SELECT coalesce(sum(samples), 0) FROM ledger WHERE account NOT IN (?1, ?2) AND account NOT GLOB 'pruned_*')`,
+		accountInserted, accountThrough), &inserted, &through, &unbooked, &sum)
 	if err != nil {
 		return err
 	}
 	total := inserted.Int64 + unbooked
-	if s.report.LedgerLost = !inserted.Valid || !through.Valid; s.report.LedgerLost {
-		total = sum
+	lost := total - sum
+	// The smallest row has 8 bytes. An account that speaks of more than the damage can have cost, or
+	// of less than is there, is damaged itself.
+	most := s.skipped + (int64(s.unread.Pages)+s.unread.Missing)*int64(s.unread.PageSize/8)
+	s.report.LedgerLost = s.wrong || !inserted.Valid || !through.Valid || lost < 0 || lost > most && !s.unread.WAL && !s.report.Uncounted
+	if s.report.LedgerLost {
+		total, lost = sum, 0
 	}
-	lost := max(0, total-sum)
-	total = max(total, sum) // a row that came back is one that was inserted
 	s.report.LostProven = min(lost, provenLost)
-	s.report.Lost = lost - s.report.LostProven
+	lost -= s.report.LostProven
+	if s.report.Uncounted = s.report.Uncounted || s.report.LedgerLost || s.unread.WAL; s.report.Uncounted {
+		s.report.LostAtLeast = lost
+	} else {
+		s.report.Lost = &lost
+	}
 	if err := book(ctx, s.tx, accountVerified, s.report.LostProven); err != nil {
 		return err
 	}
-	if err := book(ctx, s.tx, accountDropped+reasonDamaged, s.report.Lost); err != nil {
+	if err := book(ctx, s.tx, accountDropped+reasonDamaged, lost); err != nil {
 		return err
 	}
 	_, err = exec(ctx, s.tx, `INSERT OR REPLACE INTO ledger VALUES (?, ?), (?, coalesce((SELECT max(dedup_key) | 4194303 FROM metrics), ?))`,
 		accountInserted, total, accountThrough, through.Int64)
-	if err != nil || s.report.Lost == 0 {
+	if err == nil && (lost > 0 || s.report.LostProven > 0 || s.report.Uncounted) {
+		// The server may have what the file has lost.
+		_, err = exec(ctx, s.tx, "INSERT INTO ledger SELECT ?, max(dedup_key) FROM metrics HAVING max(dedup_key) > 0 ON CONFLICT DO UPDATE SET samples = max(samples, excluded.samples)", accountPruned)
+	}
+	if err != nil || lost == 0 {
 		return err
 	}
 	// collectord's own total, which goes on from what it finds here.
 	_, err = exec(ctx, s.tx, `INSERT INTO daemon_stats (daemon, name, tags, kind, value, updated_ms) VALUES ('collectord', 'storage.metrics_dropped_total', ?, 'counter', ?, ?)
 		ON CONFLICT DO UPDATE SET value = value + excluded.value`,
-		CanonicalTags([]Tag{{"reason", reasonDamaged}}), float64(s.report.Lost), s.o.Now().UnixMilli())
+		CanonicalTags([]Tag{{"reason", reasonDamaged}}), float64(lost), s.o.Now().UnixMilli())
 	return err
 }
 
@@ -230,8 +272,15 @@ func readBackPending(ctx context.Context, db *sql.DB, now time.Time) (asked int6
 		return 0, err
 	}
 	defer tx.Rollback() //nolint:errcheck // after Commit it does nothing
-	m := &marker{tx: tx, now: now}
-	open, err := all(ctx, tx, scanOne[int64], "SELECT id FROM upload_checkpoints WHERE state IN ('sending', 'requeued') ORDER BY id")
+	if asked, err = (&marker{tx: tx, now: now}).doubt(ctx); err != nil {
+		return 0, err
+	}
+	return asked, tx.Commit()
+}
+
+// doubt has every pending row that no open chunk owes read back.
+func (m *marker) doubt(ctx context.Context) (asked int64, err error) {
+	open, err := all(ctx, m.tx, scanOne[int64], "SELECT id FROM upload_checkpoints WHERE state IN ('sending', 'requeued') ORDER BY id")
 	if err != nil {
 		return 0, err
 	}
@@ -247,8 +296,51 @@ func readBackPending(ctx context.Context, db *sql.DB, now time.Time) (asked int6
 	if asked, err = m.gather(ctx, 0, Sending); err != nil {
 		return 0, err
 	}
-	if err := m.unmark(ctx); err != nil {
-		return 0, err
+	return asked, m.unmark(ctx)
+}
+
+// Mend deletes the records of chunks that make no sense, and returns how many. It is not known then
+// which of their rows are at the server: rows without a record are read back.
+func (ob *Outbox) Mend(ctx context.Context) (bad int, err error) {
+	err = ob.w.tx(ctx, nothing, func(ctx context.Context, tx *sql.Tx) error {
+		var known KeySet // rows of the other records
+		bad = 0
+		err := each(ctx, tx, func(rows *sql.Rows) error {
+			c, err := scanChunk(rows)
+			if err == nil && slices.Contains([]ChunkState{Sending, Accepted, Requeued, Verified, Rejected}, c.State) {
+				known = append(known, c.Keys...)
+				return nil
+			}
+			bad++
+			_, err = exec(ctx, tx, "DELETE FROM upload_checkpoints WHERE id = ?", c.ID)
+			return err
+		}, "SELECT "+chunkColumns+" FROM upload_checkpoints")
+		if err != nil || bad == 0 {
+			return err
+		}
+		m := &marker{tx: tx, now: ob.o.Now()}
+		if _, err := m.doubt(ctx); err != nil {
+			return err
+		}
+		marked, err := all(ctx, tx, scanOne[Key], "SELECT dedup_key FROM metrics WHERE uploaded = 1 AND value IS NOT NULL")
+		if err != nil {
+			return err
+		}
+		t, err := readTimeline(ctx, tx)
+		if err != nil {
+			return err
+		}
+		for keys := KeySet(marked).Sorted().Without(known.Sorted()); len(keys) > 0; {
+			n := min(t.alike(keys), doubtRows)
+			if err := m.record(ctx, keys[:n], Accepted); err != nil {
+				return err
+			}
+			keys = keys[n:]
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("repair the records of chunks: %w", err)
 	}
-	return asked, tx.Commit()
+	return bad, nil
 }

@@ -1,9 +1,11 @@
 package store
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"database/sql"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -22,14 +24,6 @@ var (
 // watchEvery is how long samples may go into a file that has lost its name. Each look
 // wakes the process: every 2 s it would cost half as much as all sampling at 10 s.
 const watchEvery = 10 * time.Second
-
-// Watch looks at the files of the database until ctx ends, or until something was
-// done to them: its error wraps ErrReplaced or ErrSalvage, and the process should
-// stop and open the database anew.
-func (in *Inserter) Watch(ctx context.Context) error { return in.lock.watch(ctx, in.o.watchEvery) }
-
-// Watch is Inserter.Watch.
-func (ob *Outbox) Watch(ctx context.Context) error { return ob.lock.watch(ctx, ob.o.watchEvery) }
 
 func (l *openLock) watch(ctx context.Context, every time.Duration) error {
 	tick := time.NewTicker(cmp.Or(every, watchEvery))
@@ -57,12 +51,67 @@ func (l *openLock) inPlace() error {
 			continue // the directory cannot be read at the moment, say: nothing is known
 		case !os.SameFile(now, l.ids[i]):
 			return replaced(i, "replaced by another file")
+		case i == 0 && now.Size() < l.ids[0].Size(): // it never shrinks
+			return fmt.Errorf("%w: it was cut off while it was open", ErrDamaged)
+		case i == 2 && now.Size() < shmLeast:
+			return replaced(i, "cut off")
 		}
+		l.ids[i] = now
+	}
+	if l.walCut() {
+		return fmt.Errorf("%w: %w", ErrDamaged, errWALCut)
 	}
 	if _, err := os.Lstat(l.path + planSuffix); err == nil {
 		return ErrSalvage
 	}
+	// Without its lock, another process examines and exchanges files that are in use.
+	mine, err := l.file.Stat()
+	if err != nil {
+		return nil
+	}
+	now, err := os.Lstat(l.file.Name())
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(mine, now) {
+		return fmt.Errorf("%w: its lock %s is no longer the file that is locked; the next start creates it again", ErrReplaced, l.file.Name())
+	}
+	if l.daemon != nil {
+		return l.daemon.InPlace()
+	}
 	return nil
+}
+
+// shmLeast is the size of the shared memory with which SQLite begins.
+const shmLeast = 32 << 10
+
+// errWALCut: samples that were committed are lost, and nobody knows how many.
+var errWALCut = errors.New("its WAL was cut off while it was open")
+
+// walCut reports whether the WAL is shorter than the shared memory says. That is read twice: a
+// checkpoint sets it to zero before it shortens the WAL.
+// https://sqlite.org/walformat.html#the_wal_index_header
+func (l *openLock) walCut() bool {
+	before, ok := l.walSize()
+	info, err := os.Stat(l.path + suffixes[1])
+	after, again := l.walSize()
+	return ok && again && err == nil && before == after && info.Size() < before
+}
+
+// walSize is what the WAL must have at least, by the shared memory. ok is false while that changes.
+func (l *openLock) walSize() (size int64, ok bool) {
+	var head [96]byte // twice the same
+	if l.shm == nil {
+		return 0, false
+	}
+	if _, err := l.shm.ReadAt(head[:], 0); err != nil || !bytes.Equal(head[:48], head[48:]) {
+		return 0, false
+	}
+	page, frames := int64(binary.NativeEndian.Uint16(head[14:])), int64(binary.NativeEndian.Uint32(head[16:]))
+	if page == 1 {
+		page = 65536
+	}
+	if frames == 0 {
+		return 0, true
+	}
+	return 32 + frames*(24+page), true
 }
 
 // replaced says what happened to one of the files, and what follows.
@@ -127,7 +176,7 @@ func (l *openLock) rescue(ctx context.Context, db *sql.DB, o Options) error {
 	if err != nil {
 		return err
 	}
-	report := Salvaged{Time: found, Aside: aside, Reason: "it was replaced while it was in use: this is the old one"}
+	report := Salvaged{Time: found, Aside: aside, Lost: new(int64), Reason: "it was replaced while it was in use: this is the old one"}
 	to := aside
 	if gone {
 		to, report.Reason = l.path+newSuffix, "it was removed while it was in use, and is back"

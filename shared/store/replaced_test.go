@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"belabox-metrics/shared/lock"
 	"belabox-metrics/shared/testkit"
 )
 
@@ -57,6 +58,41 @@ func TestWatch(t *testing.T) {
 	f("replaced", "-wal", replace, "its wal file was replaced")
 	f("removed", "-shm", remove, "its shm file was removed")
 	f("replaced", "-shm", replace, "its shm file was replaced")
+	f("removed", ".open.lock", remove, ".open.lock is no longer the file that is locked")
+	f("replaced", ".open.lock", replace, ".open.lock is no longer the file that is locked")
+}
+
+// The lock of the daemon is watched too. When the database went with it, that is what counts: its
+// content must be saved.
+func TestWatch_Lock(t *testing.T) {
+	t.Parallel()
+	f := func(suffixes []string, want error) {
+		t.Helper()
+		path := newPath(t)
+		held, err := lock.Acquire(path + ".collectord.lock")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer held.Release() //nolint:errcheck // the test ends
+		o := options(path)
+		o.watchEvery, o.Lock = 50*time.Millisecond, held
+		in := openInserter(t, o, 0)
+		if err := in.lock.inPlace(); err != nil {
+			t.Fatalf("before: %v", err)
+		}
+		for _, s := range suffixes {
+			if err := os.Remove(path + s); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), testkit.WaitLimit)
+		defer cancel()
+		if err := in.Watch(ctx); !errors.Is(err, want) {
+			t.Errorf("%q removed: got %v, want %v", suffixes, err, want)
+		}
+	}
+	f([]string{".collectord.lock"}, lock.ErrLost)
+	f([]string{".collectord.lock", ""}, ErrReplaced)
 }
 
 // TestWatch_WALRemoved: the rows of a WAL that was removed under the daemons reach

@@ -3,6 +3,10 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
 )
 
 // querier is a database, a connection or a transaction.
@@ -20,7 +24,7 @@ func each(ctx context.Context, q querier, f func(*sql.Rows) error, query string,
 	defer rows.Close() //nolint:errcheck // rows.Err below has it
 	for rows.Next() {
 		if err := f(rows); err != nil {
-			return classify(err)
+			return rowFault(err)
 		}
 	}
 	return classify(rows.Err())
@@ -28,15 +32,19 @@ func each(ctx context.Context, q querier, f func(*sql.Rows) error, query string,
 
 // all returns what scan makes of each row of the answer.
 func all[T any](ctx context.Context, q querier, scan func(*sql.Rows) (T, error), query string, args ...any) (found []T, err error) {
-	err = each(ctx, q, func(rows *sql.Rows) error {
-		v, err := scan(rows)
-		found = append(found, v)
-		return err
-	}, query, args...)
-	if err != nil {
+	if err := each(ctx, q, into(&found, scan), query, args...); err != nil {
 		return nil, err
 	}
 	return found, nil
+}
+
+// into returns a function that appends what read makes of a row.
+func into[R, T any](found *[]T, read func(R) (T, error)) func(R) error {
+	return func(row R) error {
+		v, err := read(row)
+		*found = append(*found, v)
+		return err
+	}
 }
 
 // scanOne reads a row of one column.
@@ -52,4 +60,55 @@ func exec(ctx context.Context, tx *sql.Tx, query string, args ...any) (n int64, 
 		return 0, err
 	}
 	return res.RowsAffected()
+}
+
+// eachOfMany is each for answers of many rows, straight from the driver: what database/sql does for a
+// row takes as long as SQLite does. row is valid during the call only. args are int64 or string.
+func eachOfMany(ctx context.Context, db *sql.DB, f func(row []driver.Value) error, query string, args ...any) error {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return classify(err)
+	}
+	defer conn.Close() //nolint:errcheck // it goes back to the pool
+	named := make([]driver.NamedValue, len(args))
+	for i, v := range args {
+		named[i] = driver.NamedValue{Ordinal: i + 1, Value: v}
+	}
+	return conn.Raw(func(c any) error {
+		rows, err := c.(driver.QueryerContext).QueryContext(ctx, query, named)
+		if err != nil {
+			return classify(err)
+		}
+		defer rows.Close() //nolint:errcheck // Next below has it
+		row := make([]driver.Value, len(rows.Columns()))
+		for err = rows.Next(row); err == nil; err = rows.Next(row) {
+			if err = ctx.Err(); err == nil {
+				err = f(row)
+			}
+			if err != nil {
+				return rowFault(err)
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		return classify(err)
+	})
+}
+
+// many is all for answers of many rows.
+func many[T any](ctx context.Context, db *sql.DB, read func(row []driver.Value) (T, error), query string, args ...any) (found []T, err error) {
+	if err := eachOfMany(ctx, db, into(&found, read), query, args...); err != nil {
+		return nil, err
+	}
+	return found, nil
+}
+
+// column is a value of a row of many.
+func column[T int64 | float64](v driver.Value) (T, error) {
+	n, ok := v.(T)
+	if !ok {
+		return n, fmt.Errorf("a column has %T, not %T", v, n)
+	}
+	return n, nil
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"belabox-metrics/migrations"
+	"belabox-metrics/shared/clock"
 	"belabox-metrics/shared/store/internal/salvage"
 )
 
@@ -46,7 +47,7 @@ func (l *openLock) examine(ctx context.Context, o Options) (doubt string, err er
 		// A power cut leaves a torn WAL, too, when it was not synced: sectors reach the
 		// disk in any order. SQLite takes what stands before the break, and that is what
 		// was promised. Within one boot nothing but damage does it.
-		damage, err := salvage.Inspect(o.Path, last.known && last.boot != bootID())
+		damage, err := salvage.Inspect(o.Path, last.known && last.boot != clock.BootID())
 		if err != nil {
 			return "", err
 		}
@@ -114,7 +115,13 @@ func salvageFile(ctx context.Context, o Options, p plan) error {
 	for _, name := range append(drafts, o.Path+planSuffix) {
 		err = errors.Join(err, removeFile(name))
 	}
-	return errors.Join(err, syncFolder(o.Path))
+	if err := errors.Join(err, syncFolder(o.Path)); err != nil {
+		return err
+	}
+	r := p.Made
+	o.Log.Warn("database salvaged", "rows", r.Rows, "loss", r.LostText(), "asked", r.Asked,
+		"dead_letters", r.DeadLetters, "bad_pages", r.BadPages, "damaged_file", r.Aside)
+	return nil
 }
 
 // at is a named crash point of the tests.
@@ -166,7 +173,7 @@ func makeNew(ctx context.Context, o Options, p *plan) error {
 		return errors.Join(err, removeFile(o.Path+planSuffix)) // it is whole, in another way than ours
 	}
 	o.Log.Warn("database damaged, salvaging", "path", o.Path, "reason", p.Reason)
-	s := &salvager{o: o, version: version, report: Salvaged{Time: p.Found, Reason: p.Reason}}
+	s := &salvager{o: o, version: version, report: Salvaged{Time: p.Found, Reason: p.Reason, Uncounted: p.Uncounted}}
 	if err := s.run(ctx); err != nil {
 		return errors.Join(fmt.Errorf("salvage into %q: %w; it needs space for a second file", o.Path+newSuffix, classify(err)),
 			removeFile(o.Path+newSuffix))
@@ -181,9 +188,18 @@ func makeNew(ctx context.Context, o Options, p *plan) error {
 		return err
 	}
 	o.at("decided")
-	o.Log.Warn("database salvaged", "rows", s.report.Rows, "lost", s.report.Lost, "asked", s.report.Asked,
-		"dead_letters", s.report.DeadLetters, "bad_pages", s.report.BadPages, "damaged_file", s.report.Aside)
 	return nil
+}
+
+// hasOurSchema reports whether the newest schema can be read in the damaged file, whatever its header
+// says.
+func hasOurSchema(path string) bool {
+	db, closeView, err := salvage.View(path, nil)
+	if err != nil {
+		return false
+	}
+	err = checkSchema(context.Background(), db)
+	return errors.Join(err, db.Close(), closeView()) == nil
 }
 
 // damagedVersion is the schema of a damaged file; the newest where its header is
@@ -192,6 +208,9 @@ func makeNew(ctx context.Context, o Options, p *plan) error {
 func damagedVersion(path string) (int, error) {
 	app, version, ok, err := salvage.Identity(path)
 	newest := migrations.Newest()
+	if ok && (app != applicationID || version != newest) && hasOurSchema(path) {
+		return newest, nil // bits of the header have flipped
+	}
 	switch {
 	case err != nil:
 		return 0, fmt.Errorf("read the damaged file: %w", err)

@@ -69,6 +69,7 @@ func rowDump(t *testing.T, l *life) string {
 		"SELECT * FROM metrics", "SELECT * FROM series", "SELECT * FROM dead_letters", "SELECT * FROM ledger", "SELECT * FROM outbox",
 		"SELECT daemon, name, tags, kind, value FROM daemon_stats",
 		"SELECT state, first_key, last_key, hex(row_keys), sample_count FROM upload_checkpoints",
+		"SELECT sent, received FROM traffic",
 	} {
 		lines := queryLines(t, db, query)
 		slices.Sort(lines)

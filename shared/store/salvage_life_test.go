@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"belabox-metrics/shared/clock"
 )
 
 // life is what a file of some history holds.
@@ -58,6 +60,7 @@ func lived(t testing.TB, ticks int) *life {
 		must(ob.RecordSending(t.Context(), c))
 		return c
 	}
+	ob.MeterTraffic(func() (int64, int64) { return 30_000, 20_000 }, clock.Read)
 	for n := range ticks / 2 {
 		tick(n)
 	}

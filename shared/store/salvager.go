@@ -9,6 +9,7 @@ import (
 	"os"
 
 	"belabox-metrics/migrations"
+	"belabox-metrics/shared/datafile"
 	"belabox-metrics/shared/store/internal/salvage"
 )
 
@@ -17,6 +18,9 @@ type salvager struct {
 	o       Options
 	version int // of the damaged file
 	report  Salvaged
+	skipped int64 // rows that were read and not taken over
+	wrong   bool  // an account had a number that none can have
+	unread  salvage.Unread
 
 	db      *sql.DB
 	tx      *sql.Tx
@@ -51,7 +55,7 @@ func (s *salvager) run(ctx context.Context) (err error) {
 // syncLike brings a file to the disk, with mode and owner of another one where
 // that is there.
 func syncLike(path, like string) error {
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	f, err := datafile.Open(path, os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
@@ -94,30 +98,45 @@ func (s *salvager) inTx(ctx context.Context, f func(context.Context) error) (err
 // copyRows takes over every row that fits the table it belongs to.
 func (s *salvager) copyRows(ctx context.Context) (err error) {
 	s.insert, s.columns = map[string]*sql.Stmt{}, map[string][]string{}
-	if s.version >= firstMarked { // an empty file has rows in these
-		if _, err := s.tx.ExecContext(ctx, "DELETE FROM ledger; DELETE FROM outbox"); err != nil {
+	for table, since := range map[string]int{"ledger": firstMarked, "outbox": firstMarked, "epochs": firstEpochs} {
+		if s.version < since {
+			continue // an empty file has rows in these
+		}
+		if _, err := s.tx.ExecContext(ctx, "DELETE FROM "+table); err != nil {
 			return err
 		}
 	}
 	n := 0
-	s.report.BadPages, err = salvage.Rows(ctx, s.o.Path, func(r salvage.Row) error {
+	s.unread, err = salvage.Rows(ctx, s.o.Path, func(r salvage.Row) error {
 		if n++; n%1000 == 0 {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
 		}
-		return s.add(tableOf(r, s.version), r)
+		table := tableOf(r, s.version)
+		if table == "ledger" && !possible(r.Values[0], r.Values[1]) {
+			s.wrong = true
+			return nil
+		}
+		return s.add(table, r)
 	})
+	s.report.BadPages = s.unread.Pages
 	return err
 }
 
 // add inserts a row; one that the table refuses is not one.
 func (s *salvager) add(table string, r salvage.Row) error {
 	columns, err := s.columnsOf(table)
-	if err != nil || len(columns) == 0 || len(r.Values) > len(columns) || len(r.Values) == 0 {
+	if err != nil {
 		return err
 	}
-	values := r.Values
+	if len(columns) == 0 || len(r.Values) == 0 {
+		if r.HasID && !r.Free { // an entry of an index is none
+			s.skipped++
+		}
+		return nil
+	}
+	values := r.Values[:min(len(r.Values), len(columns))] // columns of others stand behind ours
 	if r.HasID && values[0] == nil {
 		values[0] = r.RowID
 	}
@@ -127,6 +146,7 @@ func (s *salvager) add(table string, r salvage.Row) error {
 	}
 	_, err = stmt.Exec(values...)
 	if isRefusal(err) {
+		s.skipped++
 		return nil
 	}
 	return err

@@ -22,7 +22,8 @@ type Series struct {
 	Tags   string // canonical JSON object, made by CanonicalTags
 	Type   ValueType
 
-	id int64 // row id in table series; 0 = not looked up yet
+	id    int64 // row id in table series; 0 = not looked up yet
+	round int   // Inserter.round at that time
 }
 
 // NewSeries makes the identity of a series. The order of tags does not matter;

@@ -61,6 +61,10 @@ func TestReader_SeriesNamed(t *testing.T) {
 	f(9, 0, nil, "metric.")
 	f(9, 0, nil, "')--")
 	f(9, 0, nil)
+	series, err := r.SeriesByID(t.Context(), "device", []int64{2, 1, 7, 8, 99}) // 7 is another device's, 8 a text
+	if err != nil || len(series) != 2 || series[0].ID != 1 || series[1].ID != 2 || series[0].Name == "" {
+		t.Errorf("by id: got %v, %v, want the series 1 and 2", series, err)
+	}
 }
 
 func TestReader_Probe(t *testing.T) {

@@ -1,13 +1,13 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
 	"fmt"
-	"os"
 
 	"github.com/google/uuid"
+
+	"belabox-metrics/shared/clock"
 )
 
 // Session is one run of a daemon, a row of table sessions.
@@ -22,7 +22,7 @@ func beginSession(ctx context.Context, db *sql.DB, o Options) (Session, error) {
 	s := Session{UUID: uuid.NewString()}
 	err := db.QueryRowContext(ctx, `INSERT INTO sessions (uuid, daemon, version, boot_id, started_ms)
 		VALUES (?, ?, ?, ?, ?) RETURNING id`,
-		s.UUID, o.Daemon, o.Version, bootID(), o.Now().UnixMilli()).Scan(&s.ID)
+		s.UUID, o.Daemon, o.Version, clock.BootID(), o.Now().UnixMilli()).Scan(&s.ID)
 	if err != nil {
 		return s, fmt.Errorf("begin session: %w", classify(err))
 	}
@@ -36,22 +36,4 @@ func (s Session) end(ctx context.Context, db *sql.DB, o Options) error {
 		return fmt.Errorf("end session: %w", classify(err))
 	}
 	return nil
-}
-
-// bootID identifies a boot; "" where the kernel has none. The unit of a daemon passes it
-// (%b), because a daemon that sees only itself in /proc cannot read it.
-// https://docs.kernel.org/admin-guide/sysctl/kernel.html#random
-func bootID() string {
-	text := []byte(os.Getenv("BELABOX_BOOT_ID"))
-	if len(text) == 0 {
-		var err error
-		if text, err = os.ReadFile("/proc/sys/kernel/random/boot_id"); err != nil {
-			return ""
-		}
-	}
-	id, err := uuid.ParseBytes(bytes.TrimSpace(text)) // systemd writes it without dashes
-	if err != nil {
-		return ""
-	}
-	return id.String()
 }

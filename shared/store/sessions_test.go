@@ -75,17 +75,3 @@ func TestSessions_RowsNameTheirRun(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
-
-// The unit tells the boot as systemd writes it; what is no id is none.
-func TestBootID_Told(t *testing.T) {
-	for told, want := range map[string]string{
-		"17d0cc7bded34f03ac13a942963c3173":     "17d0cc7b-ded3-4f03-ac13-a942963c3173",
-		"17d0cc7b-ded3-4f03-ac13-a942963c3173": "17d0cc7b-ded3-4f03-ac13-a942963c3173",
-		"%b":                                   "",
-	} {
-		t.Setenv("BELABOX_BOOT_ID", told)
-		if got := bootID(); got != want {
-			t.Errorf("told %q: got %q, want %q", told, got, want)
-		}
-	}
-}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -31,17 +32,24 @@ func tableOf(r salvage.Row, version int) string {
 		return "series"
 	case r.Free:
 		return ""
-	case r.HasID && r.RowID > MaxSeries && slices.Contains([]string{"NFNI", "NFNII", "NNSI", "NNSII", "NNNI", "NNNII"}, shape):
+	case r.HasID && r.RowID > MaxSeries && rowShape.MatchString(shape):
 		return "metrics"
 	case r.HasID && strings.HasPrefix(shape, "NSISIIBIIBII"):
 		return "upload_checkpoints"
-	case r.HasID && len(shape) == 11 && strings.HasPrefix(shape, "NSISS") && strings.HasSuffix(shape, "ISSI"):
+	case r.HasID && (len(shape) == 11 || len(shape) == 12 && shape[11] == 'I') && strings.HasPrefix(shape, "NSISS") && shape[7:11] == "ISSI":
 		return "dead_letters"
+	case r.HasID && slices.Contains([]string{"NSII", "NSIII", "NSIINIS", "NSIIIIS"}, shape):
+		return "epochs"
+	case r.HasID && shape == "NII":
+		return "traffic"
 	case !r.HasID && shape == "SI" && isAccount(r.Values[0]):
 		return "ledger"
 	}
 	return daemonTable(r, shape)
 }
+
+// rowShape is that of a row of metrics, perhaps with columns of others behind its own.
+var rowShape = regexp.MustCompile("^N[FN][SN]I")
 
 // daemonTable knows the tables that are the same in all versions.
 func daemonTable(r salvage.Row, shape string) string {
@@ -85,7 +93,7 @@ func shapeOf(values []any) string {
 			b[i] = 'B'
 		}
 	}
-	if (len(b) == 4 || len(b) == 5) && b[1] == 'I' { // metrics.value
+	if len(b) >= 4 && b[0] == 'N' && b[1] == 'I' { // metrics.value
 		b[1] = 'F'
 	}
 	if len(b) == 6 && b[4] == 'I' { // daemon_stats.value
@@ -107,8 +115,18 @@ func provenSeries(r salvage.Row) bool {
 
 func isAccount(v any) bool {
 	name, _ := v.(string)
-	return slices.Contains([]string{accountInserted, accountThrough, accountPruned, accountVerified, accountText, accountRejected}, name) ||
+	return slices.Contains([]string{
+		accountInserted, accountThrough, accountPruned, accountPrunedBelow, accountPrunedFrom, accountVerified, accountText, accountRejected,
+	}, name) ||
 		strings.HasPrefix(name, accountDropped)
+}
+
+// possible reports whether an account can have that number.
+func possible(account, n any) bool {
+	name, _ := account.(string)
+	samples, _ := n.(int64)
+	key := name == accountThrough || strings.HasPrefix(name, "pruned_")
+	return 0 <= samples && (key || samples <= mostSamples)
 }
 
 // insertInto prepares the statement for rows with these columns.

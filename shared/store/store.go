@@ -25,8 +25,13 @@ import (
 	"syscall"
 	"time"
 
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
 	"belabox-metrics/migrations"
+	"belabox-metrics/shared/datafile"
 	"belabox-metrics/shared/lock"
+	"belabox-metrics/shared/store/internal/salvage"
 )
 
 // Options say which file and who opens it.
@@ -36,6 +41,7 @@ type Options struct {
 	Version string           // of the program; goes into table sessions
 	Log     *slog.Logger     // nil = discard
 	Now     func() time.Time // nil = time.Now; only for times that are stored
+	Lock    *lock.Lock       // of the daemon; Watch ends when it is lost. nil = none
 
 	// MaxPages bounds the database file in pages (SQLite's max_page_count), so
 	// that a test can fill a disk that is not full. 0 = unbounded.
@@ -65,6 +71,7 @@ const (
 	// applicationID marks the file as ours in its header, set by migration 6.
 	applicationID = 1113946212
 	firstMarked   = 6
+	firstEpochs   = 7
 
 	busyTimeout = 10 * time.Second
 
@@ -90,15 +97,16 @@ func open(ctx context.Context, o Options, synchronous string, conns int) (*sql.D
 	if err := prepareFolder(o.Path); err != nil {
 		return nil, nil, err
 	}
-	for salvaged := false; ; salvaged = true {
+	for again := false; ; again = true {
 		db, l, err := openOnce(ctx, o, synchronous, conns)
 		if err == nil {
 			return db, l, nil
 		}
-		if !errors.Is(err, ErrDamaged) || salvaged {
+		if !errors.Is(err, ErrDamaged) && !errors.Is(err, ErrReplaced) || again {
 			return nil, nil, fmt.Errorf("open store %q: %w", o.Path, ExplainAccess(o.Path, err))
 		}
-		// Whoever is alone with it next salvages: mostly this process.
+		// Whoever is alone with it next salvages: mostly this process. Files that vanish while they
+		// are opened are being exchanged by another one.
 	}
 }
 
@@ -106,17 +114,17 @@ func openOnce(ctx context.Context, o Options, synchronous string, conns int) (db
 	if l, err = lockOpen(ctx, o.Path, o.Log); err != nil {
 		return nil, nil, err
 	}
+	l.daemon = o.Lock
 	defer func(l *openLock) {
 		if err != nil {
 			err = errors.Join(err, RequestSalvage(o.Path, err), l.release())
 		}
 	}(l)
-	doubt, unclean := "", false
+	doubt := ""
 	if l.alone {
 		if doubt, err = l.examine(ctx, o); err != nil {
 			return nil, nil, classify(err)
 		}
-		unclean = l.read().open || WALSize(o.Path) > 0
 	}
 	if err = prepareFile(o.Path); err != nil {
 		return nil, nil, err
@@ -124,8 +132,8 @@ func openOnce(ctx context.Context, o Options, synchronous string, conns int) (db
 	if db, err = openFile(ctx, o, synchronous, conns); err != nil {
 		return nil, nil, classify(err)
 	}
-	if unclean {
-		err = quickCheck(ctx, db)
+	if l.alone {
+		err = inspect(ctx, db, o)
 	}
 	if err == nil && doubt != "" {
 		var asked int64
@@ -178,7 +186,8 @@ func openFile(ctx context.Context, o Options, synchronous string, conns int) (db
 }
 
 // warm opens all connections of the pool now. One that was opened later, after
-// somebody removed the WAL, would make a new WAL beside the one that the others use.
+// somebody removed the WAL, would make a new WAL beside the one that the others use. None takes a
+// row that we would not have written.
 func warm(ctx context.Context, db *sql.DB, conns int) (err error) {
 	var all []*sql.Conn
 	defer func() {
@@ -192,6 +201,9 @@ func warm(ctx context.Context, db *sql.DB, conns int) (err error) {
 			return err
 		}
 		all = append(all, c)
+		if _, err := sqlite.Limit(c, sqlite3.SQLITE_LIMIT_LENGTH, salvage.MaxRow); err != nil {
+			return err
+		}
 		var n int
 		if err := c.QueryRowContext(ctx, "SELECT count(*) FROM outbox").Scan(&n); err != nil {
 			return err
@@ -200,40 +212,24 @@ func warm(ctx context.Context, db *sql.DB, conns int) (err error) {
 	return nil
 }
 
-// quickCheckFor bounds the check at the start after a stop that was not in order:
-// a day of a usual device is read in less, 512 MB on a card would take much longer.
-// What it did not come to shows when it is read.
-const quickCheckFor = 2 * time.Second
-
-// quickCheck looks for pages that do not fit together.
-// https://sqlite.org/pragma.html#pragma_quick_check
-func quickCheck(ctx context.Context, db *sql.DB) error {
-	ctx, cancel := context.WithTimeout(ctx, quickCheckFor)
-	defer cancel()
-	var verdict string
-	err := db.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&verdict)
-	switch {
-	case ctx.Err() != nil:
-		return nil
-	case err != nil:
-		return classify(err)
-	case verdict != "ok":
-		return fmt.Errorf("%w: %s", ErrDamaged, verdict)
-	}
-	return nil
-}
-
-// errNotRegular: a directory, a device or the like stands under the name.
-var errNotRegular = errors.New("not a regular file; set storage.path to the name of a file")
-
 // prepareFolder makes the directory, and refuses what is not a regular file.
 func prepareFolder(path string) error {
 	if err := MakeFolder(path); err != nil {
 		return err
 	}
-	info, err := os.Stat(path)
-	if err == nil && !info.Mode().IsRegular() {
-		return fmt.Errorf("open store %q: %w", path, errNotRegular)
+	if err := checkFiles(path); err != nil {
+		return fmt.Errorf("open store %q: %w", path, err)
+	}
+	return nil
+}
+
+// checkFiles refuses files that SQLite would open and that are not regular files of ours.
+func checkFiles(path string) error {
+	for _, s := range [...]string{"", "-wal", "-shm", "-journal"} {
+		// Any other fault shows when the file is opened.
+		if err := datafile.Check(path + s); errors.Is(err, datafile.ErrNotRegular) || errors.Is(err, datafile.ErrForeign) {
+			return fmt.Errorf("%w, or set storage.path to another file", err)
+		}
 	}
 	return nil
 }
@@ -297,6 +293,9 @@ func dsn(o Options, synchronous string) string {
 	return (&url.URL{Scheme: "file", Path: o.Path, RawQuery: q.Encode()}).String()
 }
 
+// mostNewer is how many versions a newer program may be ahead: beyond, a bit of the number has flipped.
+const mostNewer = 100
+
 // checkFile refuses an SQLite library with a known corruption bug and a file
 // that belongs to another program.
 func checkFile(ctx context.Context, db *sql.DB) error {
@@ -319,10 +318,13 @@ func checkFile(ctx context.Context, db *sql.DB) error {
 	switch {
 	case app == 0 && schema == 0 && tables == 0:
 		return nil // empty
-	case app == applicationID && schema >= firstMarked:
+	case app == applicationID && schema >= firstMarked && schema <= migrations.Newest()+mostNewer:
 		return nil
 	case app == 0 && 0 < schema && schema < firstMarked && ours == 5:
 		return nil
+	}
+	if checkSchema(ctx, db) == nil {
+		return fmt.Errorf("%w: its header has the application id %d and schema %d", ErrDamaged, app, schema)
 	}
 	return ErrForeign
 }

@@ -85,7 +85,7 @@ func TestMigrate_BrokenStepLeavesOldVersion(t *testing.T) {
 	eachStep(t, func(t *testing.T, path string, step migrations.Migration) {
 		before := dumpFile(t, path)
 		err := runSteps(t, options(path), withStatement(step, "INSERT INTO no_such_table VALUES (1);"))
-		want := fmt.Sprintf("upgrade by %s: SQL logic error: no such table: no_such_table (1); the file stays at schema %d", step.Name, step.Version-1)
+		want := fmt.Sprintf("upgrade by %s: "+ErrDamaged.Error()+": SQL logic error: no such table: no_such_table (1); the file stays at schema %d", step.Name, step.Version-1)
 		if err == nil || err.Error() != want {
 			t.Errorf("got  %v\nwant %s", err, want)
 		}

@@ -181,6 +181,12 @@ func makeOld(t *testing.T, path string, version int) []oldRow {
 	} else if version >= 2 {
 		insert("INSERT INTO upload_checkpoints (batch_id, chunk_index, status, metric_count, http_status, created_ms) VALUES ('b', 0, 'done', 50, 204, 1)")
 	}
+	if version >= 7 {
+		insert("INSERT INTO epochs VALUES (?, 'b', -60000, 5, 1, 0, 'kernel')", int64(PackKey(ms0+10_000, 0)))
+	}
+	if version >= 8 {
+		insert("INSERT INTO traffic VALUES (20000, 5, 6)")
+	}
 	if version >= 3 {
 		insert("INSERT INTO daemon_stats (daemon, name, tags, kind, value, updated_ms) VALUES ('shipperd', 'uploader.metrics_uploaded_total', '{}', 'counter', 12345, 1)")
 	}
@@ -314,6 +320,19 @@ func checkUpgraded(t *testing.T, db *sql.DB, version int, rows []oldRow) {
 	if got := queryInt(t, db, "SELECT (SELECT low_water FROM outbox) - (SELECT min(dedup_key) FROM metrics WHERE uploaded = 0)"); got != 0 {
 		t.Errorf("low_water is %d beside the first pending row", got)
 	}
+	epochs := []string{line(int64(0), "", int64(0), int64(0), nil, int64(0), "unconfirmed")}
+	if version >= 7 {
+		epochs = append(epochs, line(int64(PackKey(ms0+10_000, 0)), "b", int64(-60000), int64(5), int64(1), int64(0), "kernel"))
+	}
+	compare("epochs", "SELECT * FROM epochs", epochs)
+	var traffic []string
+	if version >= 8 {
+		traffic = []string{line(int64(20000), int64(5), int64(6))}
+	}
+	compare("traffic", "SELECT * FROM traffic", traffic)
+	compare("wall clock", "SELECT DISTINCT raw_timestamp_ms - timestamp_ms FROM metric_rows", map[bool][]string{
+		false: {line(int64(0))}, true: {line(int64(0)), line(int64(-60000))},
+	}[version >= 7])
 	var stats, sessions []string
 	if version >= 3 {
 		stats = []string{line("shipperd", "uploader.metrics_uploaded_total", "{}", "counter", 12345.0, int64(1))}

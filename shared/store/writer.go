@@ -17,6 +17,8 @@ type writer struct {
 	conn     *sql.Conn
 	full     bool      // synchronous of conn is FULL now; NORMAL otherwise
 	lastSync time.Time // monotonic; when a synced commit last ended, zero before the first
+	// also adds to each transaction; done is called when that is committed. nil = nothing.
+	also func(ctx context.Context, tx *sql.Tx) (done func(), err error)
 }
 
 func newWriter(ctx context.Context, db *sql.DB) (*writer, error) {
@@ -43,6 +45,9 @@ const (
 // along, because they stand before it in the same WAL. A killed process loses
 // nothing in either case.
 //
+// fn must return the first error: SQLite ends the transaction by itself after some, such as that of a
+// full disk, and each further statement would be committed on its own.
+//
 // A begun transaction is not cancelled by ctx: it takes milliseconds, and the
 // driver would start a goroutine for each statement to watch ctx.
 func (w *writer) tx(ctx context.Context, loses time.Duration, fn func(ctx context.Context, tx *sql.Tx) error) error {
@@ -59,8 +64,13 @@ func (w *writer) tx(ctx context.Context, loses time.Duration, fn func(ctx contex
 	if err != nil {
 		return classify(err)
 	}
-	if err := fn(ctx, tx); err != nil {
-		return errors.Join(classify(err), tx.Rollback())
+	done := func() {}
+	if err = fn(ctx, tx); err == nil && w.also != nil {
+		done, err = w.also(ctx, tx)
+	}
+	if err != nil {
+		_ = tx.Rollback() // SQLite may have done it already
+		return classify(err)
 	}
 	if err := tx.Commit(); err != nil {
 		// A COMMIT that fails on a full disk or a busy file leaves the
@@ -71,6 +81,7 @@ func (w *writer) tx(ctx context.Context, loses time.Duration, fn func(ctx contex
 	if w.full {
 		w.lastSync = time.Now()
 	}
+	done()
 	return nil
 }
 

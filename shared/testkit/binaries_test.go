@@ -24,7 +24,7 @@ func TestGoBuild(t *testing.T) {
 	write("go.mod", "module example\n\ngo 1.26\n")
 	write("one/main.go", "package main\n\nfunc main() { println(1) }\n")
 	write("deep/two/main.go", "package main\n\nfunc main() { println(2) }\n")
-	if err := goBuild(root, dir, "./one", "./deep/two"); err != nil {
+	if err := goBuild(root, dir, nil, "./one", "./deep/two"); err != nil {
 		t.Fatal(err)
 	}
 	run := func(name string) string {
@@ -43,7 +43,7 @@ func TestGoBuild(t *testing.T) {
 		t.Fatal(err)
 	}
 	write("one/main.go", "package main\n\nfunc main() { println(3) }\n")
-	if err := goBuild(root, dir, "./one"); err != nil {
+	if err := goBuild(root, dir, nil, "./one"); err != nil {
 		t.Fatal(err)
 	}
 	if one := run("one"); one != "3" {
@@ -57,7 +57,7 @@ func TestGoBuild(t *testing.T) {
 		t.Error("a build wrote into the file that a test may be running")
 	}
 	write("one/main.go", "package main\n\nfunc main() { nonsense }\n")
-	if err := goBuild(root, dir, "./one"); err == nil || !strings.Contains(err.Error(), "undefined: nonsense") {
+	if err := goBuild(root, dir, nil, "./one"); err == nil || !strings.Contains(err.Error(), "undefined: nonsense") {
 		t.Errorf("a build of nonsense says %v, want the compiler's words", err)
 	}
 }

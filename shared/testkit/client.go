@@ -2,6 +2,7 @@ package testkit
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -223,7 +224,7 @@ func (s *ExportedSeries) sort() {
 		order[i] = i
 	}
 	slices.SortStableFunc(order, func(a, b int) int {
-		return int(s.Timestamps[a] - s.Timestamps[b])
+		return cmp.Compare(s.Timestamps[a], s.Timestamps[b])
 	})
 	values, timestamps := make([]float64, len(order)), make([]int64, len(order))
 	for to, from := range order {

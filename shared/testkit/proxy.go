@@ -6,6 +6,7 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"time"
 )
 
 // Proxy is a network on loopback that fails on demand: it hands TCP connections
@@ -21,6 +22,8 @@ type Proxy struct {
 	links    map[*link]bool
 	flow     chan struct{} // closed while bytes may pass
 	stats    ProxyStats
+	rate     int          // bytes a second each way, 0 = any
+	free     [2]time.Time // when the next bytes may pass, each way
 	wg       sync.WaitGroup
 }
 
@@ -107,6 +110,28 @@ func (p *Proxy) Stall() {
 	}
 }
 
+// Limit lets so many bytes a second pass each way, for all connections together; 0 = any number.
+func (p *Proxy) Limit(bytesPerSecond int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.rate = bytesPerSecond
+}
+
+// turn is how long n bytes have to wait.
+func (p *Proxy) turn(way, n int) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.rate == 0 {
+		return 0
+	}
+	now := time.Now()
+	if p.free[way].Before(now) {
+		p.free[way] = now
+	}
+	p.free[way] = p.free[way].Add(time.Duration(n) * time.Second / time.Duration(p.rate))
+	return p.free[way].Sub(now)
+}
+
 // Restore ends a Cut or a Stall. What was held back by a stall arrives.
 func (p *Proxy) Restore() {
 	p.mu.Lock()
@@ -160,8 +185,8 @@ func (p *Proxy) serve(listener net.Listener) {
 // pass copies both ways until both ends have closed, or the link breaks.
 func (p *Proxy) pass(l *link) {
 	var wg sync.WaitGroup
-	wg.Go(func() { p.pump(l, l.server, l.client, &p.stats.Up) })
-	wg.Go(func() { p.pump(l, l.client, l.server, &p.stats.Down) })
+	wg.Go(func() { p.pump(l, l.server, l.client, &p.stats.Up, 0) })
+	wg.Go(func() { p.pump(l, l.client, l.server, &p.stats.Down, 1) })
 	wg.Wait()
 	l.client.Close()
 	l.server.Close()
@@ -170,8 +195,8 @@ func (p *Proxy) pass(l *link) {
 	p.mu.Unlock()
 }
 
-func (p *Proxy) pump(l *link, to, from net.Conn, count *int64) {
-	buf := make([]byte, 32<<10)
+func (p *Proxy) pump(l *link, to, from net.Conn, count *int64, way int) {
+	buf := make([]byte, 4<<10)
 	for {
 		n, err := from.Read(buf)
 		p.mu.Lock()
@@ -181,6 +206,13 @@ func (p *Proxy) pump(l *link, to, from net.Conn, count *int64) {
 		case <-flow:
 		case <-l.broken:
 			return
+		}
+		if wait := p.turn(way, n); n > 0 && wait > 0 {
+			select {
+			case <-time.After(wait):
+			case <-l.broken:
+				return
+			}
 		}
 		if n > 0 {
 			// Counted first: a client that has the answer finds it counted.

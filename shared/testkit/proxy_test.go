@@ -2,6 +2,7 @@ package testkit
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"sync"
@@ -192,9 +193,12 @@ func TestProxy_InFrontOfAServer(t *testing.T) {
 		t.Errorf("%d bytes up, want the body and the headers at least", up)
 	}
 	p.Cut()
-	if err := c.Health(); !errors.Is(err, syscall.ECONNREFUSED) {
-		t.Errorf("%v, want refused", err)
-	}
+	Eventually(t, WaitLimit, "a refusal", func() error { // an idle connection of before is reset first
+		if err := c.Health(); !errors.Is(err, syscall.ECONNREFUSED) {
+			return fmt.Errorf("got %w, want refused", err)
+		}
+		return nil
+	})
 	if len(vm.Samples()) != 3 {
 		t.Errorf("%d samples, want 3", len(vm.Samples()))
 	}

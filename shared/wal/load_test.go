@@ -237,11 +237,8 @@ func TestWAL_StaysBelowWhileDraining(t *testing.T) {
 
 func startReader(t *testing.T, path string) *testkit.Proc {
 	t.Helper()
-	program, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := testkit.StartProc(t, testkit.Command{Path: "sh", Args: []string{"-c", "sleep 600 | " + program}, Env: []string{jobVar + "=" + path}})
+	self := testkit.Self(t)
+	p := testkit.StartProc(t, testkit.Command{Path: "sh", Args: append([]string{"-c", `sleep 600 | "$0" "$@"`, self.Path}, self.Args...), Env: []string{jobVar + "=" + path}})
 	p.WaitLine(testkit.WaitLimit, "reading")
 	return p
 }

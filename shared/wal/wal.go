@@ -125,7 +125,9 @@ func (c *Checkpointer) Run(ctx context.Context) error {
 		case <-tick.C:
 		}
 		if c.full.Swap(false) || c.above(triggerPart) || time.Since(c.last) >= c.cfg.Interval {
-			c.once(ctx, false)
+			if err := c.once(ctx, false); store.ClassOf(err) == store.OfFile {
+				return err
+			}
 		}
 	}
 }
@@ -135,7 +137,7 @@ func (c *Checkpointer) Run(ctx context.Context) error {
 func (c *Checkpointer) Final(ctx context.Context) {
 	ctx, cancel := run.Final(ctx)
 	defer cancel()
-	c.once(ctx, true)
+	_ = c.once(ctx, true) // it logs what it cannot do
 	if c.held != nil {
 		_ = c.held.Release() // the process ends; so does the lock
 	}
@@ -154,9 +156,9 @@ func (c *Checkpointer) take() bool {
 }
 
 // once checkpoints if the lock is ours or free.
-func (c *Checkpointer) once(ctx context.Context, final bool) {
+func (c *Checkpointer) once(ctx context.Context, final bool) error {
 	if c.held == nil && !c.take() {
-		return // the other daemon does it
+		return nil // the other daemon does it
 	}
 	r, err := c.checkpoint(ctx)
 	if !c.cfg.Owner {
@@ -165,13 +167,13 @@ func (c *Checkpointer) once(ctx context.Context, final bool) {
 	}
 	if err != nil {
 		c.trouble.Fail(c.log, slog.LevelError, "WAL checkpoint failed", err)
-		return
+		return err
 	}
 	c.last = time.Now()
 	if !r.Complete {
 		c.trouble.Fail(c.log, slog.LevelWarn, "WAL checkpoint incomplete",
 			errors.New("a reader uses the rest; the next checkpoint copies it"), "wal_bytes", r.WALAfter)
-		return
+		return nil
 	}
 	c.trouble.Recover(c.log, "WAL checkpoint works again")
 	c.log.Info("WAL checkpointed", "wal_bytes_before", r.WALBefore, "wal_bytes_after", r.WALAfter,
@@ -179,4 +181,5 @@ func (c *Checkpointer) once(ctx context.Context, final bool) {
 	if c.Done != nil {
 		c.Done(r)
 	}
+	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"belabox-metrics/collectord/internal/schedule"
+	"belabox-metrics/shared/human"
 	"belabox-metrics/shared/store"
 )
 
@@ -71,10 +72,10 @@ func writeFailures(w io.Writer, tick *schedule.Tick) error {
 	var absent []string
 	for _, r := range tick.Results {
 		if r.Err != nil {
-			fmt.Fprintf(&b, "%s: %v\n", r.Collector, r.Err)
+			fmt.Fprintf(&b, "%s: %s\n", r.Collector, human.Printable(r.Err.Error()))
 		}
 		for _, err := range r.Errors {
-			fmt.Fprintf(&b, "%s: %v\n", r.Collector, err)
+			fmt.Fprintf(&b, "%s: %s\n", r.Collector, human.Printable(err.Error()))
 		}
 		if r.Unsupported {
 			absent = append(absent, r.Collector)

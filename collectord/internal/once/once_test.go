@@ -17,10 +17,10 @@ import (
 func testTick() *schedule.Tick {
 	reg := &sample.Registry{Device: "dev-1", Labels: map[string]string{"site": "roof"}}
 	num := func(name string, v float64, labels ...string) store.Sample {
-		return store.Sample{Series: reg.Series(name, labels...), Value: v}
+		return store.Sample{Series: reg.Series(name, labels...).Series, Value: v}
 	}
 	text := func(name, v string) store.Sample {
-		return store.Sample{Series: reg.Series(name), Text: v}
+		return store.Sample{Series: reg.Series(name).Series, Text: v}
 	}
 	return &schedule.Tick{
 		Time: time.Date(2026, 11, 23, 16, 20, 1, 5e6, time.FixedZone("", 3600)),

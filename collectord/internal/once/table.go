@@ -49,7 +49,7 @@ func writeTable(w io.Writer, tick *schedule.Tick) error {
 		}
 		var ofMetric, common []string
 		for _, tag := range tags {
-			text := tag.Name + "=" + strconv.Quote(tag.Value)
+			text := human.Printable(tag.Name + "=" + strconv.Quote(tag.Value))
 			if !known || slices.Contains(metric.Labels, tag.Name) {
 				ofMetric = append(ofMetric, text)
 			} else {
@@ -57,7 +57,7 @@ func writeTable(w io.Writer, tick *schedule.Tick) error {
 			}
 		}
 		if i == 0 {
-			header = append(append(header, "device_id="+strconv.Quote(s.Series.Device)), common...)
+			header = append(append(header, "device_id="+human.Printable(strconv.Quote(s.Series.Device))), common...)
 		}
 		rows = append(rows, row{s.Series.Name, strings.Join(ofMetric, " "), show(metric, s), at, metric.Collector})
 	}
@@ -86,9 +86,8 @@ func writeTable(w io.Writer, tick *schedule.Tick) error {
 // show writes a value with its unit as a person reads it.
 func show(m *metrics.Metric, s *store.Sample) string {
 	if s.Series.Type == store.Text {
-		// Quoted only where it must be: a text from a device may hold anything,
-		// also what a terminal takes for a command.
-		if quoted := strconv.Quote(s.Text); quoted != `"`+s.Text+`"` {
+		// Quoted only where it must be.
+		if quoted := human.Printable(strconv.Quote(s.Text)); quoted != `"`+s.Text+`"` {
 			return quoted
 		}
 		return s.Text

@@ -1,15 +1,12 @@
 package proc
 
-import "strings"
-
 // BlockSizes returns the logical and the physical sector size of a block
 // device in bytes: the smallest unit it can be asked for, and the smallest it
 // writes without reading first. A device without these files, or a container
 // that hides sysfs, is ErrNotSupported.
 // Source: Documentation/ABI/stable/sysfs-block.
 func BlockSizes(fs FS, device string) (logical, physical uint64, err error) {
-	// sysfs cannot have the slash of a name like "cciss/c0d0" and writes "!".
-	queue := fs.SysPath("block", strings.ReplaceAll(device, "/", "!"), "queue")
+	queue := diskPath(fs, device, "queue")
 	if logical, err = readUint(queue + "/logical_block_size"); err != nil {
 		return 0, 0, err
 	}

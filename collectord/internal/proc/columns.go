@@ -1,6 +1,7 @@
 package proc
 
 import (
+	"cmp"
 	"errors"
 	"path/filepath"
 )
@@ -8,34 +9,38 @@ import (
 // errColumns: a line ends before its last needed column.
 var errColumns = errors.New("too few columns")
 
-// parseUints reads the next len(into) fields of line as numbers and returns
-// what follows them.
-func parseUints(line []byte, into []uint64) (rest []byte, err error) {
-	for i := range into {
+// parseCounts reads the next fields of line, one for each column, nil for one that is not used. A
+// bad number is Absent and costs only itself: bad is the error of the first. err is that of a line
+// that ends too early, in which the last number may lack digits.
+func parseCounts(line []byte, columns ...*uint64) (bad, err error) {
+	for _, column := range columns {
 		var field []byte
 		field, line = NextField(line)
 		if len(field) == 0 {
 			return nil, errColumns
 		}
-		if into[i], err = ParseUint(field); err != nil {
-			return nil, err
+		if column == nil {
+			continue
+		}
+		if err := ParseCount(field, column); err != nil && bad == nil {
+			bad = err
 		}
 	}
-	return line, nil
+	return bad, nil
 }
 
-// parseLines appends what parse makes of each line of text to list; first is the
-// number of its first line. The error is that of the first bad line.
-func parseLines[T any](text []byte, first int, list []T, parse func(line []byte) (T, error)) ([]T, error) {
+// parseLines appends what parse makes of each line of text to list, unless err says that the line
+// gives nothing; first is the number of its first line. The error is the first bad or err.
+func parseLines[T any](text []byte, first int, list []T, parse func(line []byte) (item T, bad, err error)) ([]T, error) {
 	var firstErr error
 	for n := first; len(text) > 0; n++ {
 		var line []byte
 		line, text = NextLine(text)
-		item, err := parse(line)
-		switch {
-		case err == nil:
+		item, bad, err := parse(line)
+		if err == nil {
 			list = append(list, item)
-		case firstErr == nil:
+		}
+		if err := cmp.Or(err, bad); err != nil && firstErr == nil {
 			firstErr = parseError(n, line, err)
 		}
 	}

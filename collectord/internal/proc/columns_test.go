@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
@@ -49,29 +50,35 @@ func wantParseError(t *testing.T, err error, path string, line int) {
 	}
 }
 
-func TestParseUints(t *testing.T) {
+func TestParseCounts(t *testing.T) {
 	t.Parallel()
-	var v [2]uint64
 	for _, c := range []struct {
-		line string
-		rest string
-		err  error
+		line          string
+		first, second uint64
+		bad, err      error
 	}{
-		{"1 2", "", nil},
-		{"  1\t2 three", " three", nil},
-		{"1", "", errColumns},
-		{"", "", errColumns},
-		{"1 -2", "", ErrSyntax},
-		{"1 18446744073709551616", "", ErrRange},
+		{"1 x 2", 1, 2, nil, nil}, // a column that is not used may hold anything
+		{"  1\t-9 2 three", 1, 2, nil, nil},
+		{"1 0", 1, 0, nil, errColumns},
+		{"", 0, 0, nil, errColumns},
+		{"1 0 -2", 1, Absent, ErrRange, nil},
+		{"1x 0 2", Absent, 2, ErrSyntax, nil},
+		{"x 0 -2", Absent, Absent, ErrSyntax, nil}, // the first
+		{"1 0 18446744073709551616", 1, Absent, ErrRange, nil},
+		{"1 0 18446744073709551611", 1, Absent, ErrRange, nil}, // -5, printed as unsigned
+		{"9223372036854775808 0 9223372036854775807", Absent, 9223372036854775807, ErrRange, nil},
 	} {
-		rest, err := parseUints([]byte(c.line), v[:])
-		if string(rest) != c.rest || !errors.Is(err, c.err) {
-			t.Errorf("%q: got rest %q, %v, want %q, %v", c.line, rest, err, c.rest, c.err)
-		}
-		if err == nil && v != [2]uint64{1, 2} {
-			t.Errorf("%q: got %v", c.line, v)
+		var first, second uint64
+		bad, err := parseCounts([]byte(c.line), &first, nil, &second)
+		if !errors.Is(err, c.err) || !errors.Is(bad, c.bad) || first != c.first || err == nil && second != c.second {
+			t.Errorf("%q: got %d, %d, %v, %v, want %+v", c.line, first, second, bad, err, c)
 		}
 	}
+}
+
+// impossible reports whether a number is one that was printed as unsigned and is not.
+func impossible(numbers ...uint64) bool {
+	return slices.ContainsFunc(numbers, func(n uint64) bool { return n >= 1<<63 && n != Absent })
 }
 
 func isNotSupported(err error) bool { return errors.Is(err, ErrNotSupported) }

@@ -19,8 +19,8 @@ func CPUFreqPath(fs FS, core int) (string, error) {
 }
 
 // NewCPUFreq returns the reader of one path of CPUFreqPath. The number is in
-// kHz: what the hardware measures where it can, else what the kernel last requested
-// for.
+// kHz: what the hardware measures where it can, else what the kernel last
+// requested.
 func NewCPUFreq(path string) *Reader[uint64] {
 	return &Reader[uint64]{file: NewSingle(path), parse: parseUintFile}
 }

@@ -1,5 +1,7 @@
 package proc
 
+import "cmp"
+
 // SectorBytes is the unit of the sector counts in /proc/diskstats, whatever
 // sector size the device itself has.
 const SectorBytes = 512
@@ -9,11 +11,13 @@ const SectorBytes = 512
 // everywhere wrap at 2^32.
 type DiskStat struct {
 	Device         []byte // valid until the next Read
+	Major, Minor   uint64
 	Reads          uint64 // completed
 	SectorsRead    uint64 // of SectorBytes
 	Writes         uint64 // completed
 	SectorsWritten uint64 // of SectorBytes
-	IOMillis       uint64 // milliseconds with at least one request under way
+	IOMillis       uint64 // milliseconds with at least one request under way; Absent if any time of the device is bad
+	Counts         []byte // all numbers of the line behind the name, valid until the next Read
 }
 
 // DiskStats reads /proc/diskstats, described in the kernel's
@@ -29,8 +33,8 @@ func NewDiskStats(fs FS) *DiskStats {
 }
 
 // Read returns one entry for each device, partitions and virtual devices
-// included. A bad line costs only itself: the good ones come with the error of
-// the first bad one.
+// included. A bad number is Absent, a line without its columns is left out, and the error
+// of the first comes beside the list.
 func (d *DiskStats) Read() ([]DiskStat, error) {
 	text, err := d.file.Read()
 	if err != nil {
@@ -40,39 +44,34 @@ func (d *DiskStats) Read() ([]DiskStat, error) {
 	return d.list, inFile(d.file.Path(), err)
 }
 
-// Columns of a line. Kernels since 4.18 and 5.5 add discards and flushes behind
-// them. That one column follows the last that is used proves, in a line without
-// its end, that no digit is missing.
-const (
-	diskIDs            = 2 // major, minor
-	diskCounters       = 11
-	diskReads          = 0
-	diskSectorsRead    = 2
-	diskWrites         = 4
-	diskSectorsWritten = 6
-	diskIOMillis       = 9
-)
-
 // parseDiskStats appends the devices in text to list.
 func parseDiskStats(text []byte, list []DiskStat) ([]DiskStat, error) {
-	return parseLines(text, 1, list, parseDiskStat)
+	list, err := parseLines(text, 1, list, parseDiskStat)
+	if _, isWhole := wholeLines(text); !isWhole && len(list) > 0 {
+		list[len(list)-1].Counts = nil // digits may be missing
+	}
+	return list, err
 }
 
-func parseDiskStat(line []byte) (DiskStat, error) {
-	var ids [diskIDs]uint64
-	rest, err := parseUints(line, ids[:])
-	if err != nil {
-		return DiskStat{}, err
+// parseDiskStat reads one line. Kernels since 4.18 and 5.5 add discards and flushes behind these
+// columns. That one column follows the last that is used proves, in a line without its end, that no
+// digit is missing. The kernel adds up the four times of a device together: where one is negative
+// the others are no better.
+func parseDiskStat(line []byte) (d DiskStat, bad, err error) {
+	var ids [2][]byte
+	for i := range ids {
+		ids[i], line = NextField(line)
 	}
-	device, rest := NextField(rest)
-	var c [diskCounters]uint64
-	if _, err := parseUints(rest, c[:]); err != nil {
-		return DiskStat{}, err
+	badID := cmp.Or(ParseCount(ids[0], &d.Major), ParseCount(ids[1], &d.Minor))
+	d.Device, line = NextField(line)
+	d.Counts = line
+	var reading, writing, weighted uint64
+	bad, err = parseCounts(line,
+		&d.Reads, nil, &d.SectorsRead, &reading,
+		&d.Writes, nil, &d.SectorsWritten, &writing,
+		nil, &d.IOMillis, &weighted)
+	if reading == Absent || writing == Absent || weighted == Absent {
+		d.IOMillis = Absent
 	}
-	return DiskStat{
-		Device: device,
-		Reads:  c[diskReads], SectorsRead: c[diskSectorsRead],
-		Writes: c[diskWrites], SectorsWritten: c[diskSectorsWritten],
-		IOMillis: c[diskIOMillis],
-	}, nil
+	return d, bad, cmp.Or(badID, err)
 }

@@ -1,6 +1,11 @@
 package proc
 
-import "testing"
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+)
 
 func TestHwmonSensors_Boards(t *testing.T) {
 	t.Parallel()
@@ -23,27 +28,33 @@ func TestHwmonSensors_Boards(t *testing.T) {
 			{"rp1_adc", "1f000c8000.adc", "temp1", ""}:    50.434,
 		},
 	} {
-		sensors, err := HwmonSensors(treeOf(tree))
+		sensors, err := temperatures(treeOf(tree))
 		if err != nil || len(sensors) != len(want) {
 			t.Errorf("%s: %d sensors, %v, want %d", tree, len(sensors), err, len(want))
 		}
 		for _, s := range sensors {
 			id := id{s.Chip, s.Device, s.Name, s.Label}
-			if got, err := s.Read(); got != want[id] || got == 0 || err != nil {
+			if got, err := s.Input.Read(); got != want[id] || got == 0 || err != nil {
 				t.Errorf("%s %v: got %v, %v", tree, id, got, err)
 			}
 		}
 	}
 }
 
+// temperatures lists the sensors that measure one.
+func temperatures(fs FS) ([]*HwmonSensor, error) {
+	sensors, err := HwmonSensors(fs)
+	return slices.DeleteFunc(sensors, func(s *HwmonSensor) bool { return s.Kind != "temp" || s.Input == nil }), err
+}
+
 func TestHwmonSensors_Faults(t *testing.T) {
 	t.Parallel()
-	sensors, err := HwmonSensors(treeOf("hwmon-faults"))
+	sensors, err := temperatures(treeOf("hwmon-faults"))
 	if err != nil || len(sensors) != 6 {
 		t.Fatalf("%d sensors, %v", len(sensors), err)
 	}
 	for _, s := range sensors {
-		celsius, err := s.Read()
+		celsius, err := s.Input.Read()
 		switch s.Name {
 		case "temp1":
 			if celsius != 40 || err != nil {
@@ -73,7 +84,63 @@ func TestHwmonSensors_NoneAndUnreadable(t *testing.T) {
 	if len(sensors) != 1 || err == nil {
 		t.Fatalf("got %d sensors, %v", len(sensors), err)
 	}
-	if got, err := sensors[0].Read(); got != 1 || err != nil {
+	if got, err := sensors[0].Input.Read(); got != 1 || err != nil {
 		t.Errorf("got %v, %v", got, err)
 	}
+}
+
+func TestHwmonSensors_AllKinds(t *testing.T) {
+	t.Parallel()
+	sensors, err := HwmonSensors(treeOf("jetsonorin"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, s := range sensors {
+		var line strings.Builder
+		line.WriteString(s.Device + " " + s.Name + " " + s.Label)
+		if s.Input != nil {
+			v, err := s.Input.Read()
+			line.WriteString(fmt.Sprintf(" %v %v", v, err))
+		}
+		for _, a := range s.Alarms {
+			line.WriteString(" " + a.Name + "=" + readingOf(a.Attribute))
+		}
+		got = append(got, line.String())
+	}
+	wantReadings(t, "ina3221", got,
+		"1-0040 curr1 VDD_GPU_SOC 0.16 <nil> crit=0 max=0", "1-0040 curr2 VDD_CPU_CV 0.08 <nil> crit=0 max=0",
+		"1-0040 curr3 VIN_SYS_5V0 0.784 <nil> crit=0 max=0", "1-0040 curr4  1.024 <nil> crit=0",
+		"1-0040 in1 VDD_GPU_SOC 19.904 <nil>", "1-0040 in2 VDD_CPU_CV 19.904 <nil>", "1-0040 in3 VIN_SYS_5V0 5.016 <nil>",
+		"1-0040 in7 sum of shunt voltages 0.004 <nil>",
+		"1-0041 curr1 VDDQ_VDD2_1V8AO 0.024 <nil> crit=0 max=0", "1-0041 curr4  0.024 <nil> crit=0",
+		"1-0041 in1 VDDQ_VDD2_1V8AO 19.896 <nil>", "1-0041 in7 sum of shunt voltages 0.004 <nil>")
+	for file, want := range map[string]string{
+		"temp1_input": "temp1 temp input", "in0_lcrit_alarm": "in0 in lcrit_alarm", "fan12_alarm": "fan12 fan alarm", "temp1_max": "temp1 temp max",
+		"in1_max": "  ", "temp1": "  ", "input": "  ", "intrusion0_alarm": "  ", "temp_input": "  ", "power1_cap": "  ", "fan1_pulses": "  ",
+	} {
+		name, kind, what := cutHwmon(file)
+		if got := name + " " + kind + " " + what; got != want {
+			t.Errorf("%s: got %q, want %q", file, got, want)
+		}
+	}
+	for _, text := range []string{"2", "-1", "", "x", "0 1"} {
+		if v, err := parseAlarm([]byte(text)); err == nil {
+			t.Errorf("alarm %q: got %v", text, v)
+		}
+	}
+}
+
+func FuzzHwmon(f *testing.F) {
+	fuzzFixtures(f, func(t *testing.T, text []byte) {
+		if v, err := parseAlarm(text); err == nil && v != 0 && v != 1 {
+			t.Errorf("alarm %q: got %v", text, v)
+		}
+		if v, err := parseLimit(text); err == nil && (v < minCelsius || v > maxCelsius) {
+			t.Errorf("limit %q: got %v", text, v)
+		}
+		if name, kind, what := cutHwmon(string(text)); (kind == "") != (name == "") || (kind == "") != (what == "") {
+			t.Errorf("%q: got %q, %q, %q", text, name, kind, what)
+		}
+	}, "*/sys/class/hwmon/*/*_alarm", "*/sys/class/hwmon/*/*_crit")
 }

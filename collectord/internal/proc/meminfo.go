@@ -1,6 +1,6 @@
 package proc
 
-// Meminfo is the memory in /proc/meminfo, in bytes.
+// Meminfo is the memory in /proc/meminfo, in bytes; Absent where it is bad or missing.
 // Source: Documentation/filesystems/proc.rst, section "meminfo".
 type Meminfo struct {
 	Total     uint64
@@ -21,10 +21,12 @@ func NewMeminfo(fs FS) *Reader[Meminfo] {
 }
 
 func parseMeminfo(b []byte, m *Meminfo) error {
-	*m = Meminfo{Estimated: true}
-	var estimate uint64
+	*m = Meminfo{Total: Absent, Available: Absent, SwapTotal: Absent, SwapFree: Absent, Estimated: true}
+	var estimate, part uint64
+	var firstErr error
 	const total, free, swapTotal, swapFree, all = 1, 2, 4, 8, 15
 	seen := 0
+	b, isWhole := wholeLines(b)
 	for n := 1; len(b) > 0 && (seen != all || m.Estimated); n++ {
 		var line []byte
 		line, b = NextLine(b)
@@ -33,49 +35,53 @@ func parseMeminfo(b []byte, m *Meminfo) error {
 		switch string(key) {
 		case "MemTotal:":
 			seen |= total
-			m.Total, err = kilobytes(rest)
+			err = kilobytes(rest, &m.Total)
 		case "MemAvailable:":
 			m.Estimated = false
-			m.Available, err = kilobytes(rest)
+			err = kilobytes(rest, &m.Available)
 		case "SwapTotal:":
 			seen |= swapTotal
-			m.SwapTotal, err = kilobytes(rest)
+			err = kilobytes(rest, &m.SwapTotal)
 		case "SwapFree:":
 			seen |= swapFree
-			m.SwapFree, err = kilobytes(rest)
+			err = kilobytes(rest, &m.SwapFree)
 		case "MemFree:":
 			seen |= free
 			fallthrough
 		case "Active(file):", "Inactive(file):", "SReclaimable:":
-			var part uint64
-			part, err = kilobytes(rest)
-			estimate += part // kilobytes keeps each below 2^60
+			if err = kilobytes(rest, &part); err != nil {
+				estimate = Absent
+			} else if estimate != Absent {
+				estimate += part // kilobytes keeps each below 2^60
+			}
 		}
-		if err != nil {
-			return parseError(n, line, err)
+		if err != nil && firstErr == nil {
+			firstErr = parseError(n, line, err)
 		}
 	}
-	if seen != all {
-		return parseError(0, nil, errIncomplete)
+	if (seen != all || !isWhole) && firstErr == nil {
+		firstErr = parseError(0, nil, errIncomplete)
 	}
-	if m.Estimated {
+	if m.Estimated && seen&free != 0 && estimate != Absent {
 		m.Available = min(estimate, m.Total)
 	}
-	return nil
+	return firstErr
 }
 
-// kilobytes reads "  24684092 kB" as bytes.
-func kilobytes(line []byte) (uint64, error) {
+// kilobytes reads "  24684092 kB" as bytes into n, Absent if it is bad.
+func kilobytes(line []byte, n *uint64) error {
 	field, rest := NextField(line)
-	n, err := ParseUint(field)
-	if err != nil {
-		return 0, err
+	err := ParseCount(field, n)
+	switch unit, _ := NextField(rest); {
+	case err != nil:
+	case string(unit) != "kB":
+		err = ErrSyntax
+	case *n >= 1<<50: // an exbibyte: no machine, but a sum that could overflow
+		err = ErrRange
+	default:
+		*n <<= 10
+		return nil
 	}
-	if unit, _ := NextField(rest); string(unit) != "kB" {
-		return 0, ErrSyntax
-	}
-	if n >= 1<<50 { // an exbibyte: no machine, but a sum that could overflow
-		return 0, ErrRange
-	}
-	return n << 10, nil
+	*n = Absent
+	return err
 }

@@ -11,6 +11,8 @@ type Mount struct {
 	Point  string // where people see it
 	Type   string // "ext4"
 	Path   string // where this process reaches it
+
+	ReadOnly bool // mounted so, or the file system became so after an error
 }
 
 // Mounts reads the mount table of this process, or of process 1 where the
@@ -83,19 +85,33 @@ func parseMounts(text []byte, list []Mount) ([]Mount, error) {
 
 const mountColumns = 6 // source, point, type, options and two zeros
 
-func parseMount(line []byte) (Mount, error) {
+func parseMount(line []byte) (m Mount, bad, err error) {
 	var fields [mountColumns][]byte
 	for i := range fields {
 		fields[i], line = NextField(line)
 		if len(fields[i]) == 0 {
-			return Mount{}, errColumns
+			return m, nil, errColumns
 		}
 	}
 	return Mount{
 		Source: unescapeOctal(fields[0]),
 		Point:  unescapeOctal(fields[1]),
 		Type:   unescapeOctal(fields[2]),
-	}, nil
+
+		ReadOnly: isReadOnly(fields[3]),
+	}, nil, nil
+}
+
+// isReadOnly reports whether one of the options, which have commas between them, is "ro".
+func isReadOnly(options []byte) bool {
+	for len(options) > 0 {
+		var option []byte
+		option, options, _ = bytes.Cut(options, []byte{','})
+		if string(option) == "ro" {
+			return true
+		}
+	}
+	return false
 }
 
 // unescapeOctal undoes the kernel's escapes: a space, tab, newline, backslash

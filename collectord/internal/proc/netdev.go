@@ -17,6 +17,8 @@ type NetDevStat struct {
 	ReceiveDrops                                uint64 // including those for which the hardware had no buffer
 
 	TransmitBytes, TransmitPackets, TransmitErrors, TransmitDrops uint64
+
+	Counts []byte // all numbers of the line, valid until the next Read
 }
 
 // NetDev reads /proc/net/dev: the interfaces of the network namespace of this
@@ -31,8 +33,8 @@ type NetDev struct {
 // NewNetDev names the file; nothing is opened yet.
 func NewNetDev(fs FS) *NetDev { return &NetDev{file: NewFile(fs.netPath("dev"))} }
 
-// Read returns one entry for each interface. A bad line costs only itself: the
-// good ones come with the error of the first bad one.
+// Read returns one entry for each interface. A bad number is Absent, a line without its columns is
+// left out, and the error of the first comes beside the list.
 func (d *NetDev) Read() ([]NetDevStat, error) {
 	text, err := d.file.Read()
 	if err != nil {
@@ -41,6 +43,9 @@ func (d *NetDev) Read() ([]NetDevStat, error) {
 	d.list, err = parseNetDev(text, d.list[:0])
 	return d.list, inFile(d.file.Path(), err)
 }
+
+// NewNetLines is NewLines of a file below net, of the same network namespace as NewNetDev.
+func NewNetLines(fs FS, name string) *Reader[struct{}] { return NewLines(fs.netPath(name)) }
 
 // netPath returns the path of a file below net. Another procfs than the own one
 // answers for the namespace of process 1. Only in a plain tree of files, as a
@@ -76,19 +81,6 @@ func IsPhysical(fs FS, name string) bool {
 	return err == nil
 }
 
-// Columns of a line behind the colon.
-const (
-	netCounters        = 16
-	netReceiveBytes    = 0
-	netReceivePackets  = 1
-	netReceiveErrors   = 2
-	netReceiveDrops    = 3
-	netTransmitBytes   = 8
-	netTransmitPackets = 9
-	netTransmitErrors  = 10
-	netTransmitDrops   = 11
-)
-
 var (
 	errHeader = errors.New("not the header of this file")
 	errColon  = errors.New("no colon after the name")
@@ -100,7 +92,11 @@ func parseNetDev(text []byte, list []NetDevStat) ([]NetDevStat, error) {
 	if err != nil {
 		return list, err
 	}
-	return parseLines(text, netHeaderLines+1, list, parseNetDevStat)
+	list, err = parseLines(text, netHeaderLines+1, list, parseNetDevStat)
+	if _, isWhole := wholeLines(text); !isWhole && len(list) > 0 {
+		list[len(list)-1].Counts = nil // digits may be missing
+	}
+	return list, err
 }
 
 const netHeaderLines = 2
@@ -119,26 +115,16 @@ func skipNetHeader(text []byte) (rest []byte, err error) {
 	return text, nil
 }
 
-func parseNetDevStat(line []byte) (NetDevStat, error) {
+func parseNetDevStat(line []byte) (n NetDevStat, bad, err error) {
 	name, rest, err := cutInterface(line)
 	if err != nil {
-		return NetDevStat{}, err
+		return n, nil, err
 	}
-	var c [netCounters]uint64
-	if _, err := parseUints(rest, c[:]); err != nil {
-		return NetDevStat{}, err
-	}
-	return NetDevStat{
-		Name:            name,
-		ReceiveBytes:    c[netReceiveBytes],
-		ReceivePackets:  c[netReceivePackets],
-		ReceiveErrors:   c[netReceiveErrors],
-		ReceiveDrops:    c[netReceiveDrops],
-		TransmitBytes:   c[netTransmitBytes],
-		TransmitPackets: c[netTransmitPackets],
-		TransmitErrors:  c[netTransmitErrors],
-		TransmitDrops:   c[netTransmitDrops],
-	}, nil
+	n.Name, n.Counts = name, rest
+	bad, err = parseCounts(rest,
+		&n.ReceiveBytes, &n.ReceivePackets, &n.ReceiveErrors, &n.ReceiveDrops, nil, nil, nil, nil,
+		&n.TransmitBytes, &n.TransmitPackets, &n.TransmitErrors, &n.TransmitDrops, nil, nil, nil, nil)
+	return n, bad, err
 }
 
 // cutInterface cuts the name of an interface off a line. The last colon ends

@@ -26,7 +26,7 @@ func TestNetDev_Boards(t *testing.T) {
 		t.Fatalf("got %q, want %q", got, want)
 	}
 	got := stats[2]
-	got.Name = nil
+	got.Name, got.Counts = nil, nil
 	wlan := NetDevStat{
 		ReceiveBytes: 72345112, ReceivePackets: 110233, ReceiveErrors: 0, ReceiveDrops: 211,
 		TransmitBytes: 19834410, TransmitPackets: 84512, TransmitErrors: 3, TransmitDrops: 1,
@@ -73,7 +73,6 @@ func TestParseNetDev_Malformed(t *testing.T) {
 		{"half a header", "Inter-| Receive\n", 2},
 		{"no colon", header + "eth0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\n", 3},
 		{"no name", header + "  : 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\n", 3},
-		{"negative", header + "eth0: -1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\n", 3},
 		{"15 columns", header + "eth0: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15\n", 3},
 	} {
 		stats, err := parseNetDev([]byte(c.text), nil)
@@ -81,6 +80,25 @@ func TestParseNetDev_Malformed(t *testing.T) {
 			t.Errorf("%s: got %+v", c.name, stats)
 		}
 		wantParseError(t, err, "", c.line)
+	}
+}
+
+func TestParseNetDev_BadNumberCostsOnlyItself(t *testing.T) {
+	t.Parallel()
+	text := "Inter-| Receive\n face |bytes\neth0: -1 2 3 18446744073709551611 x x x x 9 10 11 12 13 14 15 -16\n"
+	stats, err := parseNetDev([]byte(text), nil)
+	wantParseError(t, err, "", 3)
+	if len(stats) != 1 {
+		t.Fatalf("got %+v", stats)
+	}
+	s := stats[0]
+	s.Name, s.Counts = nil, nil
+	want := NetDevStat{
+		ReceiveBytes: Absent, ReceivePackets: 2, ReceiveErrors: 3, ReceiveDrops: Absent,
+		TransmitBytes: 9, TransmitPackets: 10, TransmitErrors: 11, TransmitDrops: 12,
+	}
+	if fmt.Sprint(s) != fmt.Sprint(want) {
+		t.Errorf("got %+v, want %+v", s, want)
 	}
 }
 

@@ -12,10 +12,10 @@ func TestPressure(t *testing.T) {
 		tree, resource string
 		want           Pressure
 	}{
-		{"rk3588", "cpu", Pressure{Some: 7909947, HasFull: true}},
-		{"rk3588", "memory", Pressure{Some: 2169535, Full: 1995639, HasFull: true}},
-		{"rk3588", "io", Pressure{Some: 88123, Full: 51234, HasFull: true}},
-		{"psi-no-cpu-full", "cpu", Pressure{Some: 7909947}},
+		{"rk3588", "cpu", Pressure{Some: 7909947}},
+		{"rk3588", "memory", Pressure{Some: 2169535, Full: 1995639}},
+		{"rk3588", "io", Pressure{Some: 88123, Full: 51234}},
+		{"psi-no-cpu-full", "cpu", Pressure{Some: 7909947, Full: Absent}},
 	} {
 		p, err := NewPressure(treeOf(c.tree), c.resource).Read()
 		if err != nil || *p != c.want {
@@ -44,9 +44,9 @@ func TestPressure_NotSupported(t *testing.T) {
 func TestPressure_Malformed(t *testing.T) {
 	t.Parallel()
 	fs := treeOf("truncated")
-	for resource, line := range map[string]int{"cpu": 1, "memory": 2, "io": 0} {
+	for _, resource := range []string{"cpu", "memory", "io"} {
 		_, err := NewPressure(fs, resource).Read()
-		wantParseError(t, err, fs.ProcPath("pressure", resource), line)
+		wantParseError(t, err, fs.ProcPath("pressure", resource), 0)
 	}
 	for text, line := range map[string]int{
 		"":                              0,
@@ -62,8 +62,8 @@ func TestPressure_Malformed(t *testing.T) {
 func FuzzParsePressure(f *testing.F) {
 	fuzzFixtures(f, func(t *testing.T, text []byte) {
 		var p Pressure
-		if parsePressure(text, &p) == nil && !p.HasFull && p.Full != 0 {
-			t.Errorf("%q gives %+v", text, p)
+		if err := parsePressure(text, &p); err == nil && p.Some == Absent || impossible(p.Some, p.Full) {
+			t.Errorf("%q gives %+v, %v", text, p, err)
 		}
 	}, "*/proc/pressure/*")
 }

@@ -13,11 +13,13 @@ type Reader[T any] struct {
 	parse    func([]byte, *T) error
 	optional bool // kernels without the file are normal
 	value    T
+	text     []byte
 }
 
 // Read reads the file now. The result is valid until the next Read. Text that
-// does not parse is a *ParseError that names the file; a file that this kernel
-// does not have is ErrNotSupported where the reader's constructor says so.
+// does not parse is a *ParseError that names the file, beside the result if the file has several
+// values: the bad ones are Absent or NaN. A file that this kernel does not have is ErrNotSupported
+// where the reader's constructor says so.
 func (r *Reader[T]) Read() (*T, error) {
 	b, err := r.file.Read()
 	if err != nil {
@@ -26,10 +28,18 @@ func (r *Reader[T]) Read() (*T, error) {
 		}
 		return nil, err
 	}
-	if err := r.parse(b, &r.value); err != nil {
-		return nil, inFile(r.file.path, err)
-	}
-	return &r.value, nil
+	r.text, _ = wholeLines(b)
+	return &r.value, inFile(r.file.path, r.parse(b, &r.value))
+}
+
+// Text returns the whole lines that the last Read has read, for who wants more of them than is in T.
+// It is valid until the next Read.
+func (r *Reader[T]) Text() []byte { return r.text }
+
+// NewLines returns the reader of a file of which only the text is wanted. One that this kernel does
+// not have is ErrNotSupported.
+func NewLines(path string) *Reader[struct{}] {
+	return &Reader[struct{}]{file: NewFile(path), parse: func([]byte, *struct{}) error { return nil }, optional: true}
 }
 
 // Close closes the file; a later Read opens it again.

@@ -8,6 +8,19 @@ func TestReaders_AllocateNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	emmc, err := EMMCs(fs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	groups, err := NewCGroups(fs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	group, err := groups.Open("system.slice/belaUI.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	emmc[0].LifeTime.rare = false // to open a file allocates
 	for name, read := range map[string]func() error{
 		"stat":     reading(NewStat(fs)),
 		"cpu-256":  reading(NewStat(treeOf("cpu-256"))),
@@ -19,6 +32,11 @@ func TestReaders_AllocateNothing(t *testing.T) {
 		"net":      listing(NewNetDev(fs).Read),
 		"disks":    listing(NewDiskStats(fs).Read),
 		"wireless": listing(NewWireless(fs).Read),
+		"mpp":      listing(NewMPP(fs).Read),
+		"route":    listing(NewRoutes(fs).Read),
+		"route6":   listing(NewRoutes6(fs).Read),
+		"eMMC":     func() error { _, err := emmc[0].LifeTime.Read(); return err },
+		"service":  func() error { _, err := group.Read(); return err },
 	} {
 		if err := read(); err != nil { // grows the buffers
 			t.Errorf("%s: %v", name, err)

@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
+	"os"
+	"path/filepath"
 	"strconv"
 )
 
@@ -12,6 +15,10 @@ var (
 	ErrSyntax = errors.New("not a number")
 	ErrRange  = errors.New("number out of range")
 )
+
+// Absent stands for a number that a file does not have, or that cannot be. The others of the same
+// reading are good.
+const Absent = math.MaxUint64
 
 // ParseError is text of a kernel file that its parser does not understand.
 type ParseError struct {
@@ -53,11 +60,30 @@ func inFile(path string, err error) error {
 	return err
 }
 
+// FileOf returns the name of the file that an error is about, without its directories; nil if it
+// is about none.
+func FileOf(err error) []string {
+	if e, ok := errors.AsType[*ParseError](err); ok {
+		return []string{filepath.Base(e.File)}
+	}
+	if e, ok := errors.AsType[*os.PathError](err); ok {
+		return []string{filepath.Base(e.Path)}
+	}
+	return nil
+}
+
 // NextLine cuts the first line off b, without its newline. A loop over
 // len(b) > 0 sees each line once, the last one also where its newline is missing.
 func NextLine(b []byte) (line, rest []byte) {
 	line, rest, _ = bytes.Cut(b, []byte{'\n'})
 	return line, rest
+}
+
+// wholeLines leaves out the last line if it has no end, because digits may be missing there, and
+// returns whether it has one.
+func wholeLines(b []byte) (whole []byte, all bool) {
+	whole = b[:bytes.LastIndexByte(b, '\n')+1]
+	return whole, len(whole) == len(b)
 }
 
 // NextField cuts the first run of characters other than space and tab off
@@ -83,6 +109,20 @@ func ParseUint(b []byte) (uint64, error) {
 		return 0, numberError(err)
 	}
 	return n, nil
+}
+
+// ParseCount reads a number of things, bytes or ticks into n. One that cannot be is Absent and an error:
+// nothing counts to 2^63, so that what is above was negative and printed as unsigned.
+func ParseCount(field []byte, n *uint64) error {
+	v, err := ParseUint(field)
+	if err == nil && v >= 1<<63 || len(field) > 0 && field[0] == '-' {
+		err = ErrRange
+	}
+	if err != nil {
+		v = Absent
+	}
+	*n = v
+	return err
 }
 
 // ParseInt reads decimal digits after an optional minus or plus.

@@ -6,6 +6,7 @@ import (
 )
 
 // Stat is the processors and the scheduler in /proc/stat.
+// What is bad or missing is Absent, and a bad core is left out.
 // Source: Documentation/filesystems/proc.rst, section 1.7.
 type Stat struct {
 	All   CPUTimes // of all processors, also those that went offline
@@ -24,11 +25,14 @@ type Core struct {
 }
 
 // CPUTimes are ticks (USER_HZ, usually 100 a second) since boot. User holds
-// Guest and Nice holds GuestNice, so those two add nothing to a total. The
+// the time of guests, so that the two columns for it add nothing to a total. The
 // kernel documents that IOWait may decrease. Kernels before 2.6.33 leave the
-// last columns out; they read as 0.
+// last columns out; they read as 0. A share of the time needs all columns, so that one bad column
+// makes them all absent.
 type CPUTimes struct {
-	User, Nice, System, Idle, IOWait, IRQ, SoftIRQ, Steal, Guest, GuestNice uint64
+	Absent bool
+
+	User, Nice, System, Idle, IOWait, IRQ, SoftIRQ, Steal uint64
 }
 
 // NewStat returns the reader of /proc/stat.
@@ -42,9 +46,14 @@ const maxCores = 1 << 16
 var errIncomplete = errors.New("lines are missing")
 
 func parseStat(b []byte, s *Stat) error {
-	*s = Stat{Cores: s.Cores[:0]}
+	*s = Stat{
+		All: CPUTimes{Absent: true}, Cores: s.Cores[:0],
+		ContextSwitches: Absent, BootTime: Absent, ProcessesRunning: Absent, ProcessesBlocked: Absent,
+	}
+	var firstErr error
 	const ctxt, btime, running, blocked, cpu, all = 1, 2, 4, 8, 16, 31
 	seen := 0
+	b, isWhole := wholeLines(b)
 	for n := 1; len(b) > 0; n++ {
 		var line []byte
 		line, b = NextLine(b)
@@ -56,30 +65,32 @@ func parseStat(b []byte, s *Stat) error {
 			err = parseCPUTimes(rest, &s.All)
 		case "ctxt":
 			seen |= ctxt
-			s.ContextSwitches, err = oneUint(rest)
+			err = firstCount(rest, &s.ContextSwitches)
 		case "btime":
 			seen |= btime
-			s.BootTime, err = oneUint(rest)
+			err = firstCount(rest, &s.BootTime)
 		case "procs_running":
 			seen |= running
-			s.ProcessesRunning, err = oneUint(rest)
+			err = firstCount(rest, &s.ProcessesRunning)
 		case "procs_blocked":
 			seen |= blocked
-			s.ProcessesBlocked, err = oneUint(rest)
+			err = firstCount(rest, &s.ProcessesBlocked)
 		default:
 			if number, ok := bytes.CutPrefix(key, []byte("cpu")); ok {
 				s.Cores = append(s.Cores, Core{})
-				err = parseCore(number, rest, &s.Cores[len(s.Cores)-1])
+				if err = parseCore(number, rest, &s.Cores[len(s.Cores)-1]); err != nil {
+					s.Cores = s.Cores[:len(s.Cores)-1]
+				}
 			}
 		}
-		if err != nil {
-			return parseError(n, line, err)
+		if err != nil && firstErr == nil {
+			firstErr = parseError(n, line, err)
 		}
 	}
-	if seen != all {
-		return parseError(0, nil, errIncomplete)
+	if (seen != all || !isWhole) && firstErr == nil {
+		firstErr = parseError(0, nil, errIncomplete)
 	}
-	return nil
+	return firstErr
 }
 
 func parseCore(number, times []byte, c *Core) error {
@@ -95,27 +106,24 @@ func parseCore(number, times []byte, c *Core) error {
 }
 
 func parseCPUTimes(line []byte, t *CPUTimes) error {
-	columns := [...]*uint64{
-		&t.User, &t.Nice, &t.System, &t.Idle, &t.IOWait,
-		&t.IRQ, &t.SoftIRQ, &t.Steal, &t.Guest, &t.GuestNice,
-	}
+	*t = CPUTimes{Absent: true}
+	columns := [...]*uint64{&t.User, &t.Nice, &t.System, &t.Idle, &t.IOWait, &t.IRQ, &t.SoftIRQ, &t.Steal}
 	for i, column := range columns {
 		var field []byte
 		field, line = NextField(line)
 		if len(field) == 0 && i >= 4 { // the first four were always there
-			return nil
+			break
 		}
-		n, err := ParseUint(field)
-		if err != nil {
+		if err := ParseCount(field, column); err != nil {
 			return err
 		}
-		*column = n
 	}
+	t.Absent = false
 	return nil
 }
 
-// oneUint reads the first field of a line.
-func oneUint(line []byte) (uint64, error) {
+// firstCount reads the first field of a line.
+func firstCount(line []byte, n *uint64) error {
 	field, _ := NextField(line)
-	return ParseUint(field)
+	return ParseCount(field, n)
 }

@@ -12,10 +12,10 @@ func TestStat(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := s.Cores[7], (Core{7, CPUTimes{30700, 20, 9070, 693000, 1207, 300, 157, 0, 0, 0}}); got != want {
+	if got, want := s.Cores[7], (Core{7, CPUTimes{false, 30700, 20, 9070, 693000, 1207, 300, 157, 0}}); got != want {
 		t.Errorf("core 7: %+v, want %+v", got, want)
 	}
-	if got, want := s.All, (CPUTimes{242800, 160, 72280, 5572000, 9628, 2400, 1228, 0, 0, 0}); got != want {
+	if got, want := s.All, (CPUTimes{false, 242800, 160, 72280, 5572000, 9628, 2400, 1228, 0}); got != want {
 		t.Errorf("all: %+v, want %+v", got, want)
 	}
 	s.All, s.Cores = CPUTimes{}, nil
@@ -91,7 +91,7 @@ func TestStat_Malformed(t *testing.T) {
 		tail:                     {0, errIncomplete},
 		"cpu 1 2 3 4\nbtime 2\n": {0, errIncomplete},
 		"cpu 1 2 3\n" + tail:     {1, ErrSyntax},
-		"cpu 1 2 3 -4\n" + tail:  {1, ErrSyntax},
+		"cpu 1 2 3 -4\n" + tail:  {1, ErrRange},
 		"cpu 1 2 3 18446744073709551616\n" + tail: {1, ErrRange},
 		"cpu 1 2 3 4\ncpu0x 1 2 3 4\n" + tail:     {2, ErrSyntax},
 		"cpu 1 2 3 4\ncpu65536 1 2 3 4\n":         {2, ErrRange},
@@ -116,8 +116,10 @@ func FuzzParseStat(f *testing.F) {
 		if (err == nil) != (again == nil) {
 			t.Fatalf("fresh: %v, used: %v", err, again)
 		}
-		if err != nil {
-			return
+		c := s.All
+		if impossible(s.ContextSwitches, s.BootTime, s.ProcessesRunning, s.ProcessesBlocked) ||
+			!c.Absent && impossible(c.User, c.Nice, c.System, c.Idle, c.IOWait, c.IRQ, c.SoftIRQ, c.Steal) {
+			t.Errorf("%q gives %+v", text, s)
 		}
 		if s.All != fresh.All || len(s.Cores) != len(fresh.Cores) || s.ContextSwitches != fresh.ContextSwitches {
 			t.Errorf("fresh %+v, used %+v", fresh, s)

@@ -21,6 +21,12 @@ func Statfs(path string) (FilesystemUsage, error) {
 			return FilesystemUsage{}, &os.PathError{Op: "statfs", Path: path, Err: err}
 		}
 	}
+	return usageOf(&st), nil
+}
+
+// usageOf makes bytes of the counts. What is available may be negative, on a server that is a BSD: root
+// has taken of what is kept for it, and nothing is left for others.
+func usageOf(st *unix.Statfs_t) FilesystemUsage {
 	// The counts are in units of f_frsize; f_bsize is only what a good read is.
 	unit := float64(st.Frsize)
 	if unit == 0 {
@@ -29,8 +35,8 @@ func Statfs(path string) (FilesystemUsage, error) {
 	return FilesystemUsage{
 		Size:      float64(st.Blocks) * unit,
 		Free:      float64(st.Bfree) * unit,
-		Available: float64(st.Bavail) * unit,
+		Available: float64(max(0, int64(st.Bavail))) * unit,
 		Files:     st.Files,
 		FilesFree: st.Ffree,
-	}, nil
+	}
 }

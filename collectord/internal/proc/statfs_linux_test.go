@@ -48,3 +48,18 @@ func TestStatfs_BadPaths(t *testing.T) {
 		}
 	}
 }
+
+// TestUsageOf: a BSD that serves NFS reports less than nothing where root has taken what is kept for it.
+func TestUsageOf(t *testing.T) {
+	t.Parallel()
+	negative := int64(-5000)
+	st := unix.Statfs_t{Bsize: 4096, Frsize: 512, Blocks: 1000, Bfree: 100, Bavail: uint64(negative), Files: 10, Ffree: 5}
+	want := FilesystemUsage{Size: 512000, Free: 51200, Available: 0, Files: 10, FilesFree: 5}
+	if got := usageOf(&st); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	st.Bavail, st.Frsize = 50, 0
+	if got := usageOf(&st); got.Available != 50*4096 {
+		t.Errorf("got %+v", got)
+	}
+}

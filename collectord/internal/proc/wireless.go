@@ -1,5 +1,10 @@
 package proc
 
+import (
+	"cmp"
+	"math"
+)
+
 // WirelessStat is one interface in /proc/net/wireless, as printed.
 type WirelessStat struct {
 	Name    []byte // valid until the next Read
@@ -19,8 +24,9 @@ type Wireless struct {
 func NewWireless(fs FS) *Wireless { return &Wireless{file: NewFile(fs.netPath("wireless"))} }
 
 // Read returns one entry for each wireless interface. A kernel without the
-// wireless extensions has no such file: ErrNotSupported. A bad line costs only
-// itself: the good ones come with the error of the first bad one.
+// wireless extensions has no such file: ErrNotSupported. A bad
+// number is NaN, a line without its columns is left out, and the error of the first
+// comes beside the list.
 func (w *Wireless) Read() ([]WirelessStat, error) {
 	text, err := w.file.Read()
 	if err != nil {
@@ -40,28 +46,28 @@ func parseWireless(text []byte, list []WirelessStat) ([]WirelessStat, error) {
 }
 
 // parseWirelessStat requires one column after the noise: in a truncated line it shows that no digit
-// is missing.
-func parseWirelessStat(line []byte) (stat WirelessStat, err error) {
+// is missing. A bad number is NaN.
+func parseWirelessStat(line []byte) (stat WirelessStat, bad, err error) {
 	var rest []byte
 	if stat.Name, rest, err = cutInterface(line); err != nil {
-		return WirelessStat{}, err
+		return stat, nil, err
 	}
 	_, rest = NextField(rest) // status: of the driver's own making
 	for _, v := range [...]*float64{&stat.Quality, &stat.Level, &stat.Noise} {
 		var field []byte
 		field, rest = NextField(rest)
 		if len(field) == 0 {
-			return WirelessStat{}, errColumns
+			return stat, nil, errColumns
 		}
 		// A dot behind a value means that it is new since the last look.
 		if *v, err = ParseFloat(field); err != nil {
-			return WirelessStat{}, err
+			*v, bad = math.NaN(), cmp.Or(bad, err)
 		}
 	}
 	if next, _ := NextField(rest); len(next) == 0 {
-		return WirelessStat{}, errColumns
+		return stat, nil, errColumns
 	}
-	return stat, nil
+	return stat, bad, nil
 }
 
 // SignalDBm turns a printed level or noise into dBm, which is negative for every

@@ -37,8 +37,6 @@ func TestParseWireless_Malformed(t *testing.T) {
 	}{
 		{"empty", "", 1},
 		{"no colon", header + "wlan0 0000 54. -56. -95. 0\n", 3},
-		{"no number", header + "wlan0: 0000 54. good -95. 0\n", 3},
-		{"two dots", header + "wlan0: 0000 54.. -56. -95. 0\n", 3},
 		{"no noise", header + "wlan0: 0000 54. -56.\n", 3},
 		{"noise may be cut", header + "wlan0: 0000 54. -56. -9", 3},
 	} {
@@ -47,6 +45,15 @@ func TestParseWireless_Malformed(t *testing.T) {
 			t.Errorf("%s: got %+v", c.name, stats)
 		}
 		wantParseError(t, err, "", c.line)
+	}
+}
+
+func TestParseWireless_BadNumberCostsOnlyItself(t *testing.T) {
+	t.Parallel()
+	stats, err := parseWireless([]byte("Inter-| sta-|\n face | tus |\nwlan0: 0000 54.. good -95. 0\n"), nil)
+	wantParseError(t, err, "", 3)
+	if len(stats) != 1 || !math.IsNaN(stats[0].Quality) || !math.IsNaN(stats[0].Level) || stats[0].Noise != -95 {
+		t.Errorf("got %+v", stats)
 	}
 }
 
@@ -80,7 +87,7 @@ func FuzzParseWireless(f *testing.F) {
 		stats, err := parseWireless(text, nil)
 		for _, s := range stats {
 			for _, v := range []float64{s.Quality, s.Level, s.Noise} {
-				if math.IsNaN(v) || math.IsInf(v, 0) {
+				if math.IsInf(v, 0) || math.IsNaN(v) && err == nil {
 					t.Errorf("got %+v", s)
 				}
 				if dBm, ok := SignalDBm(v); ok && (dBm >= 0 || dBm < -256) {

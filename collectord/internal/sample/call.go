@@ -2,12 +2,17 @@ package sample
 
 import (
 	"fmt"
+	"sync/atomic"
 	"time"
 )
 
 // callTimeout is how long one Collect waits for all its calls together. Sensors
 // answer in microseconds, a network file system near by in milliseconds.
 const callTimeout = 250 * time.Millisecond
+
+// patience is how long calls are made one after the other, by one goroutine. To start and to end a
+// goroutine for each costs more than what most of them do.
+const patience = 5 * time.Millisecond
 
 // call is a system call that may hang: on a dead sensor, or on a network file
 // system whose server is away. It runs in a goroutine, which a hanging one keeps
@@ -19,6 +24,7 @@ const callTimeout = 250 * time.Millisecond
 // files open. Locks that another process needs must be given up before.
 type call struct {
 	body     func()
+	wanted   atomic.Bool   // to be made by the goroutine that takes it
 	done     chan struct{} // holds one value, so that a late call never blocks
 	started  time.Time     // the tick that made the call under way; zero if none is
 	answered bool          // in the present tick: what the call has left may be read
@@ -35,16 +41,41 @@ func newCall(f func()) *call {
 	return c
 }
 
+// take reports whether the caller is to make the call.
+func (c *call) take() bool { return c.wanted.CompareAndSwap(true, false) }
+
 // waiter makes calls and waits for them no longer than its limit.
 type waiter struct {
 	limit time.Duration // callTimeout, but in tests of the real kernel
 	timer *time.Timer
+	row   *row
 }
 
 func newWaiter() *waiter {
 	timer := time.NewTimer(callTimeout)
 	timer.Stop()
-	return &waiter{callTimeout, timer}
+	return &waiter{limit: callTimeout, timer: timer, row: newRow()}
+}
+
+// row makes calls one after the other.
+type row struct {
+	calls   []*call
+	body    func()
+	running bool
+	done    chan struct{} // holds one value
+}
+
+func newRow() *row {
+	r := &row{done: make(chan struct{}, 1)}
+	r.body = func() {
+		for _, c := range r.calls {
+			if c.take() {
+				c.body()
+			}
+		}
+		r.done <- struct{}{}
+	}
+	return r
 }
 
 // call makes all calls at once and sets answered. One that has not answered an
@@ -54,23 +85,22 @@ func (w *waiter) call(at time.Time, calls []*call) {
 	if len(calls) == 0 {
 		return
 	}
+	w.start(at, calls)
+	inRow := min(patience, w.limit)
+	w.timer.Reset(inRow)
+	expired := false
 	for _, c := range calls {
-		c.answered = false
-		if c.started.IsZero() {
-			c.started = at
-			go c.body()
-		}
-	}
-	w.timer.Reset(w.limit)
-	waiting := true
-	for _, c := range calls {
-		if waiting && c.started.Equal(at) {
+		for !expired && c.started.Equal(at) {
 			select {
 			case <-c.done:
 				c.end()
-				continue
 			case <-w.timer.C:
-				waiting = false
+				if expired = inRow == 0; !expired {
+					// One of them is slow or hangs: from here each has a goroutine of its own.
+					startEach(calls)
+					w.timer.Reset(w.limit - inRow)
+					inRow = 0
+				}
 			}
 		}
 		select {
@@ -80,6 +110,44 @@ func (w *waiter) call(at time.Time, calls []*call) {
 		}
 	}
 	w.timer.Stop()
+	if w.row.running && inRow > 0 { // all have answered, so that it is at its end
+		<-w.row.done
+		w.row.running = false
+	}
+}
+
+// start makes the calls that are not under way in one goroutine.
+func (w *waiter) start(at time.Time, calls []*call) {
+	if w.row.running {
+		select {
+		case <-w.row.done:
+			w.row.running = false
+		default:
+			w.row = newRow() // the other one hangs
+		}
+	}
+	w.row.calls = w.row.calls[:0]
+	for _, c := range calls {
+		c.answered = false
+		if c.started.IsZero() {
+			c.started = at
+			c.wanted.Store(true)
+			w.row.calls = append(w.row.calls, c)
+		}
+	}
+	if len(w.row.calls) > 0 {
+		w.row.running = true
+		go w.row.body()
+	}
+}
+
+// startEach makes each call that is still to be made in a goroutine of its own.
+func startEach(calls []*call) {
+	for _, c := range calls {
+		if c.take() {
+			go c.body()
+		}
+	}
 }
 
 func (c *call) end() { c.answered, c.started = true, time.Time{} }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"belabox-metrics/collectord/internal/proc"
 	"belabox-metrics/shared/metrics"
 	"belabox-metrics/shared/store"
 )
@@ -26,25 +27,32 @@ type Collector interface {
 // Batch is what one collector read in one tick. It is reused from tick to tick.
 type Batch struct {
 	Samples []store.Sample
-	Errors  []error // one for each sensor that failed
+	Dated   []*store.Dated // samples with a time of their own, until the store has decided about them
+	Errors  []error        // one for each sensor or value that failed, a *Fault where it has a name
+
+	at     time.Time // of the tick
+	ignore Ignored
 
 	// Came and Gone name the interfaces that are there since this tick, or no longer:
 	// why a series begins or ends. What the first tick finds has not come.
 	Came, Gone []string
 }
 
-// Add appends a number.
-func (b *Batch) Add(s *store.Series, v float64) {
-	b.Samples = append(b.Samples, store.Sample{Series: s, Value: v})
-}
-
 // AddText appends a string.
-func (b *Batch) AddText(s *store.Series, text string) {
-	b.Samples = append(b.Samples, store.Sample{Series: s, Text: text})
+func (b *Batch) AddText(s *Series, text string) {
+	b.Samples = append(b.Samples, store.Sample{Series: s.Series, Text: text})
 }
 
-// Fail reports one sensor that gave no sample.
-func (b *Batch) Fail(err error) { b.Errors = append(b.Errors, err) }
+// Fail reports a sensor, value or device that gave no sample, with the parts of its name. Without
+// any it has the name of the file in err.
+func (b *Batch) Fail(err error, name ...string) {
+	if len(name) == 0 {
+		name = proc.FileOf(err)
+	}
+	if !b.ignore.has(name...) {
+		b.Errors = append(b.Errors, &Fault{name, err})
+	}
+}
 
 // failPart reports an error that left n things to sample. With none it is that of
 // the whole source, and returned.
@@ -56,11 +64,18 @@ func (b *Batch) failPart(n int, err error) error {
 	return nil
 }
 
-// Reset empties the batch and keeps its memory.
-func (b *Batch) Reset() {
+// part reports the error of a reading whose good values were added. Without any it is that of the
+// whole source, and returned.
+func (b *Batch) part(err error) error { return b.failPart(len(b.Samples), err) }
+
+// Begin empties the batch for a tick and keeps its memory. What ignore matches is not
+// read, if it is a sensor, and does not count as a failure.
+func (b *Batch) Begin(at time.Time, ignore Ignored) {
+	b.at, b.ignore = at, ignore
 	clear(b.Samples)
+	clear(b.Dated)
 	clear(b.Errors)
-	b.Samples, b.Errors = b.Samples[:0], b.Errors[:0]
+	b.Samples, b.Dated, b.Errors = b.Samples[:0], b.Dated[:0], b.Errors[:0]
 	b.Came, b.Gone = nil, nil // the caller may keep them
 }
 
@@ -69,12 +84,13 @@ func (b *Batch) Reset() {
 type Registry struct {
 	Device string
 	Labels map[string]string // device.labels of the configuration
+	Node   *Node             // makes the series of node_exporter; nil = they are off
 }
 
 // Series makes the series of a metric of the Table with one value for each of its
 // labels. The label of a metric wins over a device label of the same name. An
 // unknown name or a wrong number of values is a mistake in the program and panics.
-func (r *Registry) Series(name string, values ...string) *store.Series {
+func (r *Registry) Series(name string, values ...string) *Series {
 	m := tableByName[name]
 	if m == nil || len(values) != len(m.Labels) {
 		panic("sample: metric " + name + " is not in the table, or has other labels there")
@@ -92,12 +108,16 @@ func (r *Registry) Series(name string, values ...string) *store.Series {
 	if m.Kind == metrics.Text {
 		typ = store.Text
 	}
-	return store.NewSeries(r.Device, name, typ, slices.Clip(tags)...)
+	return &Series{
+		Series:   store.NewSeries(r.Device, name, typ, slices.Clip(tags)...),
+		parts:    append([]string{name}, values...),
+		possible: rangeOf(m), growth: growthOf(m), twin: r.twin(name, values),
+	}
 }
 
 // each makes the series of several metrics with the same label values.
-func (r *Registry) each(names []string, values ...string) []*store.Series {
-	series := make([]*store.Series, len(names))
+func (r *Registry) each(names []string, values ...string) []*Series {
+	series := make([]*Series, len(names))
 	for i, name := range names {
 		series[i] = r.Series(name, values...)
 	}

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"belabox-metrics/collectord/internal/proc"
-	"belabox-metrics/shared/store"
 )
 
 // frequencies reads the frequency of each core, once for cores that share one.
@@ -19,7 +18,7 @@ type frequencies struct {
 
 // coreFrequency is a core and where its frequency comes from.
 type coreFrequency struct {
-	series *store.Series
+	series *Series
 	policy *policy   // nil = it has none
 	looked time.Time // when policy was looked up
 }
@@ -70,7 +69,7 @@ func (f *frequencies) collect(id int, at time.Time, out *Batch) {
 		return
 	}
 	if first {
-		out.Fail(c.policy.err)
+		out.Fail(c.policy.err, c.series.parts...)
 	}
 	c.policy, c.looked = nil, time.Time{} // in the next tick it may be gone, or another one
 }

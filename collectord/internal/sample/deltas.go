@@ -1,6 +1,11 @@
 package sample
 
-import "time"
+import (
+	"math"
+	"time"
+
+	"belabox-metrics/collectord/internal/proc"
+)
 
 // deltas follows a group of counters that begin and are reset together, those
 // of one disk or of one interface, from reading to reading. The zero value has
@@ -8,7 +13,7 @@ import "time"
 type deltas struct {
 	at   time.Time
 	last []uint64
-	by   []uint64 // what each counter grew by, valid after an update that was ok
+	by   []float64 // what each counter grew by, valid after an update that was ok; NaN where one reading lacks it
 }
 
 // update takes the next reading and returns the seconds since the one before
@@ -18,14 +23,18 @@ type deltas struct {
 // nothing either.
 func (d *deltas) update(at time.Time, now ...uint64) (seconds float64, ok bool) {
 	if d.last == nil {
-		d.last, d.by = make([]uint64, len(now)), make([]uint64, len(now))
+		d.last, d.by = make([]uint64, len(now)), make([]float64, len(now))
 	} else {
 		seconds = at.Sub(d.at).Seconds()
 		ok = seconds > 0
 	}
 	for i, n := range now {
-		ok = ok && n >= d.last[i]
-		d.by[i] = n - d.last[i]
+		if last := d.last[i]; n == proc.Absent || last == proc.Absent {
+			d.by[i] = math.NaN()
+		} else {
+			ok = ok && n >= last
+			d.by[i] = float64(n - last)
+		}
 		d.last[i] = n
 	}
 	d.at = at
@@ -34,5 +43,5 @@ func (d *deltas) update(at time.Time, now ...uint64) (seconds float64, ok bool) 
 
 // perSecond returns the rate of counter i over the seconds that update gave.
 func (d *deltas) perSecond(i int, seconds float64) float64 {
-	return quotient(float64(d.by[i]) / seconds)
+	return quotient(d.by[i] / seconds)
 }

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"belabox-metrics/collectord/internal/proc"
 )
 
 func TestDeltas(t *testing.T) {
@@ -27,8 +29,11 @@ func TestDeltas(t *testing.T) {
 		{2 * time.Second, [2]uint64{510, 10}, true, [2]float64{10, 1}, ""},
 		{3 * time.Second, [2]uint64{4, 1000}, false, [2]float64{}, "one counter was reset, the other seems to have grown"},
 		{4 * time.Second, [2]uint64{5, 1002}, true, [2]float64{1, 2}, ""},
-		{5 * time.Second, [2]uint64{math.MaxUint64, 1002}, true, [2]float64{1.8447e19, 0}, ""},
+		{5 * time.Second, [2]uint64{math.MaxUint64 - 1, 1002}, true, [2]float64{1.8447e19, 0}, ""},
 		{6 * time.Second, [2]uint64{3, 1003}, false, [2]float64{}, "64 bits wrapped"},
+		{7 * time.Second, [2]uint64{proc.Absent, 1005}, true, [2]float64{math.Inf(1), 2}, "one is not there"},
+		{8 * time.Second, [2]uint64{9, 1007}, true, [2]float64{math.Inf(1), 2}, "it was not there before"},
+		{9 * time.Second, [2]uint64{10, 1010}, true, [2]float64{1, 3}, ""},
 	} {
 		seconds, ok := d.update(start.Add(step.after), step.now[:]...)
 		if ok != step.ok {
@@ -38,7 +43,11 @@ func TestDeltas(t *testing.T) {
 		if !ok {
 			continue
 		}
-		if got := [2]float64{d.perSecond(0, seconds), d.perSecond(1, seconds)}; got != step.rates {
+		got := [2]float64{d.perSecond(0, seconds), d.perSecond(1, seconds)}
+		if math.IsNaN(got[0]) {
+			got[0] = math.Inf(1)
+		}
+		if got != step.rates {
 			t.Errorf("step %d: got %v, want %v", i, got, step.rates)
 		}
 	}
@@ -65,7 +74,7 @@ func TestDeltas_NeverWrong(t *testing.T) {
 				if last != nil && rapid.Bool().Draw(t, "grows") {
 					now[c] = last[c] + now[c]%(math.MaxUint64-last[c]+1|1)
 				}
-				grew = grew && now[c] >= last[c]
+				grew = grew && (now[c] >= last[c] || last[c] == proc.Absent)
 			}
 			at = at.Add(passed)
 			seconds, ok := d.update(at, now...)
@@ -77,6 +86,12 @@ func TestDeltas_NeverWrong(t *testing.T) {
 					break
 				}
 				rate := d.perSecond(c, seconds)
+				if last[c] == proc.Absent || now[c] == proc.Absent {
+					if !math.IsNaN(rate) {
+						t.Fatalf("rate %v of a number that is not there", rate)
+					}
+					continue
+				}
 				if rate < 0 || math.IsNaN(rate) || math.IsInf(rate, 0) {
 					t.Fatalf("rate %v", rate)
 				}

@@ -18,13 +18,14 @@ import (
 const relistInterval = time.Minute
 
 // devices keeps a T for each device in a kernel file, and removes it as soon as the device is no
-// longer in the file. A device that returns is a new one, and its first reading gives no rate.
+// longer in the file. A device that returns is a new one, and its first reading gives no rate. So is one
+// that has got the name of another, which its collector finds out.
 type devices[T any] struct {
 	create func(name string) *T
 	known  map[string]*device[T]
 	round  uint64 // number of this tick
 	seen   int    // devices seen in it
-	left   []*T   // what the last end forgot; valid until the next one
+	left   []*T   // what was forgotten since begin
 }
 
 type device[T any] struct {
@@ -37,7 +38,24 @@ func newDevices[T any](create func(name string) *T) *devices[T] {
 }
 
 // begin starts a tick.
-func (d *devices[T]) begin() { d.round, d.seen = d.round+1, 0 }
+func (d *devices[T]) begin() {
+	clear(d.left)
+	d.round, d.seen, d.left = d.round+1, 0, d.left[:0]
+}
+
+// replace forgets a device whose name another one has got. It is to be called before see.
+func (d *devices[T]) replace(name []byte) {
+	d.left = append(d.left, d.known[string(name)].state)
+	delete(d.known, string(name))
+}
+
+// get returns what is kept of a device, nil if it is not known.
+func (d *devices[T]) get(name []byte) *T {
+	if dev := d.known[string(name)]; dev != nil {
+		return dev.state
+	}
+	return nil
+}
 
 // see returns what is kept of a device, nil if this tick has seen it already.
 // created is true if it was not there in the previous tick. Looking up a known
@@ -60,8 +78,6 @@ func (d *devices[T]) see(name []byte) (state *T, created bool) {
 
 // end removes the devices that are not in this tick, and returns whether there were any.
 func (d *devices[T]) end() (forgot bool) {
-	clear(d.left)
-	d.left = d.left[:0]
 	if d.seen == len(d.known) {
 		return false
 	}

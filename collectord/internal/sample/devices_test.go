@@ -62,6 +62,7 @@ type result struct {
 func collectAt(t testing.TB, c Collector, at time.Time) result {
 	t.Helper()
 	var b Batch
+	b.Begin(at, nil)
 	err := c.Collect(at, &b)
 	r := result{values: make(map[string]float64), errs: b.Errors, err: err}
 	for _, s := range b.Samples {
@@ -127,7 +128,7 @@ func wantNoAllocations(t *testing.T, c Collector) {
 	at := time.Now()
 	tick := func() {
 		at = at.Add(time.Millisecond) // the lists that are made anew each minute stay
-		b.Reset()
+		b.Begin(at, nil)
 		if err := c.Collect(at, &b); err != nil || len(b.Errors) > 0 {
 			t.Fatal(err, b.Errors)
 		}
@@ -149,7 +150,7 @@ func benchCollector(b *testing.B, c Collector) {
 	b.ReportAllocs()
 	for b.Loop() {
 		at = at.Add(time.Second)
-		batch.Reset()
+		batch.Begin(at, nil)
 		if err := c.Collect(at, &batch); err != nil {
 			b.Fatal(err)
 		}

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"belabox-metrics/collectord/internal/proc"
-	"belabox-metrics/shared/store"
 )
 
 // diskTotals and diskRates are in the order of the counters of addCounters.
@@ -30,11 +29,14 @@ type disks struct {
 type disk struct {
 	name          string
 	allowed       bool
-	totals, rates []*store.Series
-	busy          *store.Series
+	number        *proc.Identity
+	id            diskID
+	totals, rates []*Series
+	busy          *Series
+	node          []*Series
 	deltas        deltas
 
-	sectorSize, physicalSectorSize *store.Series
+	sectorSize, physicalSectorSize *Series
 	sizesRead                      time.Time // zero: not yet, or not well
 	logical, physical              uint64    // bytes; 0 = not to be known
 }
@@ -51,12 +53,45 @@ func NewDisk(fs proc.FS, reg *Registry, allowedDevices []string) (Collector, err
 	return c, nil
 }
 
+// diskID is what tells a disk from others that have had its name; a number of 0 is not known.
+type diskID struct{ major, minor, number uint64 }
+
+// read returns the identity of the device that has the name of d now.
+func (d *disk) read(stat *proc.DiskStat) diskID {
+	return diskID{stat.Major, stat.Minor, d.number.Read()}
+}
+
+// isOther reports whether two identities are of two disks.
+func (i diskID) isOther(o diskID) bool {
+	return i.major != o.major || i.minor != o.minor || i.number != 0 && o.number != 0 && i.number != o.number
+}
+
+// replaced forgets the disks that are others than in the previous tick under their names, and returns
+// whether there are any.
+func (c *disks) replaced(stats []proc.DiskStat) (found bool) {
+	for i := range stats {
+		d := c.devices.get(stats[i].Device)
+		if d == nil || !d.allowed {
+			continue
+		}
+		id := d.read(&stats[i])
+		if d.id != (diskID{}) && id.isOther(d.id) {
+			c.devices.replace(stats[i].Device)
+			found = true
+		}
+		d.id = id
+	}
+	return found
+}
+
 func (c *disks) newDisk(name string) *disk {
 	d := &disk{name: name, allowed: matchesAny(c.allowed, name)}
 	if d.allowed {
+		d.number = proc.DiskNumber(c.fs, name)
 		label := labelText(name)
 		d.totals, d.rates = c.registry.each(diskTotals, label), c.registry.each(diskRates, label)
 		d.busy = c.registry.Series("disk.busy_percent", label)
+		d.node = c.registry.node("diskstats").columns(diskColumns, "device", name)
 		d.sectorSize = c.registry.Series("disk.sector_size_bytes", label)
 		d.physicalSectorSize = c.registry.Series("disk.physical_sector_size_bytes", label)
 	}
@@ -73,10 +108,18 @@ func (c *disks) Collect(at time.Time, out *Batch) error {
 		return err
 	}
 	c.devices.begin()
+	if c.replaced(stats) { // the numbers may be of before that
+		if stats, err = c.stats.Read(); err != nil && len(stats) == 0 {
+			return err
+		}
+	}
 	for i := range stats {
-		d, _ := c.devices.see(stats[i].Device)
+		d, created := c.devices.see(stats[i].Device)
 		if d == nil || !d.allowed {
 			continue
+		}
+		if created {
+			d.id = d.read(&stats[i])
 		}
 		d.addCounters(at, &stats[i], out)
 		c.addSizes(at, d, out)
@@ -91,8 +134,9 @@ func (d *disk) addCounters(at time.Time, now *proc.DiskStat, out *Batch) {
 	// Sectors become bytes as float64, where no product is too large.
 	units := [...]float64{proc.SectorBytes, proc.SectorBytes, 1, 1}
 	for i, total := range d.totals {
-		out.Add(total, float64(counters[i])*units[i])
+		out.Add(total, number(counters[i])*units[i])
 	}
+	out.addColumns(d.node, now.Counts)
 	seconds, ok := d.deltas.update(at, counters[:]...)
 	if !ok {
 		return
@@ -102,7 +146,7 @@ func (d *disk) addCounters(at time.Time, now *proc.DiskStat, out *Batch) {
 	}
 	// The kernel counts whole ticks of its own clock, so that a busy disk comes
 	// out a little above the time that passed.
-	out.Add(d.busy, min(100, d.deltas.perSecond(4, seconds)/1000*100))
+	out.addShare(d.busy, d.deltas.by[4]/1000, seconds)
 }
 
 // addSizes adds the sector sizes. They are looked at again now and then because
@@ -114,7 +158,7 @@ func (c *disks) addSizes(at time.Time, d *disk, out *Batch) {
 		d.logical, d.physical, err = proc.BlockSizes(c.fs, d.name)
 		if err != nil && !errors.Is(err, proc.ErrNotSupported) {
 			d.sizesRead = time.Time{}
-			out.Fail(err)
+			out.Fail(err, labelText(d.name))
 		}
 	}
 	if d.logical > 0 {

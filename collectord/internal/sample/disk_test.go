@@ -136,6 +136,57 @@ func TestDisk_ReplacedBetweenTicks(t *testing.T) {
 	r.want(t, "disk.sector_size_bytes", map[string]float64{`disk.sector_size_bytes{"device":"sda"}`: 512})
 }
 
+// TestDisk_AnotherUnderItsName: with counters that are larger, so that nothing else shows it.
+func TestDisk_AnotherUnderItsName(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(m machine){
+		"device number": func(m machine) {
+			m.write("proc/diskstats", "8 16 sda 9000 0 9000 0 9000 0 9000 0 0 900 0\n")
+		},
+		"size": func(m machine) {
+			m.remove("sys/block/sda/size")
+			m.write("sys/block/sda/size", "62333952\n")
+		},
+		"sequence number": func(m machine) {
+			m.remove("sys/block/sda/diskseq")
+			m.write("sys/block/sda/diskseq", "12\n")
+		},
+	} {
+		m := newMachine(t)
+		disk := must(NewDisk(m.fs(), testDevice, defaultDisks))
+		m.write("sys/block/sda/size", "31116288\n")
+		if name != "size" { // else a kernel without it
+			m.write("sys/block/sda/diskseq", "9\n")
+		}
+		m.write("proc/diskstats", "8 0 sda 10 0 10 0 10 0 10 0 0 10 0\n")
+		m.tick(disk)
+		m.write("proc/diskstats", "8 0 sda 9000 0 9000 0 9000 0 9000 0 0 900 0\n")
+		change(m)
+		const rate = "disk.reads_per_second"
+		r := m.tick(disk)
+		r.wantFaults(t, 0)
+		if r.want(t, rate, map[string]float64{}); r.values[`disk.reads_total{"device":"sda"}`] != 9000 {
+			t.Errorf("%s: %v", name, r.values)
+		}
+		m.tick(disk).want(t, rate, map[string]float64{rate + `{"device":"sda"}`: 0})
+	}
+}
+
+// TestDisk_Grown: a disk that keeps its sequence number is the same disk, whatever its size.
+func TestDisk_Grown(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	disk := must(NewDisk(m.fs(), testDevice, defaultDisks))
+	m.write("sys/block/sda/size", "31116288\n")
+	m.write("sys/block/sda/diskseq", "9\n")
+	m.write("proc/diskstats", "8 0 sda 10 0 10 0 10 0 10 0 0 10 0\n")
+	m.tick(disk)
+	m.remove("sys/block/sda/size")
+	m.write("sys/block/sda/size", "62333952\n")
+	const rate = "disk.reads_per_second"
+	m.tick(disk).want(t, rate, map[string]float64{rate + `{"device":"sda"}`: 0})
+}
+
 func TestDisk_SectorSizes(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)

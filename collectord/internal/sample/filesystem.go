@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"belabox-metrics/collectord/internal/proc"
-	"belabox-metrics/shared/store"
 )
 
 // maxFilesystems bounds how many file systems are taken.
@@ -36,7 +35,9 @@ type filesystem struct {
 // volume is what is kept of one file system as long as it is mounted.
 type volume struct {
 	mount                            proc.Mount
-	size, free, available, filesFree *store.Series
+	readOnly                         bool
+	size, free, available, filesFree *Series
+	node                             []*Series // in the order of filesystemNames
 	read                             func()
 	call                             *call // nil for a local type
 
@@ -75,7 +76,8 @@ func (c *filesystem) Collect(at time.Time, out *Batch) error {
 	hidden := false
 	for _, v := range c.volumes {
 		if v.call != nil && !v.call.answered {
-			out.Fail(v.call.timeout(v.mount.Path, at))
+			v.addNode(out, false)
+			out.Fail(v.call.timeout(v.mount.Path, at), labelText(v.mount.Point))
 			continue
 		}
 		v.add(out)
@@ -100,10 +102,13 @@ func (c *filesystem) remount(mounts []proc.Mount, out *Batch) {
 	}
 	volumes := make([]*volume, len(chosen))
 	for i, mount := range chosen {
-		volumes[i] = known[mount]
+		key := mount
+		key.ReadOnly = false // which may change, and it is the same volume
+		volumes[i] = known[key]
 		if volumes[i] == nil {
-			volumes[i] = c.newVolume(mount)
+			volumes[i] = c.newVolume(key)
 		}
+		volumes[i].readOnly = mount.ReadOnly
 	}
 	c.keep(volumes)
 }
@@ -127,6 +132,7 @@ func (c *filesystem) newVolume(mount proc.Mount) *volume {
 		available: c.registry.Series("filesystem.available_bytes", point, typ),
 		filesFree: c.registry.Series("filesystem.files_free", point, typ),
 	}
+	v.node = c.registry.node("filesystem").columns(filesystemNames, "device", mount.Source, "mountpoint", mount.Point, "fstype", typ)
 	v.read = func() { v.usage, v.err = c.statfs(mount.Path) }
 	if !localTypes[mount.Type] {
 		v.call = newCall(v.read)
@@ -137,21 +143,62 @@ func (c *filesystem) newVolume(mount proc.Mount) *volume {
 // hidden reports whether this process has no access to the volume.
 func (v *volume) hidden() bool { return errors.Is(v.err, os.ErrPermission) }
 
+// filesystemNames are the metrics of node_exporter.
+var filesystemNames = []nodeColumn{
+	{"node_filesystem_device_error", 1},
+	{"node_filesystem_readonly", 1},
+	{"node_filesystem_size_bytes", 1},
+	{"node_filesystem_free_bytes", 1},
+	{"node_filesystem_avail_bytes", 1},
+	{"node_filesystem_files", 1},
+	{"node_filesystem_files_free", 1},
+}
+
+// addNode adds the series of node_exporter, of a volume that has answered or not.
+func (v *volume) addNode(out *Batch, answered bool) {
+	if v.node == nil {
+		return
+	}
+	u, n := &v.usage, v.node
+	if !answered {
+		out.Add(n[0], 1)
+		return
+	}
+	out.Add(n[0], 0)
+	out.Add(n[1], flag(v.readOnly))
+	out.Add(n[2], u.Size)
+	out.AddPart(n[3], u.Free, u.Size)
+	out.AddPart(n[4], u.Available, u.Size)
+	out.Add(n[5], float64(u.Files))
+	out.AddPart(n[6], float64(u.FilesFree), float64(u.Files))
+}
+
+// flag is 1 for true.
+func flag(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
 // add adds the answer of a volume.
 func (v *volume) add(out *Batch) {
+	if v.err != nil || v.usage.Size > 0 {
+		v.addNode(out, v.err == nil)
+	}
 	switch {
 	case v.hidden():
-		out.Fail(fmt.Errorf("%w: left out until the mount table changes; give collectord's user access to the directories above it; for a container see collection.rootfs_path", v.err))
+		out.Fail(fmt.Errorf("%w: left out until the mount table changes; give collectord's user access to the directories above it; for a container see collection.rootfs_path", v.err), labelText(v.mount.Point))
 	case v.err != nil:
-		out.Fail(v.err)
+		out.Fail(v.err, labelText(v.mount.Point))
 	case v.usage.Size == 0:
 		// A pseudo file system of a kind that is not known here.
 	default:
 		out.Add(v.size, v.usage.Size)
-		out.Add(v.free, v.usage.Free)
-		out.Add(v.available, v.usage.Available)
+		out.AddPart(v.free, v.usage.Free, v.usage.Size)
+		out.AddPart(v.available, v.usage.Available, v.usage.Size)
 		if v.usage.Files > 0 {
-			out.Add(v.filesFree, float64(v.usage.FilesFree))
+			out.AddPart(v.filesFree, float64(v.usage.FilesFree), float64(v.usage.Files))
 		}
 	}
 }

@@ -21,6 +21,8 @@ import (
 
 	fusefs "github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"belabox-metrics/shared/testkit"
 )
 
 // kernelTree is a FUSE file system that fails and hangs as sysfs and network
@@ -67,7 +69,8 @@ func (k *kernelTree) serve(t *testing.T) (dir string, stdin io.Writer, err error
 		return "", nil, err
 	}
 	dir = t.TempDir()
-	child := exec.Command(os.Args[0])
+	self := testkit.Self(t)
+	child := exec.Command(self.Path, self.Args...)
 	child.Env = append(os.Environ(), kernelTreeDir+"="+dir, kernelTreeSpec+"="+string(spec))
 	child.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
 	in, err := child.StdinPipe()
@@ -96,10 +99,6 @@ const (
 	kernelTreeDir  = "TEST_KERNEL_TREE_DIR"
 	kernelTreeSpec = "TEST_KERNEL_TREE_SPEC"
 )
-
-// realLimit is what a call to a kernelTree may take instead of callTimeout: its
-// server is a process that a loaded machine may leave waiting.
-const realLimit = 3 * time.Second
 
 // kernelTreeLifetime ends a child whose parent was killed while it hung: such a
 // parent keeps the pipe open, and waits for an answer, until the child is gone.

@@ -23,7 +23,7 @@ type generated struct {
 }
 
 type generatedSeries struct {
-	*store.Series
+	*Series
 	metric *metrics.Metric
 	seed   float64 // 0 to 1, another one for each series
 }
@@ -37,6 +37,15 @@ var generatedLabels = map[string][][]string{
 	"interface":         {{"eth0"}, {"eth1"}},
 	"zone,type":         {{"thermal_zone0", "soc-thermal"}, {"thermal_zone1", "gpu-thermal"}},
 	"chip,sensor":       {{"nvme", "Composite"}},
+	"chip,sensor,alarm": {{"nvme", "Composite", "temp"}},
+	"device,type":       {{"cooling_device0", "pwm-fan"}},
+	"engine":            {{"fdbd0000.rkvenc-core"}},
+	"reason":            {{"undervoltage"}, {"throttled"}},
+	"supply":            {{"BAT0"}},
+	"device,memory":     {{"mmcblk0", "a"}, {"mmcblk0", "b"}},
+	"watchdog":          {{"watchdog0"}},
+	"interface,family":  {{"eth0", "ipv4"}},
+	"service":           {{"belaUI.service"}},
 	"mountpoint,fstype": {{"/", "ext4"}},
 }
 
@@ -96,5 +105,6 @@ func (s *generatedSeries) value(at time.Time) float64 {
 		middle, swing = 1.8e9, 6e8
 	}
 	const period = 600 // seconds
-	return quotient(middle + swing*math.Sin(2*math.Pi*(seconds/period+s.seed)))
+	v := middle + swing*math.Sin(2*math.Pi*(seconds/period+s.seed))
+	return max(s.possible.Min, min(s.possible.Max, quotient(v)))
 }

@@ -4,6 +4,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -84,6 +85,32 @@ func (h *harness) write(path, text string) {
 	}
 }
 
+// files returns the paths of all files in the tree, sorted.
+func (h *harness) files() []string {
+	h.t.Helper()
+	var list []string
+	err := filepath.WalkDir(h.dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			list = append(list, strings.TrimPrefix(path, h.dir+"/"))
+		}
+		return err
+	})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return list
+}
+
+// read returns the text of a file in the tree.
+func (h *harness) read(path string) string {
+	h.t.Helper()
+	text, err := os.ReadFile(filepath.Join(h.dir, path))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return string(text)
+}
+
 // remove takes a file or folder out of the tree.
 func (h *harness) remove(path string) {
 	h.t.Helper()
@@ -95,7 +122,7 @@ func (h *harness) remove(path string) {
 // tick collects, 10 s after the tick before.
 func (h *harness) tick() (values, error) {
 	h.at = h.at.Add(10 * time.Second)
-	h.batch.Reset()
+	h.batch.Begin(h.at, nil)
 	err := h.collector.Collect(h.at, &h.batch)
 	return valuesOf(h.batch.Samples), err
 }
@@ -134,7 +161,7 @@ func (v values) want(t *testing.T, want values) {
 	t.Helper()
 	for key, value := range want {
 		if v[key] != value {
-			t.Errorf("%s = %v, want %v", key, v[key], value)
+			t.Errorf("%s = %v (%T), want %v (%T)", key, v[key], v[key], value, value)
 		}
 	}
 }

@@ -2,25 +2,52 @@ package sample
 
 import (
 	"cmp"
+	"strings"
 	"time"
 
 	"belabox-metrics/collectord/internal/proc"
 )
 
-// hwmon reads the temperatures of the monitoring chips.
-type hwmon struct{ sensors *sensorSet }
+// hwmon reads the monitoring chips: what they measure, and whether they raise an alarm.
+type hwmon struct {
+	sensors *sensorSet
+	names   []*Series // of node_exporter: what chips and sensors are called
+}
+
+// hwmonMetrics are the metrics of the kinds of sensors.
+var hwmonMetrics = map[string]string{
+	"temp": "hwmon.temp_celsius", "in": "hwmon.in_volts", "fan": "hwmon.fan_rpm", "curr": "hwmon.curr_amperes", "power": "hwmon.power_watts",
+}
 
 // NewHwmon returns the collector "hwmon".
 func NewHwmon(fs proc.FS, reg *Registry) Collector {
-	return &hwmon{newSensorSet(reg, "hwmon.temp_celsius", fs.SysPath("class/hwmon"), func() ([]foundSensor, error) {
+	c := &hwmon{}
+	node := reg.node("hwmon")
+	c.sensors = newSensorSet(reg, func() ([]foundSensor, error) {
 		sensors, err := proc.HwmonSensors(fs)
+		c.names = node.hwmonNames(sensors)
 		labels := labelSensors(sensors)
-		found := make([]foundSensor, len(sensors))
+		var found []foundSensor
 		for i, s := range sensors {
-			found[i] = foundSensor{reader: s, labels: labels[i]}
+			if s.Input != nil {
+				found = append(found, foundSensor{reader: s.Input, metric: hwmonMetrics[s.Kind], labels: labels[i], twin: node.hwmonTwin(s, "input")})
+				for _, limit := range s.Limits {
+					found = appendAttribute(found, limit.Attribute, "hwmon.temp_"+limit.Name+"_celsius", labels[i]...)
+					found[len(found)-1].twin = node.hwmonTwin(s, limit.Name)
+				}
+			}
+			for _, alarm := range s.Alarms {
+				name := s.Kind // in_lcrit, temp_crit, fan
+				if alarm.Name != "" {
+					name += "_" + alarm.Name
+				}
+				found = appendAttribute(found, alarm.Attribute, "hwmon.alarm", labels[i][0], labels[i][1], name)
+				found[len(found)-1].twin = node.hwmonTwin(s, strings.TrimPrefix(alarm.Name+"_alarm", "_"))
+			}
 		}
 		return found, err
-	})}
+	}, fs.SysPath("class/hwmon"))
+	return c
 }
 
 // Name implements Collector.
@@ -28,7 +55,13 @@ func (c *hwmon) Name() string { return "hwmon" }
 
 // Collect implements Collector. It is proc.ErrNotSupported if the kernel has no
 // monitoring chips.
-func (c *hwmon) Collect(at time.Time, out *Batch) error { return c.sensors.collect(at, out) }
+func (c *hwmon) Collect(at time.Time, out *Batch) error {
+	err := c.sensors.collect(at, out)
+	for _, s := range c.names {
+		out.Add(s, 1)
+	}
+	return err
+}
 
 // labelSensors gives each sensor labels that no other has and that are the same
 // after the next boot, as far as the hardware is: the number of a hwmon directory
@@ -36,22 +69,23 @@ func (c *hwmon) Collect(at time.Time, out *Batch) error { return c.sensors.colle
 func labelSensors(sensors []*proc.HwmonSensor) [][]string {
 	chips := make(map[string]string)            // name by directory
 	devices := make(map[string]string)          // by directory
-	names := make(map[string]map[string]string) // of sensors, by directory and number
+	names := make(map[string]map[string]string) // of sensors of a kind, by directory and kind
 	for _, s := range sensors {
-		if names[s.Dir] == nil {
-			chips[s.Dir], devices[s.Dir] = s.Chip, s.Device
-			names[s.Dir] = make(map[string]string)
+		chips[s.Dir], devices[s.Dir] = s.Chip, s.Device
+		kind := s.Dir + "/" + s.Kind
+		if names[kind] == nil {
+			names[kind] = make(map[string]string)
 		}
-		names[s.Dir][s.Name] = cmp.Or(s.Label, s.Name)
+		names[kind][s.Name] = cmp.Or(s.Label, s.Name)
 	}
 	distinguish(chips, "-", func(dir string) string { return devices[dir] })
 	distinguish(chips, "-", func(dir string) string { return dir })
-	for _, ofChip := range names {
-		distinguish(ofChip, " ", func(sensor string) string { return sensor })
+	for _, ofKind := range names {
+		distinguish(ofKind, " ", func(sensor string) string { return sensor })
 	}
 	labels := make([][]string, len(sensors))
 	for i, s := range sensors {
-		labels[i] = []string{chips[s.Dir], names[s.Dir][s.Name]}
+		labels[i] = []string{chips[s.Dir], names[s.Dir+"/"+s.Kind][s.Name]}
 	}
 	return labels
 }

@@ -33,7 +33,7 @@ func TestHwmon_Boards(t *testing.T) {
 	} {
 		r := newMachine(t).tick(NewHwmon(treeOf(tree), testDevice))
 		r.wantFaults(t, 0)
-		r.want(t, "hwmon.", want)
+		r.want(t, "hwmon.temp_celsius", want)
 	}
 }
 

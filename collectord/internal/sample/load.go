@@ -4,13 +4,12 @@ import (
 	"time"
 
 	"belabox-metrics/collectord/internal/proc"
-	"belabox-metrics/shared/store"
 )
 
 // load reads /proc/loadavg.
 type load struct {
 	loadavg            *proc.Reader[proc.Loadavg]
-	one, five, fifteen *store.Series
+	one, five, fifteen *Series
 }
 
 // NewLoad returns the collector "load".
@@ -29,11 +28,11 @@ func (c *load) Name() string { return "load" }
 // Collect implements Collector.
 func (c *load) Collect(_ time.Time, out *Batch) error {
 	l, err := c.loadavg.Read()
-	if err != nil {
+	if l == nil {
 		return err
 	}
 	out.Add(c.one, l.One)
 	out.Add(c.five, l.Five)
 	out.Add(c.fifteen, l.Fifteen)
-	return nil
+	return out.part(err)
 }

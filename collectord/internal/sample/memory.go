@@ -1,17 +1,16 @@
 package sample
 
 import (
-	"fmt"
 	"time"
 
 	"belabox-metrics/collectord/internal/proc"
-	"belabox-metrics/shared/store"
 )
 
 // memory reads /proc/meminfo.
 type memory struct {
 	meminfo                                     *proc.Reader[proc.Meminfo]
-	total, used, available, swapTotal, swapUsed *store.Series
+	total, used, available, swapTotal, swapUsed *Series
+	node                                        *nodeKeys
 }
 
 // NewMemory returns the collector "memory".
@@ -23,32 +22,32 @@ func NewMemory(fs proc.FS, reg *Registry) Collector {
 		available: reg.Series("memory.available_bytes"),
 		swapTotal: reg.Series("memory.swap_total_bytes"),
 		swapUsed:  reg.Series("memory.swap_used_bytes"),
+		node:      reg.node("meminfo").keys(memoryName),
 	}
 }
 
 // Name implements Collector.
 func (c *memory) Name() string { return "memory" }
 
-// Collect implements Collector.
+// Collect implements Collector. Emulations of /proc in containers were seen to report more left
+// than there is, and a negative number. Of free swap that is more than all of it nobody knows
+// which of the two is wrong.
 func (c *memory) Collect(_ time.Time, out *Batch) error {
 	m, err := c.meminfo.Read()
-	if err != nil {
+	if m == nil {
 		return err
 	}
-	out.Add(c.total, float64(m.Total))
-	out.Add(c.available, float64(m.Available))
-	out.Add(c.swapTotal, float64(m.SwapTotal))
-	c.difference(out, c.used, m.Total, m.Available)
-	c.difference(out, c.swapUsed, m.SwapTotal, m.SwapFree)
-	return nil
-}
-
-// difference adds total − rest. Emulations of /proc in containers were seen to
-// report more left than there is; that gives no sample rather than a wrong one.
-func (c *memory) difference(out *Batch, s *store.Series, total, rest uint64) {
-	if rest > total {
-		out.Fail(fmt.Errorf("%s: %d bytes left of %d", s.Name, rest, total))
-		return
+	total, available := number(m.Total), number(m.Available)
+	out.Add(c.total, total)
+	out.AddPart(c.available, available, total)
+	if available <= total {
+		out.Add(c.used, total-available)
 	}
-	out.Add(s, float64(total-rest))
+	swap, swapFree := number(m.SwapTotal), number(m.SwapFree)
+	out.AddPart(c.swapUsed, swap-swapFree, swap)
+	if swapFree <= swap {
+		out.Add(c.swapTotal, swap)
+	}
+	c.node.addMemory(c.meminfo.Text(), total, swap, out)
+	return out.part(err)
 }

@@ -9,7 +9,6 @@ import (
 
 	"belabox-metrics/collectord/internal/proc"
 	"belabox-metrics/shared/config"
-	"belabox-metrics/shared/store"
 )
 
 // interfaceTotals and interfaceRates are in the order of the counters of add.
@@ -36,17 +35,20 @@ type network struct {
 	devices          *devices[netInterface]
 	present          []*netInterface // of this tick, beside the entries of stats; nil = not to be taken
 	dropped          uint64          // see network.interfaces_dropped_total
-	droppedSeries    *store.Series
+	droppedSeries    *Series
 }
 
 // netInterface is what is kept of one interface.
 type netInterface struct {
 	name     string
-	wanted   bool // by the names in the configuration
+	identity *proc.Identity
+	index    uint64 // of identity; 0 = not known
+	wanted   bool   // by the names in the configuration
 	physical bool
 	place    place
 
-	totals, rates []*store.Series // nil until it has a place
+	totals, rates []*Series // nil until it has a place
+	node          []*Series
 	deltas        deltas
 }
 
@@ -80,6 +82,8 @@ func NewNetwork(fs proc.FS, reg *Registry, cfg config.NetworkConfig) (Collector,
 func (c *network) newInterface(name string) *netInterface {
 	n := &netInterface{name: name, wanted: matchesAny(c.include, name) || !matchesAny(c.exclude, name)}
 	if n.wanted {
+		n.identity = proc.InterfaceIndex(c.fs, name)
+		n.index = n.identity.Read()
 		n.physical = proc.IsPhysical(c.fs, name)
 	}
 	return n
@@ -95,6 +99,11 @@ func (c *network) Collect(at time.Time, out *Batch) error {
 		return err
 	}
 	c.devices.begin()
+	if c.replaced(stats) { // the numbers may be of before that
+		if stats, err = c.stats.Read(); err != nil && len(stats) == 0 {
+			return err
+		}
+	}
 	c.present = c.present[:0]
 	changed := false
 	for i := range stats {
@@ -122,6 +131,26 @@ func (c *network) Collect(at time.Time, out *Batch) error {
 	return nil
 }
 
+// replaced forgets the interfaces that are others than in the previous tick under their names, as where two
+// modems swap theirs, and returns whether there are any.
+func (c *network) replaced(stats []proc.NetDevStat) (found bool) {
+	for i := range stats {
+		n := c.devices.get(stats[i].Name)
+		if n == nil || n.place != placeTaken {
+			continue
+		}
+		switch index := n.identity.Read(); {
+		case index == 0 || index == n.index:
+		case n.index == 0:
+			n.index = index
+		default:
+			c.devices.replace(stats[i].Name)
+			found = true
+		}
+	}
+	return found
+}
+
 // givePlaces decides which interfaces are taken if there are too many: the physical first, then
 // those that have a place already, so that a container which comes and goes displaces no other,
 // then by name, so that the result is the same after a restart.
@@ -147,6 +176,7 @@ func (c *network) givePlaces(out *Batch) {
 			}
 			n.totals = c.registry.each(interfaceTotals, labelText(n.name))
 			n.rates = c.registry.each(interfaceRates, labelText(n.name))
+			n.node = c.registry.node("netdev").columns(netColumns, "device", n.name)
 		}
 	}
 }
@@ -169,8 +199,9 @@ func (n *netInterface) add(at time.Time, now *proc.NetDevStat, out *Batch) {
 		now.ReceiveErrors, now.TransmitErrors, now.ReceiveDrops, now.TransmitDrops,
 	}
 	for i, total := range n.totals {
-		out.Add(total, float64(counters[i]))
+		out.Add(total, number(counters[i]))
 	}
+	out.addColumns(n.node, now.Counts)
 	seconds, ok := n.deltas.update(at, counters[:len(n.rates)]...)
 	if !ok {
 		return

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -90,6 +91,53 @@ func TestNetwork_CameAndGone(t *testing.T) {
 	f([]string{"eth0", "lan9"}, nil, nil)
 	f([]string{"eth0"}, nil, []string{"lan9"})
 	f([]string{"eth0", "wan0"}, []string{"wan0"}, nil)
+}
+
+// TestNetwork_SwappedNames: two modems swap their names between two ticks, and each has counted more than the
+// other had. The numbers of one minus those of the other are no rate.
+func TestNetwork_SwappedNames(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	network := must(NewNetwork(m.fs(), testDevice, networkConfig()))
+	lay := func(index1, index2 string, n1, n2 uint64) Batch {
+		t.Helper()
+		for name, index := range map[string]string{"eth1": index1, "eth2": index2} {
+			m.remove("sys/class/net/" + name) // another file, as that of another device is
+			m.write("sys/class/net/"+name+"/ifindex", index+"\n")
+		}
+		m.write("proc/1/net/dev", netDev(netLine("eth0", n2), netLine("eth1", n1), netLine("eth2", n2)))
+		m.at = m.at.Add(time.Second)
+		var out Batch
+		out.Begin(m.at, nil)
+		if err := network.Collect(m.at, &out); err != nil || len(out.Errors) > 0 {
+			t.Fatal(err, out.Errors)
+		}
+		return out
+	}
+	rate := func(out Batch, name string) any {
+		return valuesOf(out.Samples)[`network.receive_packets_per_second{"interface":"`+name+`"}`]
+	}
+	lay("5", "6", 1000, 500_000)
+	if out := lay("5", "6", 1100, 500_100); rate(out, "eth1") != 100.0 || rate(out, "eth2") != 100.0 {
+		t.Errorf("got %v", out.Samples)
+	}
+	out := lay("6", "7", 500_200, 500_300) // eth2 is a third one, which has counted more than either
+	if rate(out, "eth0") != 200.0 || rate(out, "eth1") != nil || rate(out, "eth2") != nil {
+		t.Errorf("swapped: %v", out.Samples)
+	}
+	if v := valuesOf(out.Samples)[`network.receive_packets_total{"interface":"eth1"}`]; v != 500_200.0 {
+		t.Errorf("total %v", v)
+	}
+	names := []string{"eth1", "eth2"}
+	if slices.Sort(out.Gone); !slices.Equal(out.Gone, names) || !slices.Equal(out.Came, names) {
+		t.Errorf("gone %v, came %v", out.Gone, out.Came)
+	}
+	if out := lay("6", "7", 500_300, 500_400); rate(out, "eth1") != 100.0 || rate(out, "eth2") != 100.0 {
+		t.Errorf("the tick after: %v", out.Samples)
+	}
+	if out := lay("", "7", 500_400, 500_500); rate(out, "eth1") != 100.0 { // sysfs is not there to ask
+		t.Errorf("without an ifindex: %v", out.Samples)
+	}
 }
 
 func TestNetwork_Values(t *testing.T) {
@@ -279,7 +327,7 @@ func TestNetwork_NeverAbsurd(t *testing.T) {
 			var lines []string
 			names := rapid.SliceOfNDistinct(rapid.StringMatching(`t[a-f]`), 1, 6, rapid.ID).Draw(rt, "names")
 			for _, name := range names {
-				lines = append(lines, netLine(name, rapid.Uint64().Draw(rt, "counter")))
+				lines = append(lines, netLine(name, rapid.Uint64Range(0, 1e9).Draw(rt, "counter")))
 			}
 			m.write("proc/1/net/dev", netDev(lines...))
 			r := m.tick(network)

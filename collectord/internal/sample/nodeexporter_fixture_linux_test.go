@@ -22,7 +22,7 @@ func TestAgainstNodeExporter_Fixture(t *testing.T) {
 	}
 	fs := proc.FS{Proc: filepath.Join(dir, "proc"), Sys: filepath.Join(dir, "sys")}
 	flags := []string{"--path.procfs=" + fs.Proc, "--path.sysfs=" + fs.Sys, "--collector.disable-defaults"}
-	names := []string{"stat", "meminfo", "loadavg", "diskstats", "thermal_zone", "hwmon", "cpufreq", "cpu"}
+	names := []string{"stat", "meminfo", "loadavg", "diskstats", "thermal_zone", "hwmon", "cpufreq", "cpu", "netclass", "powersupplyclass"}
 	for _, name := range names {
 		flags = append(flags, "--collector."+name)
 	}
@@ -74,9 +74,30 @@ func TestAgainstNodeExporter_Fixture(t *testing.T) {
 			same(key, "node_thermal_zone_temp", `type="`+kind+`"`, `zone="`+zone+`"`)
 		}
 	}
-	// The chips have other names there, so the temperatures are compared as a set.
-	if got, want := temperatures(ours.values, "hwmon.temp_celsius{"), temperatures(theirs.values(), "node_hwmon_temp_celsius{"); got != want || got == "[]" {
-		t.Errorf("hwmon: ours %s, theirs %s", got, want)
+	for _, name := range []string{"end0", "wlan0"} {
+		same(`network.up{"interface":"`+name+`"}`, "node_network_up", `device="`+name+`"`)
+		same(`network.carrier_changes_total{"interface":"`+name+`"}`, "node_network_carrier_changes_total", `device="`+name+`"`)
+	}
+	same(`network.speed_bytes_per_second{"interface":"end0"}`, "node_network_speed_bytes", `device="end0"`)
+	supply := "tcpm-source-psy-4-0022"
+	for our, their := range map[string]string{"online": "online", "voltage_volts": "voltage_volt", "current_amperes": "current_ampere"} {
+		same(`power.`+our+`{"supply":"`+supply+`"}`, "node_power_supply_"+their, `power_supply="`+supply+`"`)
+	}
+	for key := range ours.values {
+		if rest, ok := strings.CutPrefix(key, `thermal.cooling_state{"device":"cooling_device`); ok {
+			number, typ, _ := strings.Cut(strings.TrimSuffix(rest, `"}`), `","type":"`)
+			device := `{"device":"cooling_device` + number + `","type":"` + typ + `"}`
+			same("thermal.cooling_state"+device, "node_cooling_device_cur_state", `name="`+number+`"`, `type="`+typ+`"`)
+			same("thermal.cooling_max_state"+device, "node_cooling_device_max_state", `name="`+number+`"`, `type="`+typ+`"`)
+		}
+	}
+	// The chips have other names there, so what they measure is compared as a set.
+	for our, their := range map[string]string{
+		"temp_celsius": "temp_celsius", "in_volts": "in_volts", "curr_amperes": "curr_amps", "temp_crit_celsius": "temp_crit_celsius", "alarm": "temp_alarm",
+	} {
+		if got, want := measured(ours.values, "hwmon."+our+"{"), measured(theirs.values(), "node_hwmon_"+their+"{"); got != want || got == "[]" {
+			t.Errorf("hwmon: ours %s, theirs %s", got, want)
+		}
 	}
 }
 
@@ -88,9 +109,9 @@ func (p page) values() values {
 	return v
 }
 
-// temperatures returns the values of all series of a name in order. What
+// measured returns the values of all series of a name in order. What
 // node_exporter calls temp0 is the thermal zone behind a chip, read once more.
-func temperatures(v values, prefix string) string {
+func measured(v values, prefix string) string {
 	var list []string
 	for key, value := range v {
 		if strings.HasPrefix(key, prefix) && !strings.Contains(key, `sensor="temp0"`) {

@@ -108,7 +108,7 @@ func readAll(t *testing.T, collectors []Collector) reading {
 	r := reading{values{}, map[string]time.Time{}}
 	var b Batch
 	for _, c := range collectors {
-		b.Reset()
+		b.Begin(time.Now(), nil)
 		r.at[c.Name()] = time.Now()
 		if err := c.Collect(r.at[c.Name()], &b); err != nil {
 			t.Logf("%s: %v", c.Name(), err)

@@ -95,7 +95,7 @@ func TestAgainstNodeExporter(t *testing.T) {
 		"--collector.disable-defaults", "--collector.netdev.device-exclude=^$",
 		"--collector.filesystem.mount-points-exclude=^/.", // see newLive
 	}
-	for _, name := range []string{"cpu", "stat", "time", "meminfo", "loadavg", "pressure", "diskstats", "netdev", "filesystem"} {
+	for _, name := range []string{"cpu", "stat", "time", "meminfo", "loadavg", "pressure", "diskstats", "netdev", "netclass", "filesystem"} {
 		flags = append(flags, "--collector."+name)
 	}
 	scrape := startNodeExporter(t, flags...)
@@ -219,6 +219,16 @@ func (c *comparison) networks() {
 			}
 		}
 	})
+	c.each("network.up", "interface", func(name string) {
+		c.gauge(`network.up{"interface":"`+name+`"}`, 0, "node_network_up", `device="`+name+`"`)
+	})
+	c.each("network.carrier_changes_total", "interface", func(name string) {
+		c.counter(`network.carrier_changes_total{"interface":"`+name+`"}`, "node_network_carrier_changes_total", `device="`+name+`"`)
+	})
+	// Read in the first tick of a minute.
+	c.each("network.speed_bytes_per_second", "interface", func(name string) {
+		c.gauge(`network.speed_bytes_per_second{"interface":"`+name+`"}`, 0, "node_network_speed_bytes", `device="`+name+`"`)
+	})
 }
 
 func (c *comparison) filesystems() {
@@ -245,15 +255,15 @@ func (c *comparison) filesystems() {
 func (c *comparison) leftOver() {
 	only := map[string]bool{
 		"disk.sector_size_bytes": true, "disk.physical_sector_size_bytes": true,
-		"network.interfaces_dropped_total": true,
-		"wireless.link_quality":            true, "wireless.signal_dbm": true, "wireless.noise_dbm": true,
+		"network.interfaces_dropped_total": true, "network.default_route": true,
+		"wireless.link_quality": true, "wireless.signal_dbm": true, "wireless.noise_dbm": true,
 		// Compared on a fixture: what these say may change too much in between.
 		"thermal.zone_celsius": true, "hwmon.temp_celsius": true, "cpu.frequency_hertz": true,
 	}
 	for key, v := range c.ours[1].values {
 		name, _, _ := strings.Cut(key, "{")
 		if _, number := v.(float64); number && c.compared[name] == 0 && !only[name] {
-			c.t.Errorf("%s was not compared", key)
+			c.t.Errorf("%s was not compared: compare it, or add it to the names above", key)
 		}
 	}
 	n := 0

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"belabox-metrics/collectord/internal/proc"
-	"belabox-metrics/shared/store"
 )
 
 // pressure reads /proc/pressure. It takes the totals, not the averages of the
@@ -16,18 +15,24 @@ type pressure struct{ resources []*stall }
 // stall is one file of /proc/pressure.
 type stall struct {
 	reader     *proc.Reader[proc.Pressure]
-	some, full *store.Series // full is nil for the cpu, where it means nothing
+	some, full *Series   // full is nil for the cpu, where it means nothing
+	node       []*Series // of both, without that of full where it is nil
 	last       proc.Pressure
 	at         time.Time // of last; zero = none
 }
 
 // NewPressure returns the collector "pressure".
 func NewPressure(fs proc.FS, reg *Registry) Collector {
-	return &pressure{[]*stall{
+	c := &pressure{[]*stall{
 		{reader: proc.NewPressure(fs, "cpu"), some: reg.Series("pressure.cpu_some_percent")},
 		{reader: proc.NewPressure(fs, "memory"), some: reg.Series("pressure.memory_some_percent"), full: reg.Series("pressure.memory_full_percent")},
 		{reader: proc.NewPressure(fs, "io"), some: reg.Series("pressure.io_some_percent"), full: reg.Series("pressure.io_full_percent")},
 	}}
+	for i, resource := range []string{"cpu", "memory", "io"} {
+		prefix := "node_pressure_" + resource
+		c.resources[i].node = reg.node("pressure").columns([]nodeColumn{{prefix + "_waiting_seconds_total", 1e6}, {prefix + "_stalled_seconds_total", 1e6}})
+	}
+	return c
 }
 
 // Name implements Collector.
@@ -56,34 +61,32 @@ func (c *pressure) Collect(at time.Time, out *Batch) error {
 
 func (s *stall) collect(at time.Time, out *Batch) error {
 	now, err := s.reader.Read()
-	if err != nil {
+	if now == nil {
 		s.at = time.Time{} // a share of a longer span would be right, but late
 		return err
 	}
-	if !s.at.IsZero() {
-		elapsed := at.Sub(s.at)
-		s.add(out, s.some, s.last.Some, now.Some, elapsed)
-		if s.full != nil && now.HasFull && s.last.HasFull {
-			s.add(out, s.full, s.last.Full, now.Full, elapsed)
+	for i, n := range s.node {
+		if i == 0 {
+			out.Add(n, number(now.Some)/n.per)
+		} else if s.full != nil {
+			out.Add(n, number(now.Full)/n.per)
+		}
+	}
+	if elapsed := at.Sub(s.at).Seconds(); !s.at.IsZero() && elapsed > 0 {
+		addStall(out, s.some, s.last.Some, now.Some, elapsed)
+		if s.full != nil {
+			addStall(out, s.full, s.last.Full, now.Full, elapsed)
 		}
 	}
 	s.last, s.at = *now, at
-	return nil
+	return err
 }
 
-func (s *stall) add(out *Batch, series *store.Series, last, now uint64, elapsed time.Duration) {
-	if share, ok := stallPercent(last, now, elapsed); ok {
-		out.Add(series, share)
+// addStall adds which share of elapsed the microseconds between two totals are, unless
+// one is absent or there was a reset.
+func addStall(out *Batch, series *Series, last, now uint64, elapsed float64) {
+	if last == proc.Absent || now == proc.Absent || now < last {
+		return
 	}
-}
-
-// stallPercent returns which share of elapsed the microseconds between two
-// totals are. It is not ok after a reset or if no time passed. The file is read
-// a little later than elapsed says, so that a full stall can come out just over
-// 100; that is cut.
-func stallPercent(last, now uint64, elapsed time.Duration) (percent float64, ok bool) {
-	if now < last || elapsed <= 0 {
-		return 0, false
-	}
-	return quotient(min(100, 100*float64(now-last)/(elapsed.Seconds()*1e6))), true
+	out.addShare(series, float64(now-last)/1e6, elapsed)
 }

@@ -3,7 +3,6 @@ package sample
 import (
 	"errors"
 	"testing"
-	"time"
 
 	"pgregory.net/rapid"
 
@@ -64,17 +63,23 @@ func TestPressure_OneFileFails(t *testing.T) {
 	h.mustTick().want(t, values{"pressure.memory_some_percent": 0.0})
 }
 
-func TestStallPercent_WithinBounds(t *testing.T) {
+func TestPressure_ShareWithinBounds(t *testing.T) {
 	t.Parallel()
+	series := testDevice.Series("pressure.io_some_percent")
 	rapid.Check(t, func(t *rapid.T) {
 		last, now := rapid.Uint64().Draw(t, "last"), rapid.Uint64().Draw(t, "now")
-		elapsed := time.Duration(rapid.Int64().Draw(t, "elapsed"))
-		v, ok := stallPercent(last, now, elapsed)
-		if !(v >= 0 && v <= 100) {
-			t.Fatalf("%v percent", v)
+		elapsed := rapid.Float64Range(0.001, 1e6).Draw(t, "elapsed")
+		var b Batch
+		addStall(&b, series, last, now, elapsed)
+		grew := now >= last && now != proc.Absent
+		possible := grew && float64(now-last)/1e6 <= 1.5*elapsed+1
+		if len(b.Samples) > 0 != possible || len(b.Errors) > 0 != (grew && !possible) {
+			t.Fatalf("got %v, %v", b.Samples, b.Errors)
 		}
-		if want := now >= last && elapsed > 0; ok != want {
-			t.Fatalf("ok = %v, want %v", ok, want)
+		for _, s := range b.Samples {
+			if !(s.Value >= 0 && s.Value <= 100) {
+				t.Fatalf("%v percent", s.Value)
+			}
 		}
 	})
 }

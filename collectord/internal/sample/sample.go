@@ -28,6 +28,13 @@ var kinds = []struct {
 	{"wireless", plain(NewWireless)},
 	{"thermal", plain(NewThermal)},
 	{"hwmon", plain(NewHwmon)},
+	{"link", func(fs proc.FS, reg *Registry, cfg *config.Config) (Collector, error) {
+		return NewLink(fs, reg, cfg.Network)
+	}},
+	{"board", plain(NewBoard)},
+	{"services", func(fs proc.FS, reg *Registry, cfg *config.Config) (Collector, error) {
+		return NewServices(fs, reg, cfg.Services)
+	}},
 	{"filesystem", plain(NewFilesystem)},
 }
 
@@ -41,7 +48,7 @@ func plain(create func(proc.FS, *Registry) Collector) func(proc.FS, *Registry, *
 // that is wrong. On other systems than Linux the collectors make their samples up.
 func New(cfg *config.Config, device string) ([]Collector, error) {
 	fs := proc.FS{Proc: cfg.Collection.ProcfsPath, Sys: cfg.Collection.SysfsPath, Root: cfg.Collection.RootfsPath}
-	reg := &Registry{Device: device, Labels: cfg.Device.Labels}
+	reg := &Registry{Device: device, Labels: cfg.Device.Labels, Node: newNode(cfg, device)}
 	var collectors []Collector
 	var faults []error
 	for _, kind := range kinds {
@@ -57,6 +64,9 @@ func New(cfg *config.Config, device string) ([]Collector, error) {
 			c = newGenerated(kind.name, reg)
 		}
 		collectors = append(collectors, c)
+	}
+	if reg.Node != nil && runtime.GOOS == "linux" {
+		collectors = append(collectors, newNodeFiles(fs, reg))
 	}
 	return collectors, errors.Join(faults...)
 }

@@ -44,7 +44,7 @@ func TestNew_MakesTheCollectorsOfTheConfiguration(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, want := namesOf(all), config.CollectorNames()
+	got, want := append(namesOf(all), "textfile"), config.CollectorNames() // that one has a package of its own
 	slices.Sort(got)
 	slices.Sort(want)
 	if !slices.Equal(got, want) {
@@ -70,9 +70,10 @@ func TestNew_ReportsAllFaults(t *testing.T) {
 // kind and the labels it has there, and has the labels of the device.
 func TestNew_SamplesAreInTheTable(t *testing.T) {
 	t.Parallel()
-	for _, tree := range []string{"rk3588", "raspberrypi5"} {
+	for _, tree := range boards {
 		h := newHarness(t, NewLoad, tree)
 		cfg := config.Default()
+		cfg.Services = []string{"belaUI.service"}
 		cfg.Device.Labels["site"] = "roof"
 		collectors, err := New(readingTree(&cfg, h.fs()), "dev")
 		if err != nil {

@@ -1,6 +1,7 @@
 package sample
 
 import (
+	"cmp"
 	"errors"
 	"os"
 	"path/filepath"
@@ -10,29 +11,46 @@ import (
 	"time"
 
 	"belabox-metrics/collectord/internal/proc"
-	"belabox-metrics/shared/store"
 )
 
-// sensorSet reads the sensors of one kind, which come and go. Each may fail or hang
-// without effect on the others.
+// sensorSet reads sensors, which come and go. Each may fail or hang without effect on the others.
 type sensorSet struct {
 	folders  func() ([]string, error) // cheap: shows whether list would find something new
 	list     func() ([]foundSensor, error)
 	registry *Registry
-	metric   string // its name in the Table
+	every    time.Duration // between two looks at the folders
 
-	listed  time.Time // zero: list again at the next tick
-	present []string  // directories when sensors were listed
-	absent  error     // proc.ErrNotSupported if there was nothing to list
-	sensors []*sensor
-	waiter  *waiter
-	calls   []*call // of sensors
+	listed   time.Time // zero: list again at the next tick
+	present  []string  // directories when sensors were listed
+	absent   error     // proc.ErrNotSupported if there was nothing to list
+	sensors  []*sensor // those that are read in each tick come first
+	waiter   *waiter
+	calls    []*call // of sensors
+	eachTick int     // how many of them are read in each tick
+	minute   int64   // in which the others were last read, or noMinute
 }
+
+// noMinute is none: a clock that was never set begins in minute 0.
+const noMinute = -1
 
 // foundSensor is a sensor that is there now.
 type foundSensor struct {
 	reader
+	metric string // its name in the Table
 	labels []string
+	rare   bool // read once a minute
+	// several makes, where a reading is more than one value, what takes it apart. metric is then
+	// not used.
+	several func(reg *Registry) func(out *Batch, v float64)
+	twin    *Series // if it is not in twins
+}
+
+// appendAttribute appends the sensor of a file that may not be there.
+func appendAttribute(found []foundSensor, a *proc.Attribute, metric string, labels ...string) []foundSensor {
+	if a == nil {
+		return found
+	}
+	return append(found, foundSensor{reader: a, metric: metric, labels: labels, rare: a.Rare()})
 }
 
 type reader interface {
@@ -45,38 +63,44 @@ type reader interface {
 type sensor struct {
 	reader
 	key    string
-	series *store.Series
+	labels []string // valid UTF-8
+	rare   bool
+	add    func(out *Batch, v float64)
 	call   *call
 
 	value float64 // answer of call
 	err   error
 }
 
-// newSensorSet makes the set of the sensors of a metric, which have a directory each
-// below the directory at path.
-func newSensorSet(reg *Registry, metric, path string, list func() ([]foundSensor, error)) *sensorSet {
-	folders := func() ([]string, error) { return folderNames(path) }
-	return &sensorSet{folders: folders, list: list, registry: reg, metric: metric, waiter: newWaiter()}
+// newSensorSet makes the set of the sensors that list finds, which have a directory each
+// below one of the directories at paths.
+func newSensorSet(reg *Registry, list func() ([]foundSensor, error), paths ...string) *sensorSet {
+	folders := func() ([]string, error) { return folderNames(paths) }
+	return &sensorSet{folders: folders, list: list, registry: reg, every: relistInterval, minute: noMinute, waiter: newWaiter()}
 }
 
-// folderNames returns the sorted names in a directory; os.ReadDir would also look at
-// each of them.
-func folderNames(path string) ([]string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
+// folderNames returns the sorted names in each directory that is there; os.ReadDir would also look
+// at each of them.
+func folderNames(paths []string) (all []string, err error) {
+	for _, path := range paths {
+		f, openErr := os.Open(path)
+		if openErr != nil {
+			continue // the list reports it
+		}
+		names, readErr := f.Readdirnames(-1)
+		err = cmp.Or(err, readErr)
+		f.Close()
+		slices.Sort(names)
+		all = append(append(all, path), names...)
 	}
-	defer f.Close()
-	names, err := f.Readdirnames(-1)
-	slices.Sort(names)
-	return names, err
+	return all, err
 }
 
 // collect reads all sensors. It is proc.ErrNotSupported if the kernel has none
 // of this kind.
 func (t *sensorSet) collect(at time.Time, out *Batch) error {
 	if t.isStale(at) {
-		err := t.relist(at)
+		err := t.relist(at, out.ignore)
 		if err := out.failPart(len(t.sensors), err); err != nil {
 			return err
 		}
@@ -84,18 +108,24 @@ func (t *sensorSet) collect(at time.Time, out *Batch) error {
 	if t.absent != nil {
 		return t.absent
 	}
-	t.waiter.call(at, t.calls)
+	calls, withRare := t.calls[:t.eachTick], false
+	if minute := at.Unix() / 60; minute != t.minute { // the first tick of a minute
+		calls, withRare, t.minute = t.calls, true, minute
+	}
+	t.waiter.call(at, calls)
 	for _, s := range t.sensors {
 		switch {
+		case s.rare && !withRare && s.call.answered && s.err == nil:
+			// Its value was added when it was read.
 		case !s.call.answered:
-			out.Fail(s.call.timeout(s.Path(), at))
+			out.Fail(s.call.timeout(s.Path(), at), s.labels...)
 		case s.err == nil:
-			out.Add(s.series, s.value)
+			s.add(out, s.value)
 		case errors.Is(s.err, proc.ErrNotSupported):
 			// Switched off: nothing to say, and nothing wrong.
 		case t.isGone(s):
 		default:
-			out.Fail(s.err)
+			out.Fail(s.err, s.labels...)
 		}
 	}
 	return nil
@@ -113,14 +143,14 @@ func (t *sensorSet) isGone(s *sensor) bool {
 	return errors.Is(err, os.ErrNotExist)
 }
 
-// isStale reports whether it is time to list the sensors. Each minute a look at
+// isStale reports whether it is time to list the sensors. Now and then a look at
 // the directories suffices: a new sensor has a new one, and one that took the directory
 // of another made the reading of that fail.
 func (t *sensorSet) isStale(at time.Time) bool {
 	if t.listed.IsZero() {
 		return true
 	}
-	if at.Sub(t.listed) < relistInterval {
+	if at.Sub(t.listed) < t.every {
 		return false
 	}
 	t.listed = at
@@ -128,9 +158,9 @@ func (t *sensorSet) isStale(at time.Time) bool {
 	return err != nil || !slices.Equal(folders, t.present)
 }
 
-// relist looks which sensors there are now. A known one keeps its state, above
-// all a call that hangs.
-func (t *sensorSet) relist(at time.Time) error {
+// relist looks which sensors there are now, without those to ignore, which are never read. A
+// known one keeps its state, above all a call that hangs.
+func (t *sensorSet) relist(at time.Time, ignore Ignored) error {
 	t.listed = time.Time{}
 	t.present, _ = t.folders() // before the list: what comes in between shows next time
 	found, err := t.list()
@@ -145,14 +175,22 @@ func (t *sensorSet) relist(at time.Time) error {
 	for _, s := range t.sensors {
 		known[s.key] = s
 	}
-	t.sensors, t.calls = nil, nil
+	t.sensors, t.calls, t.eachTick = nil, nil, 0
+	slices.SortStableFunc(found, func(a, b foundSensor) int { return -trueFirst(a.rare, b.rare) })
 	for _, f := range found {
+		if ignore.has(f.labels...) {
+			continue
+		}
 		s := known[f.key()]
 		if s == nil {
 			s = t.newSensor(f)
+			t.minute = noMinute
 		}
 		t.sensors = append(t.sensors, s)
 		t.calls = append(t.calls, s.call)
+		if !s.rare {
+			t.eachTick = len(t.calls)
+		}
 	}
 	if err == nil {
 		t.listed = at
@@ -165,7 +203,14 @@ func (t *sensorSet) newSensor(f foundSensor) *sensor {
 	for i, text := range f.labels {
 		labels[i] = labelText(text)
 	}
-	s := &sensor{reader: f.reader, key: f.key(), series: t.registry.Series(t.metric, labels...)}
+	s := &sensor{reader: f.reader, key: f.key(), labels: labels, rare: f.rare}
+	if f.several != nil {
+		s.add = f.several(t.registry)
+	} else {
+		series := t.registry.Series(f.metric, labels...)
+		series.twin = cmp.Or(f.twin, series.twin)
+		s.add = func(out *Batch, v float64) { out.Add(series, v) }
+	}
 	s.call = newCall(func() { s.value, s.err = s.Read() })
 	return s
 }

@@ -40,7 +40,7 @@ type fakeZones struct {
 
 func newFakeZones(found ...foundSensor) *fakeZones {
 	f := &fakeZones{found: found}
-	f.zones = newSensorSet(testDevice, "thermal.zone_celsius", "", func() ([]foundSensor, error) {
+	f.zones = newSensorSet(testDevice, func() ([]foundSensor, error) {
 		f.listed++
 		return f.found, f.err
 	})
@@ -58,7 +58,7 @@ func zone(s *fakeSensor, typ string) foundSensor {
 	if s.path == "" {
 		s.path = "/sys/class/thermal/none/temp" // a folder that is not there
 	}
-	return foundSensor{reader: s, labels: []string{"z", typ}}
+	return foundSensor{reader: s, metric: "thermal.zone_celsius", labels: []string{"z", typ}}
 }
 
 const zonePrefix = "thermal.zone_celsius"
@@ -195,4 +195,25 @@ func TestSensors_ListFails(t *testing.T) {
 	r := m.tick(zones)
 	r.wantFaults(t, 1)
 	r.want(t, zonePrefix, map[string]float64{zoneKey("soc"): 40})
+}
+
+// TestSensors_IgnoredIsNeverRead: also one that would hang.
+func TestSensors_IgnoredIsNeverRead(t *testing.T) {
+	t.Parallel()
+	ignored, err := NewIgnored([]string{"npu", "z/gpu"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead := make(chan struct{}) // never closed: a read would not end
+	zones := newFakeZones(
+		zone(&fakeSensor{hang: dead}, "npu"), zone(&fakeSensor{err: syscall.EIO}, "gpu"),
+		zone(&fakeSensor{celsius: 40}, "soc"), zone(&fakeSensor{err: syscall.ENODATA}, "modem"))
+	var b Batch
+	b.Begin(time.Now(), ignored)
+	if err := zones.Collect(time.Now(), &b); err != nil || len(b.Samples) != 1 || len(b.Errors) != 1 {
+		t.Fatalf("got %v, %v, %v, want a sample of soc and a failure of modem", b.Samples, b.Errors, err)
+	}
+	if fault, ok := errors.AsType[*Fault](b.Errors[0]); !ok || fault.Name() != "z/modem" {
+		t.Errorf("got %v", b.Errors[0])
+	}
 }

@@ -2,18 +2,19 @@ package sample
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"belabox-metrics/collectord/internal/proc"
-	"belabox-metrics/shared/store"
 )
 
 // system reads how long the machine is up and what it is.
 type system struct {
 	uptime         *proc.Reader[float64]
-	uptimeSeries   *store.Series
+	uptimeSeries   *Series
+	last           float64 // uptime of the last tick
 	boot           bootTime
-	bootTimeSeries *store.Series
+	bootTimeSeries *Series
 	texts          []*text
 }
 
@@ -45,10 +46,16 @@ func (c *system) Collect(at time.Time, out *Batch) error {
 	if err != nil {
 		return err
 	}
+	last := c.last
+	c.last = *up // the next one is compared with this one, right or not
+	if *up < last {
+		out.Fail(fmt.Errorf("impossible value %v after %v: the time since boot never goes back", *up, last), c.uptimeSeries.parts...)
+		return nil
+	}
 	out.Add(c.uptimeSeries, *up)
 	boot, err := c.boot.read(at, time.Duration(*up*float64(time.Second)))
 	if err != nil {
-		out.Fail(err)
+		out.Fail(err, c.bootTimeSeries.parts...)
 		return nil
 	}
 	out.Add(c.bootTimeSeries, boot)
@@ -70,7 +77,7 @@ func (b *bootTime) read(at time.Time, uptime time.Duration) (float64, error) {
 		return b.value, nil
 	}
 	stat, err := b.stat.Read()
-	if err != nil {
+	if stat == nil || stat.BootTime == proc.Absent {
 		return 0, err
 	}
 	b.value, b.offset = float64(stat.BootTime), offset
@@ -82,7 +89,7 @@ func (b *bootTime) read(at time.Time, uptime time.Duration) (float64, error) {
 // once an hour besides: the row of an old text is pruned like any other, and a
 // tick may be lost to a full disk.
 type text struct {
-	series *store.Series
+	series *Series
 	read   func() (string, error)
 	last   string
 	stored time.Time // when it was last added
@@ -104,7 +111,7 @@ func (t *text) collect(at time.Time, out *Batch) {
 	case errors.Is(err, proc.ErrNotSupported):
 		return
 	case err != nil:
-		out.Fail(err)
+		out.Fail(err, t.series.parts...)
 		t.looked = time.Time{} // so that it fails in every tick until it works again
 	case now != t.last || at.Sub(t.stored) >= textRepeat:
 		out.AddText(t.series, now)

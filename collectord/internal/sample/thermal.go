@@ -1,24 +1,30 @@
 package sample
 
 import (
+	"cmp"
 	"time"
 
 	"belabox-metrics/collectord/internal/proc"
 )
 
-// thermal reads the thermal zones.
+// thermal reads the thermal zones and what cools them.
 type thermal struct{ zones *sensorSet }
 
 // NewThermal returns the collector "thermal".
 func NewThermal(fs proc.FS, reg *Registry) Collector {
-	return &thermal{newSensorSet(reg, "thermal.zone_celsius", fs.SysPath("class/thermal"), func() ([]foundSensor, error) {
+	return &thermal{newSensorSet(reg, func() ([]foundSensor, error) {
 		zones, err := proc.ThermalZones(fs)
-		found := make([]foundSensor, len(zones))
-		for i, z := range zones {
-			found[i] = foundSensor{reader: z, labels: []string{z.Name, z.Type}}
+		var found []foundSensor
+		for _, z := range zones {
+			found = append(found, foundSensor{reader: z, metric: "thermal.zone_celsius", labels: []string{z.Name, z.Type}})
 		}
-		return found, err
-	})}
+		cooling, coolingErr := proc.CoolingDevices(fs)
+		for _, d := range cooling {
+			found = appendAttribute(found, d.State, "thermal.cooling_state", d.Name, d.Type)
+			found = appendAttribute(found, d.MaxState, "thermal.cooling_max_state", d.Name, d.Type)
+		}
+		return found, cmp.Or(err, coolingErr)
+	}, fs.SysPath("class/thermal"))}
 }
 
 // Name implements Collector.

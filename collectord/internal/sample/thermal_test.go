@@ -23,7 +23,7 @@ func TestThermal_Boards(t *testing.T) {
 	} {
 		r := newMachine(t).tick(NewThermal(treeOf(tree), testDevice))
 		r.wantFaults(t, 0)
-		r.want(t, "thermal.", want)
+		r.want(t, "thermal.zone", want)
 	}
 }
 
@@ -56,7 +56,7 @@ func TestThermal_None(t *testing.T) {
 	}
 	m.lay("raspberrypi5") // the driver is loaded later
 	m.at = m.at.Add(relistInterval)
-	if r := m.tick(thermal); r.err != nil || len(r.values) != 1 {
+	if r := m.tick(thermal); r.err != nil || len(r.values) != 3 { // a zone and a fan
 		t.Errorf("got %+v", r)
 	}
 }

@@ -16,7 +16,7 @@ import (
 // slow, sick or hang: no sensors, and of all mounts the root file system alone.
 func newLive(t testing.TB, network config.NetworkConfig) []Collector {
 	t.Helper()
-	cfg := only("cpu", "memory", "load", "system", "pressure", "network", "disk")
+	cfg := only("cpu", "memory", "load", "system", "pressure", "network", "disk", "link")
 	cfg.Network = network
 	collectors, err := New(cfg, "dev")
 	if err != nil {
@@ -45,12 +45,17 @@ func supported(collectors []Collector) []Collector {
 
 func TestTick_AllocatesNothing(t *testing.T) {
 	// Mount points of a fixture are not there to be asked.
-	board, err := New(readingTree(only("cpu", "memory", "load", "system", "pressure", "network", "disk", "wireless", "thermal", "hwmon"),
+	board, err := New(readingTree(only("cpu", "memory", "load", "system", "pressure", "network", "disk", "wireless", "thermal", "hwmon", "link", "board"),
 		treeOf("rk3588")), "dev")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for tree, collectors := range map[string][]Collector{"this machine": newLive(t, networkConfig()), "rk3588": board} {
+	node, err := New(nodeConfig(readingTree(only("cpu", "memory", "load", "pressure", "network", "disk", "thermal", "hwmon", "link", "board"),
+		newMachine(t, "rk3588", "node-files").fs())), "dev")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for tree, collectors := range map[string][]Collector{"this machine": newLive(t, networkConfig()), "rk3588": board, "node_exporter's names": node} {
 		for _, c := range supported(collectors) {
 			if c.Name() == "filesystem" {
 				continue // the call of statfs copies the path; for the rest see TestFilesystem_AllocatesNothing
@@ -58,7 +63,7 @@ func TestTick_AllocatesNothing(t *testing.T) {
 			var b Batch
 			failures := 0
 			n := testing.AllocsPerRun(50, func() {
-				b.Reset()
+				b.Begin(time.Now(), nil)
 				if err := c.Collect(time.Now(), &b); err != nil {
 					t.Errorf("%s: %v", c.Name(), err)
 				}
@@ -74,15 +79,28 @@ func TestTick_AllocatesNothing(t *testing.T) {
 }
 
 // BenchmarkTick reads everything on this machine, as one tick does.
-func BenchmarkTick(b *testing.B) {
-	collectors := supported(newLive(b, networkConfig()))
+func BenchmarkTick(b *testing.B) { benchmarkTick(b, newLive(b, networkConfig())) }
+
+// BenchmarkTick_Node reads the names of node_exporter too.
+func BenchmarkTick_Node(b *testing.B) {
+	cfg := only("cpu", "memory", "load", "system", "pressure", "network", "disk", "link")
+	cfg.Collection.NodeExporter.Enabled = true
+	collectors, err := New(cfg, "dev")
+	if err != nil {
+		b.Fatal(err)
+	}
+	benchmarkTick(b, collectors)
+}
+
+func benchmarkTick(b *testing.B, collectors []Collector) {
+	collectors = supported(collectors)
 	batches := make([]Batch, len(collectors))
 	samples := 0
 	b.ReportAllocs()
 	for b.Loop() {
 		samples = 0
 		for i, c := range collectors {
-			batches[i].Reset()
+			batches[i].Begin(time.Now(), nil)
 			if err := c.Collect(time.Now(), &batches[i]); err != nil {
 				b.Fatal(err)
 			}
@@ -99,7 +117,7 @@ func BenchmarkCollectors(b *testing.B) {
 			var batch Batch
 			b.ReportAllocs()
 			for b.Loop() {
-				batch.Reset()
+				batch.Begin(time.Now(), nil)
 				if err := c.Collect(time.Now(), &batch); err != nil {
 					b.Fatal(err)
 				}

@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"belabox-metrics/collectord/internal/proc"
-	"belabox-metrics/shared/store"
 )
 
 // wireless reads /proc/net/wireless.
@@ -14,7 +13,7 @@ type wireless struct {
 }
 
 // wirelessSeries are those of one interface.
-type wirelessSeries struct{ quality, signal, noise *store.Series }
+type wirelessSeries struct{ quality, signal, noise *Series }
 
 // NewWireless returns the collector "wireless".
 func NewWireless(fs proc.FS, reg *Registry) Collector {

@@ -26,10 +26,10 @@ func (g grid) after(ms int64) int64 {
 	return first
 }
 
-// clock decides when the next tick is. It compares the wall clock with the
+// ticker decides when the next tick is. It compares the wall clock with the
 // monotonic one: where they disagree the wall clock was set or the machine
 // slept, and where they agree on being late the process was delayed.
-type clock struct {
+type ticker struct {
 	now       func() time.Time
 	grid      grid
 	tolerance time.Duration // how late a tick may start, and how large a step goes unnoticed
@@ -47,18 +47,18 @@ type clock struct {
 // that a tick an hour away is found soon after the clock was set.
 const lookEvery = time.Minute
 
-func (c *clock) start() {
+func (c *ticker) start() {
 	c.missed, c.step = 0, 0
 	c.anchor(c.now())
 	c.plan()
 }
 
-func (c *clock) anchor(now time.Time) {
+func (c *ticker) anchor(now time.Time) {
 	c.wall, c.mono = now.Round(0), time.Now()
 }
 
 // plan chooses the first tick after the present wall time.
-func (c *clock) plan() {
+func (c *ticker) plan() {
 	c.next = c.grid.after(c.wall.UnixMilli())
 	if c.next == c.last { // the clock was set back to before the last tick
 		c.next = c.grid.after(c.last)
@@ -67,7 +67,7 @@ func (c *clock) plan() {
 
 // wait sleeps until the next tick and returns its time in ms; not ok if ctx
 // ended. A tick that would start later than the tolerance is missed.
-func (c *clock) wait(ctx context.Context) (due int64, ok bool) {
+func (c *ticker) wait(ctx context.Context) (due int64, ok bool) {
 	for {
 		now := c.now()
 		step := now.Round(0).Sub(c.wall) - time.Since(c.mono)
@@ -98,14 +98,14 @@ func (c *clock) wait(ctx context.Context) (due int64, ok bool) {
 }
 
 // events returns what happened since the last call.
-func (c *clock) events() (missed int, step time.Duration) {
+func (c *ticker) events() (missed int, step time.Duration) {
 	missed, step = c.missed, c.step
 	c.missed, c.step = 0, 0
 	return missed, step
 }
 
 // sleep waits for d; false if ctx ended before.
-func (c *clock) sleep(ctx context.Context, d time.Duration) bool {
+func (c *ticker) sleep(ctx context.Context, d time.Duration) bool {
 	if c.timer == nil {
 		c.timer = time.NewTimer(d)
 	} else {

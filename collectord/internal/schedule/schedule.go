@@ -2,7 +2,8 @@
 // a tick share one timestamp, a multiple of an interval; two ticks in a row never have the same
 // one; a collector that hangs or panics delays the others by its deadline at most, once; a tick
 // that could not run in time is counted and never repeated. It does not promise that timestamps
-// only grow: when the wall clock is set back, ticks continue at the new time.
+// only grow: when the wall clock is set back, ticks continue at the new time. A tick says what the
+// clocks showed when it began; the store makes a time of it that only grows.
 //
 // A suspend causes no missed ticks. During a suspend the kernel's counters and its monotonic clock
 // stop together, so rates, which are divided by that clock, need no correction after a resume.
@@ -12,10 +13,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"belabox-metrics/collectord/internal/proc"
 	"belabox-metrics/collectord/internal/sample"
+	"belabox-metrics/shared/clock"
 	"belabox-metrics/shared/run"
 	"belabox-metrics/shared/store"
 )
@@ -25,12 +28,14 @@ type Config struct {
 	Interval  time.Duration            // of every collector without its own
 	Intervals map[string]time.Duration // by collector name; others' names are ignored
 	Deadline  time.Duration            // for one collector in one tick; 0: half the shortest interval, at most 5 s
+	Ignore    sample.Ignored           // see sample.Batch
 }
 
 // Deps are what the scheduler works with.
 type Deps struct {
-	Collectors []sample.Collector // run in this order, so those that may be slow come last
-	Now        func() time.Time   // the wall clock; nil = time.Now
+	Collectors []sample.Collector  // run in this order, so those that may be slow come last
+	Now        func() time.Time    // the wall clock; nil = time.Now
+	Read       func() clock.Moment // at the begin of each tick; nil = clock.Read
 }
 
 const (
@@ -54,9 +59,11 @@ var (
 // Tick is what all collectors of one moment gave. It is reused: valid until
 // the function that got it returns.
 type Tick struct {
-	Time    time.Time // the timestamp of all samples, whole milliseconds
+	Time    time.Time    // the timestamp of all samples by the wall clock, whole milliseconds
+	Moment  clock.Moment // when it began; zero in Once
 	Samples []store.Sample
-	Results []Result // one for each collector whose turn it was
+	Dated   []*store.Dated // samples with a time of their own, which need not be of this moment
+	Results []Result       // one for each collector whose turn it was
 
 	// Missed counts the ticks since the one before that should have run and did
 	// not, because the process was delayed. Time in suspend does not count.
@@ -82,9 +89,11 @@ type Result struct {
 // Scheduler runs collectors. Use it for one Run or Once at a time.
 type Scheduler struct {
 	tasks    []*task
-	clock    clock
+	clock    ticker
+	read     func() clock.Moment
 	deadline time.Duration // of one collector in one tick
 	timer    *time.Timer   // for the deadline; one for all
+	calls    chan<- *task  // to makeCalls, which is idle; nil = has not been started
 	tick     Tick
 }
 
@@ -93,7 +102,10 @@ func New(cfg Config, deps Deps) (*Scheduler, error) {
 	if deps.Now == nil {
 		deps.Now = time.Now
 	}
-	s := &Scheduler{}
+	if deps.Read == nil {
+		deps.Read = clock.Read
+	}
+	s := &Scheduler{read: deps.Read}
 	shortest := cfg.Interval
 	var g grid
 	for _, c := range deps.Collectors {
@@ -106,7 +118,7 @@ func New(cfg Config, deps Deps) (*Scheduler, error) {
 		}
 		shortest = min(shortest, interval)
 		g = g.with(interval)
-		s.tasks = append(s.tasks, newTask(c, interval))
+		s.tasks = append(s.tasks, newTask(c, interval, cfg.Ignore))
 	}
 	if len(s.tasks) == 0 {
 		return nil, errors.New("no collector is enabled")
@@ -117,7 +129,7 @@ func New(cfg Config, deps Deps) (*Scheduler, error) {
 	if cfg.Deadline < 0 {
 		return nil, fmt.Errorf("deadline %v: must be positive", cfg.Deadline)
 	}
-	s.clock = clock{now: deps.Now, grid: g, tolerance: shortest / 2}
+	s.clock = ticker{now: deps.Now, grid: g, tolerance: shortest / 2}
 	s.deadline, s.timer = cfg.Deadline, time.NewTimer(cfg.Deadline)
 	s.timer.Stop()
 	return s, nil
@@ -129,6 +141,7 @@ func New(cfg Config, deps Deps) (*Scheduler, error) {
 // hangs does not hold Run up. A panic of emit is its error, a *run.PanicError.
 func (s *Scheduler) Run(ctx context.Context, emit func(context.Context, *Tick) error) error {
 	emitTick := func(ctx context.Context) error { return emit(ctx, &s.tick) }
+	defer s.endCalls()
 	s.clock.start()
 	for {
 		due, ok := s.clock.wait(ctx)
@@ -136,6 +149,7 @@ func (s *Scheduler) Run(ctx context.Context, emit func(context.Context, *Tick) e
 			return nil
 		}
 		s.begin(due)
+		s.tick.Moment = s.read()
 		s.tick.Missed, s.tick.ClockStep = s.clock.events()
 		if !s.collect(ctx, due) {
 			return nil
@@ -147,18 +161,15 @@ func (s *Scheduler) Run(ctx context.Context, emit func(context.Context, *Tick) e
 }
 
 // Once collects everything now, twice and a second apart so that there are
-// deltas, and returns the second reading with the strings of the first.
+// deltas, and returns the second reading with what only the first has: strings,
+// and what is read once a minute.
 func (s *Scheduler) Once(ctx context.Context) (*Tick, error) {
+	defer s.endCalls()
 	s.begin(s.clock.now().UnixMilli())
 	if !s.collect(ctx, noSlot) {
 		return nil, ctx.Err()
 	}
-	var texts []store.Sample
-	for _, sample := range s.tick.Samples {
-		if sample.Series.Type == store.Text {
-			texts = append(texts, sample)
-		}
-	}
+	first := slices.Clone(s.tick.Samples)
 	if !s.clock.sleep(ctx, onceGap) {
 		return nil, ctx.Err()
 	}
@@ -166,15 +177,24 @@ func (s *Scheduler) Once(ctx context.Context) (*Tick, error) {
 	if !s.collect(ctx, noSlot) {
 		return nil, ctx.Err()
 	}
-	s.tick.Samples = append(s.tick.Samples, texts...)
+	second := make(map[*store.Series]bool, len(s.tick.Samples))
+	for i := range s.tick.Samples {
+		second[s.tick.Samples[i].Series] = true
+	}
+	for i := range first {
+		if !second[first[i].Series] {
+			s.tick.Samples = append(s.tick.Samples, first[i])
+		}
+	}
 	return &s.tick, nil
 }
 
 // begin empties the tick for a new time.
 func (s *Scheduler) begin(ms int64) {
 	clear(s.tick.Samples)
+	clear(s.tick.Dated)
 	clear(s.tick.Results)
-	s.tick = Tick{Time: time.UnixMilli(ms), Samples: s.tick.Samples[:0], Results: s.tick.Results[:0]}
+	s.tick = Tick{Time: time.UnixMilli(ms), Samples: s.tick.Samples[:0], Dated: s.tick.Dated[:0], Results: s.tick.Results[:0]}
 }
 
 // collect runs the tasks whose turn it is at due, all of them for noSlot, one
@@ -206,9 +226,15 @@ func (s *Scheduler) collect(ctx context.Context, due int64) (ok bool) {
 // the tick. It is not ok if ctx ended first.
 func (s *Scheduler) run(ctx context.Context, t *task) (r Result, ok bool) {
 	r.Collector = t.collector.Name()
+	if s.calls == nil {
+		calls := make(chan *task)
+		s.calls = calls
+		go makeCalls(calls)
+	}
 	t.at = time.Now()
-	go t.call()
+	s.calls <- t
 	if !s.wait(ctx, t) {
+		s.endCalls()
 		t.stuck = true
 		r.Err = ErrDeadline // its batch is not ours: it may still be writing there
 		return r, ctx.Err() == nil
@@ -216,6 +242,7 @@ func (s *Scheduler) run(ctx context.Context, t *task) (r Result, ok bool) {
 	r.Duration, r.Err, r.Errors = t.duration, t.err, t.batch.Errors
 	if _, panicked := errors.AsType[*run.PanicError](t.err); !panicked {
 		s.tick.Samples = append(s.tick.Samples, t.batch.Samples...)
+		s.tick.Dated = append(s.tick.Dated, t.batch.Dated...)
 		r.Samples, r.Came, r.Gone = len(t.batch.Samples), t.batch.Came, t.batch.Gone
 	}
 	if errors.Is(t.err, proc.ErrNotSupported) {
@@ -223,6 +250,14 @@ func (s *Scheduler) run(ctx context.Context, t *task) (r Result, ok bool) {
 		t.retryAt = time.Now().Add(unsupportedRetry)
 	}
 	return r, true
+}
+
+// endCalls lets the goroutine of the calls end, once a call that hangs has returned.
+func (s *Scheduler) endCalls() {
+	if s.calls != nil {
+		close(s.calls)
+		s.calls = nil
+	}
 }
 
 // wait reports whether the call of t returned before its deadline and before ctx

@@ -36,7 +36,7 @@ func (f *fake) Name() string { return f.name }
 
 func (f *fake) Collect(at time.Time, out *sample.Batch) error {
 	n := f.calls.Add(1)
-	out.Add(f.series, float64(n))
+	out.Samples = append(out.Samples, store.Sample{Series: f.series, Value: float64(n)})
 	if f.do != nil {
 		return f.do(at, out)
 	}
@@ -176,7 +176,7 @@ func TestRun_ReportsErrorsAndKeepsSamples(t *testing.T) {
 			return source
 		})
 		r := runTicks(t, 1, every10s, Deps{Collectors: []sample.Collector{f}})[0].result(t, "f")
-		if r.Err != source || len(r.Errors) != 1 || r.Errors[0] != sensor || r.Samples != 1 {
+		if r.Err != source || len(r.Errors) != 1 || !errors.Is(r.Errors[0], sensor) || r.Samples != 1 {
 			t.Errorf("result %+v", r)
 		}
 	})
@@ -282,14 +282,15 @@ func TestRun_RealClock(t *testing.T) {
 	}
 }
 
-func TestOnce_ReadsTwiceAndKeepsStrings(t *testing.T) {
+func TestOnce_ReadsTwiceAndKeepsWhatOnlyTheFirstHas(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		text := store.NewSeries("dev", "system.os_name", store.Text)
+		rare := store.NewSeries("dev", "emmc.pre_eol", store.Number)
 		var seen []time.Time
 		f := newFake("f", func(at time.Time, out *sample.Batch) error {
 			if seen = append(seen, at); len(seen) == 1 {
-				out.AddText(text, "Debian")
+				out.Samples = append(out.Samples, store.Sample{Series: text, Text: "Debian"}, store.Sample{Series: rare, Value: 3})
 			}
 			return nil
 		})
@@ -302,7 +303,7 @@ func TestOnce_ReadsTwiceAndKeepsStrings(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := copyTick(tick)
-		if want := []string{"f.value=2", "system.os_name=0Debian"}; !slices.Equal(r.samples, want) {
+		if want := []string{"f.value=2", "system.os_name=0Debian", "emmc.pre_eol=3"}; !slices.Equal(r.samples, want) {
 			t.Errorf("samples %v, want %v", r.samples, want)
 		}
 		if gap := seen[1].Sub(seen[0]); gap != time.Second || !r.time.Equal(seen[1].Truncate(time.Millisecond)) {

@@ -56,12 +56,20 @@ func (b bomb) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return bomb{b.Handler.WithAttrs(attrs), b.msg}
 }
 
+// Start runs the daemon of this test binary, whose TestMain is Main. It panics when it logs msg.
+func Start(t *testing.T, config, msg string) *testkit.Proc {
+	t.Helper()
+	self := testkit.Self(t)
+	self.Args, self.Env = append(self.Args, "-config", config), []string{panicVar + "=" + msg}
+	return testkit.StartProc(t, self)
+}
+
 // Panic runs the daemon of this test binary, whose TestMain is Main, until it logs
 // msg and panics. It must end with ExitFailure, and its last line, in JSON, name the
 // task and in its stack the file.
 func Panic(t *testing.T, config, msg, task, file string) {
 	t.Helper()
-	p := testkit.StartProc(t, testkit.Command{Path: os.Args[0], Args: []string{"-config", config}, Env: []string{panicVar + "=" + msg}})
+	p := Start(t, config, msg)
 	if code := p.Wait(2 * time.Minute); code != daemon.ExitFailure {
 		t.Fatalf("exit code %d, want %d:\n%s", code, daemon.ExitFailure, p.Stderr())
 	}

@@ -1,5 +1,5 @@
 // The page: requests the JSON and passes it to the panels and charts.
-import { Board, Data, groups, newest, ranges } from './charts.js';
+import { Board, Data, groups, newest, ranges, usedShare } from './charts.js';
 import * as panels from './panels.js';
 import { byId, el, time } from './text.js';
 
@@ -21,12 +21,19 @@ Data.prototype.total = function total(id, name) {
 Data.prototype.hottest = function hottest() {
   const group = groups.find((g) => g.id === 'heat');
   return this.lines('heat')
-    .map((l) => ({ value: newest(l.values, this.groups.get('heat').step), label: group.names[l.name](l) }))
+    .map((l) => ({ value: newest(l.values, this.groups.get('heat').step), label: l.label ?? group.names[l.name](l) }))
     .filter((h) => h.value !== null)
     .sort((a, b) => b.value - a.value)[0];
 };
+Data.prototype.fullest = function fullest() {
+  return usedShare(this.lines('space'))
+    .map((l) => ({ value: newest(l.values, this.groups.get('space').step), label: l.tags.mountpoint }))
+    .filter((f) => f.value !== null)
+    .sort((a, b) => b.value - a.value)[0];
+};
 
-const board = new Board({ device: byId('device-charts'), delivery: byId('delivery-charts'), storage: byId('storage-charts') });
+const places = { device: 'device-charts', more: 'more-charts', delivery: 'delivery-charts', storage: 'storage-charts' };
+const board = new Board(Object.fromEntries(Object.entries(places).map(([name, id]) => [name, byId(id)])), choose);
 let data = new Data('1h');
 let status = null;
 let now = new Date(); // by the device's clock
@@ -35,6 +42,7 @@ let lostSince = null;
 function panelsOf(s) {
   panels.head(s);
   panels.banner(s, now);
+  panels.board(s);
   panels.glance(s, data, now);
   panels.delivery(s, now);
   panels.storage(s, now);
@@ -43,6 +51,7 @@ function panelsOf(s) {
 
 // account loads the ledger, which the daemon computes only now and then.
 async function account() {
+  if (!byId('delivery-more').open) return;
   try {
     panels.ledger((await ask('/api/ledger')).body, now);
   } catch (e) {
@@ -66,35 +75,72 @@ async function refresh() {
   }
 }
 
-// load reads the whole range, group by group, so that one slow request does not delay the others.
+// load reads the whole of a range.
 async function load(range) {
-  const mine = (data = new Data(range));
+  data = new Data(range);
+  return complete(data);
+}
+
+const missing = (mine) => groups.find((g) => board.wanted(g) && !mine.groups.has(g.id));
+
+// complete reads what is missing, group by group, so that one slow request does not delay the
+// others.
+async function complete(mine) {
+  if (mine.loading) return;
   mine.loading = true;
   try {
-    for (const group of groups) {
-      const { body } = await ask(mine.url(Object.keys(group.names)));
+    for (let group = missing(mine); group; group = missing(mine)) {
+      const ids = group.by ? await rank(mine, group) : [];
+      await fetchGroup(mine, group, group.by ? [] : Object.keys(group.names), ids);
       if (data !== mine) return;
-      mine.take(group, body);
       show(mine);
     }
-    document.documentElement.dataset.loaded = range;
+    document.documentElement.dataset.loaded = mine.range;
   } finally {
     mine.loading = false;
   }
 }
 
-// follow reads the points since the last request, or all where some are missing.
+async function rank(mine, group) {
+  const { body } = await ask(mine.rankURL(group));
+  return mine.rank(group, body.busiest);
+}
+
+// fetchGroup reads series of a group over the whole range. Others of the group go on where they were.
+async function fetchGroup(mine, group, names, ids) {
+  if (names.length + ids.length) {
+    const { body } = await ask(mine.url(names, ids));
+    const next = mine.groups.get(group.id)?.next ?? Infinity;
+    mine.take(group, body);
+    const set = mine.groups.get(group.id);
+    set.next = Math.min(next, set.next);
+  } else if (!mine.groups.has(group.id)) mine.groups.set(group.id, { next: Infinity, lines: new Map() }); // there is none
+}
+
+// follow reads the points since the last request, and what is missing.
 async function follow() {
   const mine = data;
   if (mine.loading) return;
-  if (!mine.complete) return load(mine.range);
-  const since = Math.min(...[...mine.groups.values()].map((s) => s.next - s.step));
+  if (missing(mine)) await complete(mine);
+  if (data !== mine) return;
+  for (const group of groups.filter((g) => mine.rankDue(g))) await fetchGroup(mine, group, [], await rank(mine, group));
+  const since = Math.min(...[...mine.groups.values()].map((s) => s.next - s.step).filter(Number.isFinite));
   for (const some of mine.portions()) {
-    const { body } = await ask(mine.url(some.flatMap((g) => Object.keys(g.names)), since));
+    const { body } = await ask(mine.url(some.names, some.ids, since));
     if (data !== mine) return;
-    for (const group of some) mine.take(group, body);
+    for (const group of some.groups) mine.take(group, body);
   }
+  if (data === mine) show(mine);
+}
+
+// choose shows a value of a group that is not among the busiest, or hides it again.
+async function choose(group, value) {
+  const mine = data;
+  if (!mine.ranks.has(group.id)) return;
+  const ids = mine.toggle(group, value);
   show(mine);
+  await fetchGroup(mine, group, [], ids).catch(() => {}); // the next points come with the others
+  if (data === mine) show(mine);
 }
 
 function show(mine) {
@@ -118,7 +164,7 @@ async function loop(f, pause) {
   }
 }
 
-function choose(range) {
+function chooseRange(range) {
   for (const b of byId('ranges').children) b.setAttribute('aria-pressed', String(b.dataset.range === range));
   load(range).catch(() => {});
 }
@@ -127,10 +173,22 @@ for (const [range, [words]] of Object.entries(ranges)) {
   const b = el('button', '', words);
   b.type = 'button';
   b.dataset.range = range;
-  b.addEventListener('click', () => choose(range));
+  b.addEventListener('click', () => chooseRange(range));
   byId('ranges').append(b);
 }
+const folds = document.querySelectorAll('details.fold');
+for (const fold of folds) {
+  fold.open = !matchMedia('(max-width: 760px)').matches;
+  fold.addEventListener('toggle', () => {
+    if (!fold.open) { // what is not seen is not asked for
+      for (const g of groups) if (!board.wanted(g)) data.groups.delete(g.id);
+      return;
+    }
+    complete(data).catch(() => {});
+    if (status && fold.id === 'delivery-more') account(); // after the banner
+  });
+}
 loop(refresh, () => statusEvery); // the banner comes first
-choose('1h');
+chooseRange('1h');
 setTimeout(() => loop(account, () => accountEvery), 1000);
 setTimeout(() => loop(follow, () => ranges[data.range][1] * 1000), statusEvery);

@@ -1,7 +1,7 @@
 // Panels: all parts of the page except the charts.
 import * as t from './text.js';
 
-const { el, byId } = t;
+const { el, byId, dash } = t;
 
 // keep changes a text only where it differs, which leaves screen readers and selections alone.
 function keep(e, text) {
@@ -76,10 +76,42 @@ export function banner(s, now) {
   }));
 }
 
+const limitWords = { throttled: 'throttled', frequency_capped: 'frequency capped', soft_temperature_limit: 'temperature limit reached' };
+
+// board lists what needs attention of the hardware and the services.
+export function board(s) {
+  const lines = [];
+  const b = s.board;
+  const times = (l, one, many) => {
+    if (!l.events) return 'now';
+    const n = l.events === 1 ? `1 ${one}` : `${t.count(l.events)} ${many}`;
+    return `${l.counting ? 'at least ' : ''}${n} today${l.active ? ', now' : l.last ? `, the last at ${t.time(new Date(l.last))}` : ''}`;
+  };
+  for (const l of b.limits ?? []) {
+    if (l.reason === 'undervoltage') lines.push([`Power supply too weak: ${times(l, 'undervoltage event', 'undervoltage events')}`, 'Use a stronger power supply and a shorter or thicker cable.']);
+  }
+  const slowed = (b.limits ?? []).filter((l) => l.reason !== 'undervoltage');
+  if (slowed.length) lines.push([`Slowed down: ${slowed.map((l) => `${limitWords[l.reason] ?? l.reason} ${times(l, 'time', 'times')}`).join('; ')}`, 'Improve the cooling, or the power supply if it is too weak.']);
+  for (const e of b.emmc ?? []) {
+    if (e.life_used_percent >= 90) lines.push([`Flash memory worn: ${e.device} has used ${e.life_used_percent >= 100 ? 'up' : 'at least 90 % of'} its life`, 'Plan its replacement.']);
+    else if (e.pre_eol >= 3) lines.push([`Flash memory worn: ${e.device} has used more than 90 % of its spare blocks`, 'Plan its replacement.']);
+  }
+  const down = b.services_down ?? [];
+  if (down.length) lines.push([`${down.length === 1 ? 'Service' : 'Services'} down: ${down.join(', ')}`, 'See “systemctl status” and the journal of the unit.']);
+  const key = JSON.stringify(lines);
+  if (byId('board').dataset.key === key) return;
+  byId('board').dataset.key = key;
+  byId('board').replaceChildren(...lines.map(([what, todo]) => {
+    const li = el('li');
+    li.append(el('p', 'what', what), el('p', 'todo', todo));
+    return li;
+  }));
+}
+
 export function silence(error, since) {
   byId('banner').className = 'banner lost';
   keep(byId('state'), 'No answer from the daemon');
-  keep(byId('state-line'), `Since ${t.time(since)}: ${error}. The page retries every few seconds; the rest of it is out of date.`);
+  keep(byId('state-line'), `Since ${t.time(since)}: ${error}. The page retries every few seconds; the rest of it is out of date. The page of the other daemon (above) may still answer.`);
   byId('reasons').replaceChildren();
   byId('reasons').dataset.key = '';
   document.title = '● no answer – belabox-metrics';
@@ -113,14 +145,23 @@ export function glance(s, data, now) {
   if (cpu !== null) tiles.push(tile('CPU', t.percent(cpu), '', cpu > 90 ? 'warn' : '', cpu / 100));
   const used = one('memory', 'memory.used_bytes');
   const total = one('memory', 'memory.total_bytes');
+  for (const unit of ['gpu', 'npu']) {
+    const load = data.latest('units', (l) => l.tags.type === unit);
+    if (load !== null) tiles.push(tile(unit.toUpperCase(), t.percent(load), '', load > 90 ? 'warn' : '', load / 100));
+  }
   if (used !== null && total) tiles.push(tile('Memory', t.bytes(used), `of ${t.bytes(total)}`, used / total > 0.92 ? 'warn' : '', used / total));
   const heat = data.hottest();
   if (heat) tiles.push(tile('Hottest', t.celsius(heat.value), heat.label, heat.value > 85 ? 'warn' : ''));
+  const full = data.fullest();
+  if (full) tiles.push(tile('Fullest disk', t.percent(full.value), full.label, full.value > 90 ? 'warn' : '', full.value / 100));
   const up = data.total('net', 'network.transmit_bytes_per_second');
   const down = data.total('net', 'network.receive_bytes_per_second');
-  if (up !== null) tiles.push(tile('Network', `↑ ${t.bits(up)}`, `↓ ${t.bits(down ?? 0)}`));
+  const rank = data.ranks.get('net');
+  const part = rank && rank.all.length > rank.shown.length ? `${rank.shown.length} of ${rank.all.length} interfaces` : '';
+  const via = s.board.default_route ? `via ${s.board.default_route}` : '';
+  if (up !== null) tiles.push(tile('Network', `↑ ${t.bits(up)}`, `↓ ${t.bits(down ?? 0)}\n${[part, via].filter(Boolean).join(', ')}`));
   const d = s.delivery;
-  tiles.push(tile('Pending', t.count(d.pending_rows), d.oldest_pending ? `oldest ${t.ago(d.oldest_pending, now)}` : 'rows'));
+  tiles.push(tile('Pending', t.count(d.pending_rows), d.oldest_pending ? `oldest ${t.ago(d.oldest_pending, now)}${d.newest_sent ? `\nnewer sent up to ${t.ago(d.newest_sent, now)}` : ''}` : 'rows'));
   tiles.push(tile('Last upload', d.enabled ? t.ago(d.last_accepted, now) : 'off', d.server ? `to ${d.server}` : ''));
   byId('glance').replaceChildren(...tiles);
 }
@@ -128,14 +169,16 @@ export function glance(s, data, now) {
 export function delivery(s, now) {
   const d = s.delivery;
   keep(byId('server'), d.enabled ? `to ${d.server}${d.verify ? ', read back' : ', not read back'}` : 'disabled');
-  const tiles = [tile('Pending', t.count(d.pending_rows), d.oldest_pending ? `oldest ${t.ago(d.oldest_pending, now)}` : 'rows')];
-  tiles.push(tile('Last upload', t.ago(d.last_accepted, now), d.last_verified ? `read back ${t.ago(d.last_verified, now)}` : ''));
-  if (d.traffic) {
-    const from = new Date(d.traffic.today_from);
-    tiles.push(tile('Sent today', t.traffic(d.traffic.today_sent_bytes), `received ${t.traffic(d.traffic.today_received_bytes)}, since ${t.time(from, now)}`));
-    const m = d.traffic.per_month;
-    if (m) tiles.push(tile('Forecast for a month', t.traffic(m.value), `both ways, from the last ${t.duration(m.basis_seconds)}`));
+  const tiles = [tile('Last upload', t.ago(d.last_accepted, now), d.last_verified ? `read back ${t.ago(d.last_verified, now)}` : '')];
+  const u = d.traffic;
+  if (u?.month_bytes) {
+    tiles.push(tile('Link today', t.traffic(u.today_sent_bytes + u.today_received_bytes), `↑ ${t.traffic(u.today_sent_bytes)} ↓ ${t.traffic(u.today_received_bytes)}\n${u.interface ? `on ${u.interface}, ` : ''}estimated`));
+    const forecast = u.forecast_bytes ? `forecast ${t.traffic(u.forecast_bytes)}` : '';
+    const over = u.budget_bytes && (u.forecast_bytes ?? u.month_bytes) > u.budget_bytes * 1.05;
+    tiles.push(tile('Link this month', t.traffic(u.month_bytes), `${u.budget_bytes ? `of ${t.traffic(u.budget_bytes)}, ` : ''}${forecast}\n${u.budget_mode ?? ''}`, over ? 'warn' : '', u.budget_bytes ? u.month_bytes / u.budget_bytes : undefined));
   }
+  byId('unsampled').hidden = !u?.interface_remedy;
+  if (u?.interface_remedy) keep(byId('unsampled'), u.interface_remedy);
   const letters = Object.values(d.dead_letters ?? {}).reduce((a, b) => a + b, 0);
   tiles.push(tile('Dead letters', t.count(letters), letters ? 'could not be delivered' : '', letters ? 'warn' : ''));
   byId('delivery').replaceChildren(...tiles);
@@ -164,12 +207,17 @@ export function storage(s, now) {
   const used = g.database_bytes + g.wal_bytes;
   keep(byId('storage-line'), g.rows ? `${t.count(g.rows)} rows; verified rows are kept for ${t.duration(g.retention_seconds)}` : '');
   const tiles = [
-    tile('Database', t.bytes(g.database_bytes), `of ${t.bytes(g.budget_bytes)} with the WAL`, '', used / g.budget_bytes),
-    tile('WAL', t.bytes(g.wal_bytes), ''),
+    tile('Database', t.bytes(g.database_bytes), `and ${t.bytes(g.wal_bytes)} WAL, of ${t.bytes(g.budget_bytes)}`, '', used / g.budget_bytes),
   ];
   if (g.full_in_seconds !== undefined) tiles.push(tile('Without a server', t.duration(g.full_in_seconds), 'until the oldest sample is dropped', g.full_in_seconds < 6 * 3600 ? 'warn' : ''));
   if (g.written_per_day) tiles.push(tile('Written per day', t.bytes(g.written_per_day.value), `from the last ${t.duration(g.written_per_day.basis_seconds)}`));
   if (g.disk_free_bytes !== undefined) tiles.push(tile('Disk free', t.bytes(g.disk_free_bytes), ''));
+  for (const e of s.board.emmc ?? []) {
+    const used = e.life_used_percent;
+    const life = used === undefined ? dash : used >= 100 ? 'used up' : `${used} to ${used + 10} % used`;
+    const spare = { 2: ', spare blocks more than 80 % used', 3: ', spare blocks more than 90 % used' }[e.pre_eol] ?? '';
+    tiles.push(tile('eMMC life', life, e.device + spare, used >= 90 || e.pre_eol >= 3 ? 'bad' : used >= 80 || e.pre_eol >= 2 ? 'warn' : ''));
+  }
   const clock = s.components.time?.facts;
   if (clock) {
     const known = Boolean(clock.checked);
@@ -193,30 +241,39 @@ function skew(ms) {
   return `${size} ${ms > 0 ? 'ahead' : 'behind'}`;
 }
 
+// cardOf returns the card of a daemon. It stays, as its list of runs can be open and have the focus.
+function cardOf(name) {
+  const known = [...byId('daemons').children].find((c) => c.dataset.of === name);
+  if (known) return known;
+  const card = el('section', 'card');
+  card.dataset.of = name;
+  const past = el('details');
+  past.append(el('summary', '', 'Last runs'), el('ul', 'run-list'));
+  card.append(el('h3', '', name), el('dl'), past);
+  byId('daemons').append(card);
+  return card;
+}
+
 export function daemons(s, now) {
-  byId('daemons').replaceChildren(...(s.daemons ?? []).map((d) => {
-    const card = el('section', 'card');
-    card.append(el('h3', '', d.name));
-    const list = el('dl');
-    pairs(list, [
-      ['State', d.running ? 'running' : 'not running', d.running ? '' : 'bad'],
-      ['Version', d.version || '–'],
-      ['Up', d.since ? t.duration((now - new Date(d.since)) / 1000) : '–'],
+  keep(byId('boot'), s.board.watchdog_reset ? 'The hardware watchdog restarted this machine.' : '');
+  for (const d of s.daemons ?? []) {
+    const card = cardOf(d.name);
+    pairs(card.querySelector('dl'), [
+      ['State', d.running ? `running for ${d.since ? t.duration((now - new Date(d.since)) / 1000) : dash}` : 'not running', d.running ? '' : 'bad'],
+      ['Version', d.version || dash],
       ['Unclean stops', d.unclean ? `${d.unclean} of the last ${d.last.length - (d.since ? 1 : 0)}` : 'none', d.unclean ? 'bad' : ''],
     ]);
-    const runs = el('ul', 'run-list');
-    for (const r of d.last.slice(0, 5)) {
+    card.querySelector('details').hidden = !d.last.length;
+    card.querySelector('ul').replaceChildren(...d.last.slice(0, 5).map((r) => {
       const li = el('li');
       const current = d.since && r.started === d.last[0].started && !r.ended;
       li.append(el('span', '', `from ${t.time(new Date(r.started), now)}`));
       if (current) li.append(el('span', 'now', 'running'));
       else if (r.clean && r.ended) li.append(el('span', '', `stopped ${t.time(new Date(r.ended), now)}`));
       else li.append(el('span', 'bad', 'killed, or power cut'));
-      runs.append(li);
-    }
-    card.append(list, runs);
-    return card;
-  }));
+      return li;
+    }));
+  }
   const list = s.components.collectors?.facts?.list ?? [];
   byId('collectors-card').hidden = !list.length;
   byId('collectors').replaceChildren(...list.map((c) => {

@@ -10,7 +10,7 @@ export function el(tag, className, text) {
 
 export const byId = (id) => document.getElementById(id);
 
-const dash = '–';
+export const dash = '–';
 
 export function count(n) {
   if (n === null || n === undefined) return dash;

@@ -78,7 +78,7 @@ type auditor struct {
 	export   Export
 	progress func(done, total int64)
 	now      time.Time // when it began
-	from     store.Key // the first row that is compared
+	fromMS   int64     // rows that are older are not compared
 	names    *names
 	moved    movedRows
 	report   *Report
@@ -96,29 +96,40 @@ func (a *auditor) run(ctx context.Context) error {
 		return err
 	}
 	a.report.Devices = a.names.devices()
-	a.from = oldest
+	a.fromMS = math.MinInt64
 	if a.cfg.Since > 0 {
-		a.from = max(a.from, store.PackKey(max(0, a.now.Add(-a.cfg.Since).UnixMilli()), 0))
+		a.fromMS = a.now.Add(-a.cfg.Since).UnixMilli()
+		young := a.names.times.Ranges(a.fromMS, math.MaxInt64/2)
+		if len(young) == 0 {
+			return nil
+		}
+		oldest = max(oldest, young[0].From)
 	}
-	// Rows that are inserted from now on are left to the next audit.
-	to := store.PackKey(min(max(a.now.UnixMilli(), newest.TimestampMS()), store.MaxTimestampMS), store.MaxSeries)
+	// Rows that are inserted from now on are left to the next audit. Those without a true time wait.
+	to := newest
+	if known := a.names.times.Known(); to >= known {
+		if a.report.Pending, err = a.file.Count(ctx, known, to); err != nil {
+			return err
+		}
+		to = known - 1
+	}
 	if err := a.loadMoved(ctx); err != nil {
 		return err
 	}
-	total, err := a.file.Count(ctx, a.from, to)
+	total, err := a.file.Count(ctx, oldest, to)
 	if err != nil {
 		return err
 	}
-	if err := a.walk(ctx, to, total); err != nil {
+	if err := a.walk(ctx, oldest, to, total); err != nil {
 		return err
 	}
 	return a.walkMoved(ctx)
 }
 
-// walk compares the rows up to key to, window by window.
-func (a *auditor) walk(ctx context.Context, to store.Key, total int64) error {
+// walk compares the rows from key from up to key to, window by window.
+func (a *auditor) walk(ctx context.Context, from, to store.Key, total int64) error {
 	var done int64
-	w := &window{next: a.from}
+	w := &window{next: from}
 	for !w.last {
 		a.progress(done, total)
 		n, err := a.fill(ctx, w, to)

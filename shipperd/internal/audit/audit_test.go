@@ -21,8 +21,8 @@ func TestAudit_Clean(t *testing.T) {
 	r.insertAt(r.at(100), text)
 	r.deliver(time.Now())
 	r.insert(101, 103)
-	chunks, bodies := r.record(time.Now())
-	r.send(r.client, bodies...) // under way: sent, not marked
+	chunks, requests := r.record(time.Now())
+	r.send(r.client, requests...) // under way: sent, not marked
 	r.insert(103, 105)
 
 	want := counts{proven: 400, unsettled: 8, there: 8, pending: 8, unsendable: 1}
@@ -81,9 +81,9 @@ func TestAudit_StoredTwice(t *testing.T) {
 		r.store(`"__name__":"metric_0","part":"1"`, r.at(4), r.at(5))
 	}
 	r.insert(10, 11)
-	_, bodies := r.record(time.Now())
-	r.send(r.client, bodies...)
-	r.send(r.client, bodies...) // a double of what is under way is one, too
+	_, requests := r.record(time.Now())
+	r.send(r.client, requests...)
+	r.send(r.client, requests...) // a double of what is under way is one, too
 	wantCounts(t, r.audit(r.config()), counts{proven: 20, unsettled: 2, there: 2, twice: 6})
 }
 

@@ -94,7 +94,7 @@ func (r *rig) insertAt(at time.Time, series ...*store.Series) {
 }
 
 // record makes chunks of all pending rows, as shipperd does at the time given.
-func (r *rig) record(created time.Time) ([]*store.Chunk, []*chunk.Body) {
+func (r *rig) record(created time.Time) ([]*store.Chunk, []*chunk.Request) {
 	r.t.Helper()
 	ctx := r.t.Context()
 	rows, err := r.out.Pending(ctx, 0, 1<<20, nil)
@@ -102,7 +102,7 @@ func (r *rig) record(created time.Time) ([]*store.Chunk, []*chunk.Body) {
 		r.t.Fatal(err)
 	}
 	created = created.Truncate(time.Millisecond)
-	bodies, refused, text, err := chunk.New(r.limits).BuildCatchUp(rows, func(id int64) (*store.SeriesInfo, error) { return r.out.Series(ctx, id) }, created)
+	requests, refused, text, err := chunk.New(r.limits).BuildCatchUp(rows, func(id int64) (*store.SeriesInfo, error) { return r.out.Series(ctx, id) }, created, 0)
 	if err != nil || len(refused) > 0 {
 		r.t.Fatalf("build: %v, %v", refused, err)
 	}
@@ -112,18 +112,19 @@ func (r *rig) record(created time.Time) ([]*store.Chunk, []*chunk.Body) {
 		}
 	}
 	var chunks []*store.Chunk
-	for i, b := range bodies {
-		chunks = append(chunks, &store.Chunk{BatchID: fmt.Sprint("batch ", created.UnixNano()), Index: i, Keys: b.Keys, Bytes: len(b.Gzip), Created: created})
+	for i, req := range requests {
+		b := req.Bodies[0]
+		chunks = append(chunks, &store.Chunk{BatchID: fmt.Sprint("batch-", created.UnixNano()), Index: i, Keys: b.Keys, Bytes: b.Bytes, Created: created})
 	}
 	if err := r.out.RecordSending(ctx, chunks...); err != nil {
 		r.t.Fatal(err)
 	}
-	return chunks, bodies
+	return chunks, requests
 }
 
-func (r *rig) send(c *victoria.Client, bodies ...*chunk.Body) {
+func (r *rig) send(c *victoria.Client, requests ...*chunk.Request) {
 	r.t.Helper()
-	for _, b := range bodies {
+	for _, b := range requests {
 		if _, err := c.Import(r.t.Context(), b.Gzip, "id"); err != nil {
 			r.t.Fatal(err)
 		}
@@ -142,8 +143,8 @@ func (r *rig) verify(chunks ...*store.Chunk) {
 // deliver brings all pending rows to the server and has them verified.
 func (r *rig) deliver(created time.Time) {
 	r.t.Helper()
-	chunks, bodies := r.record(created)
-	r.send(r.client, bodies...)
+	chunks, requests := r.record(created)
+	r.send(r.client, requests...)
 	r.verify(chunks...)
 }
 

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"math"
 	"slices"
 
 	"belabox-metrics/shared/store"
@@ -82,7 +83,7 @@ func (a *auditor) judgeCopies(ctx context.Context, sent store.Key, copies int, w
 			return err
 		}
 		copies -= len(rows) - len(a.moved.between(sent, sent+1))
-		if copies <= 0 || len(rows) > 0 && sent >= a.from {
+		if copies <= 0 || len(rows) > 0 && sent.TimestampMS() >= a.fromMS {
 			return nil
 		}
 	}
@@ -192,14 +193,27 @@ func (a *auditor) judgeStrays(ctx context.Context) error {
 // dropStrays drops those for which known returns true.
 func (a *auditor) dropStrays(known func(stray) bool) { a.strays = slices.DeleteFunc(a.strays, known) }
 
-// dropPruned drops strays that are not younger than the oldest row: their rows may have been
-// pruned, also while the audit runs.
+// dropPruned drops strays that are not younger than the oldest row of some epoch: their rows may have
+// been pruned, also while the audit runs.
 func (a *auditor) dropPruned(ctx context.Context) error {
-	oldest, _, ok, err := a.file.Span(ctx)
-	if err != nil {
+	if err := a.names.load(ctx); err != nil {
 		return err
 	}
-	a.dropStrays(func(s stray) bool { return !ok || s.ms <= oldest.TimestampMS() })
+	oldest := int64(math.MaxInt64)
+	for i, e := range a.names.times {
+		end := store.Key(math.MaxInt64)
+		if i+1 < len(a.names.times) {
+			end = a.names.times[i+1].First - 1
+		}
+		first, err := a.file.States(ctx, e.First, end, 1)
+		if err != nil {
+			return err
+		}
+		if len(first) > 0 {
+			oldest = min(oldest, first[0].Key.TimestampMS()+e.Offset())
+		}
+	}
+	a.dropStrays(func(s stray) bool { return s.ms <= oldest })
 	return nil
 }
 

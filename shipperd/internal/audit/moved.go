@@ -45,15 +45,15 @@ func (a *auditor) loadMoved(ctx context.Context) error {
 			if builder == nil {
 				builder = chunk.New(chunk.Config{MaxPast: a.cfg.MaxPast, MaxFuture: a.cfg.MaxFuture})
 			}
-			body, err := builder.Rebuild(rows, series, c.Created)
+			req, err := builder.Rebuild(rows, series, c.Created, a.names.times.Epoch(rows[0].Key).Offset())
 			if err != nil {
 				return err
 			}
+			body := req.Bodies[0]
 			for line := 1; line <= body.Lines(); line++ {
 				for _, s := range body.Line(line) {
-					if s.TimestampMS != s.Key.TimestampMS() {
-						sent := store.PackKey(s.TimestampMS, s.Key.SeriesID())
-						moved = append(moved, movedRow{s.Key, a.names.canonical(sent)})
+					if s.TimestampMS != a.names.times.MS(s.Key) {
+						moved = append(moved, movedRow{s.Key, a.names.sentAt(s.Key, s.TimestampMS)})
 					}
 				}
 			}
@@ -120,7 +120,7 @@ func (a *auditor) fillMoved(ctx context.Context, moved movedRows) error {
 		sent := make(map[store.Key]store.Key, len(part))
 		var keys store.KeySet
 		for _, m := range part {
-			if m.row >= a.from {
+			if a.names.times.MS(m.row) >= a.fromMS {
 				sent[m.row] = m.sent
 				keys = append(keys, m.row)
 			}

@@ -14,13 +14,13 @@ func clampedRig(t *testing.T) (r *rig, sent func(line int, n int) time.Time) {
 	r.limits.MaxPast, r.limits.MaxFuture = 4*time.Hour, 4*time.Hour
 	r.insert(-10*3600, -10*3600+10)
 	r.insert(10*3600, 10*3600+10)
-	chunks, bodies := r.record(time.Now())
-	r.send(r.client, bodies...)
+	chunks, requests := r.record(time.Now())
+	r.send(r.client, requests...)
 	r.verify(chunks...)
-	if bodies[0].Clamped != 40 {
-		t.Fatalf("%d samples clamped, want 40", bodies[0].Clamped)
+	if requests[0].Bodies[0].Clamped != 40 {
+		t.Fatalf("%d samples clamped, want 40", requests[0].Bodies[0].Clamped)
 	}
-	return r, func(line, n int) time.Time { return time.UnixMilli(bodies[0].Line(line)[n].TimestampMS) }
+	return r, func(line, n int) time.Time { return time.UnixMilli(requests[0].Bodies[0].Line(line)[n].TimestampMS) }
 }
 
 func TestAudit_Moved(t *testing.T) {

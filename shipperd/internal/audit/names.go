@@ -14,6 +14,7 @@ import (
 // names maps the series of the file to those of the server, and back.
 type names struct {
 	file   *store.Reader
+	times  store.Timeline
 	last   int64            // id of the newest series that is known
 	byText map[string]int64 // labels as sent → series id
 	alias  map[int64]int64  // series that are sent like another one → that one's id
@@ -29,8 +30,12 @@ func newNames(file *store.Reader) *names {
 	}
 }
 
-// load reads the series that have come since the last call.
-func (n *names) load(ctx context.Context) error {
+// load reads the series that have come since the last call, and the epochs: what was known of them
+// never changes.
+func (n *names) load(ctx context.Context) (err error) {
+	if n.times, err = n.file.Timeline(ctx); err != nil {
+		return err
+	}
 	series, err := n.file.SeriesAfter(ctx, n.last)
 	if err != nil {
 		return err
@@ -84,13 +89,17 @@ func (n *names) selectors() []victoria.Selector {
 	return selectors
 }
 
-// canonical returns the key under which a row is compared. Series with the same name and labels at
-// the server share that of the first.
-func (n *names) canonical(row store.Key) store.Key {
-	if first, ok := n.alias[row.SeriesID()]; ok {
-		return store.PackKey(row.TimestampMS(), first)
+// canonical returns the key under which a row is compared: it has its true time. Series with the same
+// name and labels at the server share that of the first.
+func (n *names) canonical(row store.Key) store.Key { return n.sentAt(row, n.times.MS(row)) }
+
+// sentAt is canonical for a row that was sent with another timestamp.
+func (n *names) sentAt(row store.Key, ms int64) store.Key {
+	id := row.SeriesID()
+	if first, ok := n.alias[id]; ok {
+		id = first
 	}
-	return row
+	return store.PackKey(ms, id)
 }
 
 // find returns the series with these labels. Labels that no chunk has were added on the way
@@ -109,13 +118,19 @@ func (n *names) find(labels []store.Tag) (id int64, ok bool) {
 
 // rowsOf returns the keys of all rows that are compared under key.
 func (n *names) rowsOf(key store.Key) store.KeySet {
-	keys := store.KeySet{key}
+	var keys store.KeySet
+	ids := []int64{key.SeriesID()}
 	for id, first := range n.alias {
 		if first == key.SeriesID() {
-			keys = append(keys, store.PackKey(key.TimestampMS(), id))
+			ids = append(ids, id)
 		}
 	}
-	return keys
+	for _, r := range n.times.Ranges(key.TimestampMS(), key.TimestampMS()) {
+		for _, id := range ids {
+			keys = append(keys, store.PackKey(r.From.TimestampMS(), id))
+		}
+	}
+	return keys.Sorted()
 }
 
 // metricName returns the name of a series at the server.

@@ -37,14 +37,14 @@ func TestAudit_Meanwhile(t *testing.T) {
 		})
 	}
 	f("pending rows leave", func(r *rig) func() {
-		return func() { _, bodies := r.record(time.Now()); r.send(r.client, bodies...) }
+		return func() { _, requests := r.record(time.Now()); r.send(r.client, requests...) }
 	}, counts{unsettled: 20, there: 20})
 	f("pending rows arrive", func(r *rig) func() {
 		return func() { r.deliver(time.Now()) }
 	}, counts{proven: 20})
 	f("an open chunk is verified", func(r *rig) func() {
-		chunks, bodies := r.record(time.Now())
-		return func() { r.send(r.client, bodies...); r.verify(chunks...) }
+		chunks, requests := r.record(time.Now())
+		return func() { r.send(r.client, requests...); r.verify(chunks...) }
 	}, counts{unsettled: 20, there: 20})
 	f("rows are pruned", func(r *rig) func() {
 		r.deliver(time.Now())

@@ -46,12 +46,17 @@ func (a *auditor) fill(ctx context.Context, w *window, to store.Key) (n int, err
 		}
 		w.last = len(page) < pageRows
 		for _, row := range page {
-			ms := row.Key.TimestampMS()
-			gap := n > 0 && ms-lastMS > a.cfg.Gap.Milliseconds()
+			ms := a.names.times.MS(row.Key)
+			if ms < a.fromMS {
+				cursor = row.Key + 1
+				continue
+			}
+			// Epochs may overlap in true time, so a window ends where it goes back, too.
+			gap := n > 0 && (ms-lastMS > a.cfg.Gap.Milliseconds() || ms < lastMS)
 			if gap || n >= a.cfg.WindowRows && ms != lastMS {
 				w.next, w.last = row.Key, false
 				a.dropMoved(first, row.Key)
-				w.bound(first, lastMS, !gap)
+				w.bound(a.names.times.MS(first), lastMS, !gap)
 				return n, nil
 			}
 			if n == 0 {
@@ -63,14 +68,14 @@ func (a *auditor) fill(ctx context.Context, w *window, to store.Key) (n int, err
 	}
 	if n > 0 {
 		a.dropMoved(first, to+1)
-		w.bound(first, a.endOfTime(lastMS), false)
+		w.bound(a.names.times.MS(first), a.endOfTime(lastMS), false)
 	}
 	return n, nil
 }
 
 // bound sets the span, from the end of the previous window where no gap lies between, to endMS.
-func (w *window) bound(first store.Key, endMS int64, follows bool) {
-	w.startMS = first.TimestampMS()
+func (w *window) bound(startMS, endMS int64, follows bool) {
+	w.startMS = startMS
 	if w.follows {
 		w.startMS = w.endMS + 1
 	}

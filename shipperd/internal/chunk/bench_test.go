@@ -100,20 +100,20 @@ func BenchmarkBuild(b *testing.B) {
 			build = builder.BuildCatchUp
 		}
 		b.Run(shape.name, func(b *testing.B) {
-			var bodies []*Body
+			var requests []*Request
 			var err error
 			b.ReportAllocs()
 			for b.Loop() {
-				if bodies, _, _, err = build(rows, series, created); err != nil {
+				if requests, _, _, err = build(rows, series, created, 0); err != nil {
 					b.Fatal(err)
 				}
 			}
 			bytes := 0
-			for _, body := range bodies {
-				bytes += len(body.Gzip)
+			for _, req := range requests {
+				bytes += len(req.Gzip)
 			}
 			n := float64(len(rows))
-			b.ReportMetric(float64(len(bodies)), "bodies")
+			b.ReportMetric(float64(len(requests)), "requests")
 			b.ReportMetric(float64(bytes)/n, "B/sample")
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/sample")
 		})
@@ -138,7 +138,7 @@ func BenchmarkCompression(b *testing.B) {
 			continue // many bodies like the first shape's
 		}
 		rows, series := device(shape.series, shape.ticks, 10*time.Second)
-		body, err := New(Config{}).Rebuild(rows, series, time.Time{})
+		body, err := newBuilder(Config{}).Rebuild(rows, series, time.Time{}, 0)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -67,8 +67,8 @@ func TestBuild_Golden(t *testing.T) {
 	cfg := limits
 	cfg.MaxMetrics = 3
 	rows, c := oddBatch()
-	b := New(cfg)
-	bodies, refused, text, err := b.Build(rows, c.get, noon)
+	b := newBuilder(cfg)
+	bodies, refused, text, err := b.Build(rows, c.get, noon, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +79,7 @@ func TestBuild_Golden(t *testing.T) {
 	if got := fmt.Sprintf("%s, %s", refused[0].Reason, refused[1].Reason); len(refused) != 2 || got != "no_value, too_many_labels" {
 		t.Errorf("refused %+v", refused)
 	}
-	bodies, _, _, err = b.BuildCatchUp(rows, c.get, noon)
+	bodies, _, _, err = b.BuildCatchUp(rows, c.get, noon, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +92,7 @@ func TestBuild_JSONL(t *testing.T) {
 	t.Parallel()
 	c := catalogue{}
 	c.put(1, "cpu.usage_percent", store.Tag{Name: "core", Value: "all"})
-	bodies, _, _, err := New(limits).Build([]store.Row{row(0, 1, 12.5), row(10*time.Second, 1, 90)}, c.get, noon)
+	bodies, _, _, err := newBuilder(limits).Build([]store.Row{row(0, 1, 12.5), row(10*time.Second, 1, 90)}, c.get, noon, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +118,7 @@ func TestBuild_SortedByTimestamp(t *testing.T) {
 	sortRows(rows)
 	cfg := limits
 	cfg.MaxMetrics = 2
-	bodies, _, _, err := New(cfg).Build(rows, c.get, noon)
+	bodies, _, _, err := newBuilder(cfg).Build(rows, c.get, noon, 0)
 	if err != nil || len(bodies) != 4 {
 		t.Fatalf("%d bodies, %v, want 4", len(bodies), err)
 	}
@@ -141,7 +141,7 @@ func TestBuild_SortedByTimestamp(t *testing.T) {
 func TestBuild_Gzip(t *testing.T) {
 	t.Parallel()
 	rows, series := device(50, 3, 10*time.Second)
-	bodies, _, _, err := New(limits).Build(rows, series, noon)
+	bodies, _, _, err := newBuilder(limits).Build(rows, series, noon, 0)
 	if err != nil || len(bodies) != 1 {
 		t.Fatalf("%d bodies, %v", len(bodies), err)
 	}
@@ -160,7 +160,7 @@ func TestBuild_ByteLimit(t *testing.T) {
 	t.Parallel()
 	f := func(name string, maxBytes, least int, rows []store.Row, c catalogue) {
 		t.Helper()
-		bodies, refused, _, err := New(Config{MaxBytes: maxBytes}).Build(rows, c.get, noon)
+		bodies, refused, _, err := newBuilder(Config{MaxBytes: maxBytes}).Build(rows, c.get, noon, 0)
 		if err != nil || len(refused) > 0 || len(bodies) < least {
 			t.Fatalf("%s: %d bodies, %d refused, %v, want %d bodies at least", name, len(bodies), len(refused), err, least)
 		}
@@ -201,14 +201,14 @@ func TestBuild_StringMetricsLeftOut(t *testing.T) {
 	c.put(2, "system.kernel_release")
 	c[2].Type = store.Text
 	rows := []store.Row{row(0, 1, 0.5), row(0, 2, 0), row(time.Second, 2, 0)}
-	bodies, refused, text, err := New(limits).Build(rows, c.get, noon)
+	bodies, refused, text, err := newBuilder(limits).Build(rows, c.get, noon, 0)
 	if err != nil || len(refused) > 0 || !slices.Equal(text, store.KeySet{rows[1].Key, rows[2].Key}) {
 		t.Errorf("texts %v, refused %v, %v", text, refused, err)
 	}
 	if got := texts(t, bodies); strings.Count(got, "\n") != 1 || strings.Contains(got, "kernel") {
 		t.Errorf("the lines are %s", got)
 	}
-	if bodies, _, text, err = New(limits).Build(rows[1:], c.get, noon); err != nil || len(bodies) != 0 || len(text) != 2 {
+	if bodies, _, text, err = newBuilder(limits).Build(rows[1:], c.get, noon, 0); err != nil || len(bodies) != 0 || len(text) != 2 {
 		t.Errorf("texts alone: %d bodies, texts %v, %v", len(bodies), text, err)
 	}
 }
@@ -225,8 +225,8 @@ func TestBuild_LongSeries(t *testing.T) {
 	for _, maxMetrics := range []int{1, 2, 4, 50} {
 		for _, maxBytes := range []int{900, 256 << 10} {
 			cfg := Config{MaxMetrics: maxMetrics, MaxBytes: maxBytes}
-			b := New(cfg)
-			bodies, refused, text, err := b.Build(rows, series, noon)
+			b := newBuilder(cfg)
+			bodies, refused, text, err := b.Build(rows, series, noon, 0)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -249,7 +249,7 @@ func TestBuild_Chunks(t *testing.T) {
 	f := func(series, ticks, want int) {
 		t.Helper()
 		rows, infos := device(series, ticks, 10*time.Second)
-		bodies, _, _, err := New(limits).Build(rows, infos, noon)
+		bodies, _, _, err := newBuilder(limits).Build(rows, infos, noon, 0)
 		if err != nil || len(bodies) != want {
 			t.Errorf("%d rows of %d metrics: %d bodies, %v, want %d", len(rows), series, len(bodies), err, want)
 		}
@@ -263,9 +263,9 @@ func TestBuild_Chunks(t *testing.T) {
 
 func TestBuild_Nothing(t *testing.T) {
 	t.Parallel()
-	b := New(Config{})
-	for _, build := range []func([]store.Row, SeriesFunc, time.Time) ([]*Body, []Refused, store.KeySet, error){b.Build, b.BuildCatchUp} {
-		bodies, refused, text, err := build(nil, catalogue{}.get, noon)
+	b := newBuilder(Config{})
+	for _, build := range []func([]store.Row, SeriesFunc, time.Time, int64) ([]*sent, []Refused, store.KeySet, error){b.Build, b.BuildCatchUp} {
+		bodies, refused, text, err := build(nil, catalogue{}.get, noon, 0)
 		if len(bodies)+len(refused)+len(text) > 0 || err != nil {
 			t.Errorf("no rows give %v %v %v %v", bodies, refused, text, err)
 		}
@@ -286,11 +286,11 @@ func noise(seed uint64, n int) string {
 // long as it is given the same one.
 func TestBuild_SeriesChange(t *testing.T) {
 	t.Parallel()
-	b := New(Config{})
+	b := newBuilder(Config{})
 	for _, name := range []string{"one", "two"} {
 		c := catalogue{}
 		c.put(1, name)
-		body, err := b.Rebuild([]store.Row{row(0, 1, 1)}, c.get, noon)
+		body, err := b.Rebuild([]store.Row{row(0, 1, 1)}, c.get, noon, 0)
 		if err != nil || !strings.Contains(string(unzip(t, body)), name) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -301,7 +301,7 @@ func TestBuild_SeriesChange(t *testing.T) {
 func TestBuild_ManySeries(t *testing.T) {
 	t.Parallel()
 	const n = maxHeads + 1000
-	b := New(Config{})
+	b := newBuilder(Config{})
 	rows := make([]store.Row, n)
 	for i := range rows {
 		rows[i] = row(0, int64(i+1), float64(i))
@@ -309,7 +309,7 @@ func TestBuild_ManySeries(t *testing.T) {
 	series := func(id int64) (*store.SeriesInfo, error) {
 		return &store.SeriesInfo{ID: id, Name: fmt.Sprint("m", id)}, nil
 	}
-	bodies, _, _, err := b.BuildCatchUp(rows, series, noon)
+	bodies, _, _, err := b.BuildCatchUp(rows, series, noon, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -333,7 +333,7 @@ func TestBuild_Allocations(t *testing.T) {
 		rows, infos := device(series, ticks, time.Second)
 		b := New(limits)
 		return testing.AllocsPerRun(5, func() {
-			if _, _, _, err := b.Build(rows, infos, noon); err != nil {
+			if _, _, _, err := b.Build(rows, infos, noon, 0); err != nil {
 				t.Fatal(err)
 			}
 		})

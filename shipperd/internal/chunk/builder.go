@@ -2,9 +2,9 @@
 // line, compressed with gzip.
 //
 // It promises that every row given to it comes back exactly once, in a body, as refused or as text;
-// that the bytes of a body depend only on its rows and the time at which it was made, so that a
-// retry after a crash sends the same bytes; and that no body is larger than the limit. It does no
-// I/O.
+// that the lines of a body depend only on its rows, what their keys mean and the time at which it was
+// made, so that a retry after a crash sends the same lines; and that no request is larger than the
+// limit. It does no I/O.
 //
 // The format:
 // https://docs.victoriametrics.com/victoriametrics/single-server-victoriametrics/#json-line-format
@@ -27,7 +27,7 @@ import (
 // Config bounds the bodies and says which timestamps the server stores.
 type Config struct {
 	MaxMetrics int // lines in a body of Build, 0 = 50
-	MaxBytes   int // compressed bytes of a body, 0 = 256 KiB
+	MaxBytes   int // compressed bytes of a request, 0 = 256 KiB
 
 	// MaxPast and MaxFuture are how far from the body's time a timestamp may lie.
 	// Others are moved to the edge, see clamp.go. 0 = any.
@@ -86,7 +86,7 @@ type Builder struct {
 	gzip *gzip.Writer
 	out  bytes.Buffer
 
-	perRow float64 // compressed bytes a row, of the last body of BuildCatchUp
+	perRow float64 // compressed bytes a row, of the last request of BuildCatchUp
 }
 
 // New makes a Builder for the rows of one file.
@@ -109,81 +109,96 @@ func New(cfg Config) *Builder {
 	return b
 }
 
-// Build makes the bodies of a normal batch: every series is a line with all its
-// samples of the batch (a second line from valuesPerLine on), the lines are
-// sorted by their first timestamp, then by labels, and cut into bodies of
-// MaxMetrics lines. A body above MaxBytes is halved as Halve does.
+// Build makes the requests of a normal batch, mostly one: every series is a line with all its samples
+// of the batch (a second line from valuesPerLine on), the lines are sorted by their first timestamp,
+// then by labels, and cut into bodies of MaxMetrics lines. A request above MaxBytes is cut between two
+// bodies, and one of a single body is halved as Halve does.
 //
 // rows ascend by key. created is the time of the batch, of which milliseconds
-// count. text are the rows of text series: nobody sends them, they are done. An
+// count; offset is what makes the milliseconds of the rows' keys true time, the same for all of them
+// (store.Timeline). text are the rows of text series: nobody sends them, they are done. An
 // error means that series failed or that rows do not ascend; nothing is
 // returned then.
-func (b *Builder) Build(rows []store.Row, series SeriesFunc, created time.Time) (bodies []*Body, refused []Refused, text store.KeySet, err error) {
+func (b *Builder) Build(rows []store.Row, series SeriesFunc, created time.Time, offset int64) (requests []*Request, refused []Refused, text store.KeySet, err error) {
 	s, err := b.sift(rows, series)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	b.layOut(s, created)
+	b.layOut(s, created, offset)
 	// encode lays out anew, so the cut is copied first.
-	var cuts [][]int32
+	var parts []selection
 	for lines := range slices.Chunk(b.lines, b.cfg.MaxMetrics) {
 		var cut []int32
 		for _, l := range lines {
 			cut = append(cut, b.order[l.from:l.to]...)
 		}
 		slices.Sort(cut)
-		cuts = append(cuts, cut)
+		parts = append(parts, s.pick(cut))
 	}
-	for _, cut := range cuts {
-		err := b.fit(s.pick(cut), created, halveByLines, func(body *Body) { bodies = append(bodies, body) }, &s.refused)
-		if err != nil {
-			return nil, nil, nil, err
-		}
+	err = b.fit(parts, created, offset, halveByLines, func(r *Request) { requests = append(requests, r) }, &s.refused)
+	if err != nil {
+		return nil, nil, nil, err
 	}
-	return bodies, s.refused, s.text, nil
+	return requests, s.refused, s.text, nil
 }
 
-// Rebuild makes the one body of a recorded chunk: the same rows and created give
-// the same bytes as before. A part of the rows gives each sample the timestamp
+// Rebuild makes the body of a recorded chunk, as a request of its own: the same rows, created and
+// offset give the same lines as before. A part of the rows gives each sample the timestamp
 // that it had in the whole (clamp has the one exception), so that what is missing
 // at the server can be told from what is there. The limits on size do not apply.
-func (b *Builder) Rebuild(rows []store.Row, series SeriesFunc, created time.Time) (*Body, error) {
+func (b *Builder) Rebuild(rows []store.Row, series SeriesFunc, created time.Time, offset int64) (*Request, error) {
 	s, err := b.sift(rows, series)
 	if err != nil {
 		return nil, err
 	}
+	for _, k := range s.text {
+		s.refused = append(s.refused, Refused{k, NoValue, "the row is text"})
+	}
 	switch {
 	case len(s.refused) > 0:
-		r := s.refused[0]
-		return nil, fmt.Errorf("rebuild chunk: row %d cannot be sent: %s: %s", r.Key, r.Reason, r.Detail)
-	case len(s.text) > 0:
-		return nil, fmt.Errorf("rebuild chunk: row %d is text", s.text[0])
+		return nil, &UnfitError{s.refused}
 	case len(rows) == 0:
 		return nil, errors.New("rebuild chunk: no rows")
 	}
-	return b.encode(s, created, 0)
+	return b.encode([]selection{s}, created, offset, 0)
 }
 
-// fit makes bodies of s that keep to MaxBytes, halving as often as it takes. A
+// UnfitError says that rows of a recorded chunk cannot be sent. They could when it was recorded: the
+// file has been damaged since.
+type UnfitError struct{ Refused []Refused }
+
+func (e *UnfitError) Error() string {
+	r := e.Refused[0]
+	return fmt.Sprintf("rebuild chunk: %d rows cannot be sent, the first: row %d: %s: %s", len(e.Refused), r.Key, r.Reason, r.Detail)
+}
+
+// fit makes requests of parts, a body each, that keep to MaxBytes, halving as often as it takes. A
 // row that is too large alone is refused.
-func (b *Builder) fit(s selection, created time.Time, halve func(selection) (selection, selection), add func(*Body), refused *[]Refused) error {
-	body, err := b.encode(s, created, b.cfg.MaxBytes)
-	switch {
+func (b *Builder) fit(parts []selection, created time.Time, offset int64, halve func(selection) (selection, selection), add func(*Request), refused *[]Refused) error {
+	if len(parts) == 0 {
+		return nil
+	}
+	req, err := b.encode(parts, created, offset, b.cfg.MaxBytes)
+	n := len(parts) / 2
+	switch s := parts[0]; {
 	case err == nil:
-		add(body)
+		add(req)
 		return nil
 	case !errors.Is(err, errTooLarge):
 		return err
+	case n > 0:
 	case len(s.rows) == 1:
 		*refused = append(*refused, Refused{
 			s.rows[0].Key, TooLarge,
 			fmt.Sprintf("alone it takes more than the %d bytes of a request", b.cfg.MaxBytes),
 		})
 		return nil
+	default:
+		first, second := halve(s)
+		parts, n = []selection{first, second}, 1
 	}
-	first, second := halve(s)
-	if err := b.fit(first, created, halve, add, refused); err != nil {
+	if err := b.fit(parts[:n], created, offset, halve, add, refused); err != nil {
 		return err
 	}
-	return b.fit(second, created, halve, add, refused)
+	return b.fit(parts[n:], created, offset, halve, add, refused)
 }

@@ -14,28 +14,28 @@ const fill = 200.0 / 256
 // firstGuess is the compressed size of a row before anything was measured.
 const firstGuess = 4.0
 
-// BuildCatchUp makes the bodies of a backlog: each is a contiguous range of
+// BuildCatchUp makes the requests of a backlog, of one body each: a contiguous range of
 // rows, as many as fill 128 to 200 KiB of a MaxBytes of 256, however many lines
 // that takes. rows that make several bodies make them of equal size. Where it
 // can, it cuts between two ticks, so that a body has its time range for itself.
 // For the rest see Build.
-func (b *Builder) BuildCatchUp(rows []store.Row, series SeriesFunc, created time.Time) (bodies []*Body, refused []Refused, text store.KeySet, err error) {
+func (b *Builder) BuildCatchUp(rows []store.Row, series SeriesFunc, created time.Time, offset int64) (requests []*Request, refused []Refused, text store.KeySet, err error) {
 	s, err := b.sift(rows, series)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	add := func(body *Body) {
-		bodies = append(bodies, body)
-		b.perRow = float64(len(body.Gzip)) / float64(len(body.Keys))
+	add := func(r *Request) {
+		requests = append(requests, r)
+		b.perRow = float64(len(r.Gzip)) / float64(r.Rows())
 	}
 	for rest := s; len(rest.rows) > 0; {
 		n := b.nextCut(rest.rows)
-		if err := b.fit(rest.cut(0, n), created, halveByTime, add, &s.refused); err != nil {
+		if err := b.fit([]selection{rest.cut(0, n)}, created, offset, halveByTime, add, &s.refused); err != nil {
 			return nil, nil, nil, err
 		}
 		rest = rest.cut(n, len(rest.rows))
 	}
-	return bodies, s.refused, s.text, nil
+	return requests, s.refused, s.text, nil
 }
 
 // CatchUpRows returns how many rows fill one body of BuildCatchUp, by the size

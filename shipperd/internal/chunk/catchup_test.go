@@ -10,11 +10,11 @@ import (
 func TestBuildCatchUp_Sizes(t *testing.T) {
 	t.Parallel()
 	rows, series := device(97, 4001, 10*time.Second)
-	b := New(limits)
-	if _, _, _, err := b.BuildCatchUp(rows[:50_000], series, noon); err != nil {
+	b := newBuilder(limits)
+	if _, _, _, err := b.BuildCatchUp(rows[:50_000], series, noon, 0); err != nil {
 		t.Fatal(err)
 	}
-	bodies, _, _, err := b.BuildCatchUp(rows, series, noon)
+	bodies, _, _, err := b.BuildCatchUp(rows, series, noon, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,9 +42,9 @@ func TestBuildCatchUp_Sizes(t *testing.T) {
 func TestBuildCatchUp_BadGuess(t *testing.T) {
 	t.Parallel()
 	rows, series := device(2000, 10, 10*time.Second)
-	b := New(Config{MaxBytes: 20_000})
+	b := newBuilder(Config{MaxBytes: 20_000})
 	b.perRow = 0.01
-	bodies, _, _, err := b.BuildCatchUp(rows, series, noon)
+	bodies, _, _, err := b.BuildCatchUp(rows, series, noon, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -62,12 +62,12 @@ func TestClamp_RegularSamplesNeverMeet(t *testing.T) {
 		for i := range n {
 			rows = append(rows, row(start+time.Duration(i)*step, 1, float64(i)))
 		}
-		b := New(limits)
+		b := newBuilder(limits)
 		b.perRow = 40 // makes many bodies
 		seen := map[int64]bool{}
 		half := len(rows) / 2
 		for i, part := range [][]store.Row{rows[:half], rows[half:]} {
-			bodies, _, _, err := b.BuildCatchUp(part, c.get, noon.Add(time.Duration(i)*13*time.Minute))
+			bodies, _, _, err := b.BuildCatchUp(part, c.get, noon.Add(time.Duration(i)*13*time.Minute), 0)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -107,8 +107,8 @@ func TestClamp_PartKeepsTimestamps(t *testing.T) {
 			rows = append(rows, row(9*365*24*time.Hour+time.Duration(i)*time.Minute, id, 1))
 		}
 	}
-	b := New(limits)
-	whole, err := b.Rebuild(rows, c.get, noon)
+	b := newBuilder(limits)
+	whole, err := b.Rebuild(rows, c.get, noon, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +126,7 @@ func TestClamp_PartKeepsTimestamps(t *testing.T) {
 				part = append(part, r)
 			}
 		}
-		body, err := b.Rebuild(part, c.get, noon)
+		body, err := b.Rebuild(part, c.get, noon, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -149,7 +149,7 @@ func TestClamp_TakenPlaces(t *testing.T) {
 	f := func(rows []store.Row, want string) {
 		t.Helper()
 		sortRows(rows)
-		body, err := New(limits).Rebuild(rows, c.get, noon)
+		body, err := newBuilder(limits).Rebuild(rows, c.get, noon, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -179,7 +179,7 @@ func TestClamp_Crowd(t *testing.T) {
 	for i := range 100_000 {
 		rows = append(rows, row(-10*365*24*time.Hour+time.Duration(i)*time.Second, 1, 1))
 	}
-	body, err := New(Config{MaxPast: time.Minute, MaxFuture: time.Minute}).Rebuild(rows, c.get, noon)
+	body, err := newBuilder(Config{MaxPast: time.Minute, MaxFuture: time.Minute}).Rebuild(rows, c.get, noon, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -33,10 +33,46 @@ type line struct {
 
 var errTooLarge = errors.New("body too large")
 
-// encode makes the body of s, the only place that does. The bytes depend on the rows and created
-// only. limit bounds the compressed size, 0 = none.
-func (b *Builder) encode(s selection, created time.Time, limit int) (*Body, error) {
-	clamped := b.layOut(s, created)
+// encode makes the request of parts, a body each, and is the only place that does. The lines depend on
+// the rows, offset and created only. limit bounds the compressed size, 0 = none.
+func (b *Builder) encode(parts []selection, created time.Time, offset int64, limit int) (*Request, error) {
+	b.out.Reset()
+	b.gzip.Reset(&b.out)
+	req := &Request{Bodies: make([]*Body, len(parts))}
+	for i, s := range parts {
+		var err error
+		if req.Bodies[i], err = b.encodeBody(s, created, offset, limit); err != nil {
+			return nil, err
+		}
+	}
+	if err := b.gzip.Close(); err != nil {
+		return nil, fmt.Errorf("compress chunk: %w", err)
+	}
+	if limit > 0 && b.out.Len() > limit {
+		return nil, errTooLarge
+	}
+	req.Gzip = bytes.Clone(b.out.Bytes())
+	req.share()
+	return req, nil
+}
+
+// share divides the compressed bytes among the bodies, by their size before.
+func (r *Request) share() {
+	var raw, upTo int64 // their product with the length does not fit in 32 bits
+	given := 0
+	for _, b := range r.Bodies {
+		raw += int64(b.Raw)
+	}
+	for _, b := range r.Bodies {
+		upTo += int64(b.Raw)
+		b.Bytes = int(int64(len(r.Gzip))*upTo/raw) - given
+		given += b.Bytes
+	}
+}
+
+// encodeBody adds the lines of s to the gzip stream.
+func (b *Builder) encodeBody(s selection, created time.Time, offset int64, limit int) (*Body, error) {
+	clamped := b.layOut(s, created, offset)
 	body := &Body{
 		Keys:       make(store.KeySet, len(s.rows)),
 		Contiguous: s.contiguous(),
@@ -50,8 +86,6 @@ func (b *Builder) encode(s selection, created time.Time, limit int) (*Body, erro
 		body.Keys[i] = s.rows[i].Key
 	}
 	b.sum.Reset()
-	b.out.Reset()
-	b.gzip.Reset(&b.out)
 	for _, l := range b.lines {
 		b.writeLine(s, l)
 		body.Raw += len(b.text)
@@ -69,21 +103,14 @@ func (b *Builder) encode(s selection, created time.Time, limit int) (*Body, erro
 		body.minMS = min(body.minMS, b.sent[l.from])
 		body.maxMS = max(body.maxMS, b.sent[l.to-1])
 	}
-	if err := b.gzip.Close(); err != nil {
-		return nil, fmt.Errorf("compress chunk: %w", err)
-	}
-	if limit > 0 && b.out.Len() > limit {
-		return nil, errTooLarge
-	}
 	b.sum.Sum(body.Hash[:0])
-	body.Gzip = bytes.Clone(b.out.Bytes())
 	return body, nil
 }
 
 // layOut groups the rows of s by series (a counting sort, so that a sample costs
 // no allocation), cuts and sorts the lines. It returns how many timestamps were
 // moved.
-func (b *Builder) layOut(s selection, created time.Time) (clamped int) {
+func (b *Builder) layOut(s selection, created time.Time, offset int64) (clamped int) {
 	b.place = resize(b.place, len(b.groups)+1)
 	clear(b.place)
 	for _, g := range s.local {
@@ -95,11 +122,11 @@ func (b *Builder) layOut(s selection, created time.Time) (clamped int) {
 	b.order, b.sent = resize(b.order, len(s.rows)), resize(b.sent, len(s.rows))
 	for i, g := range s.local {
 		k := b.place[g]
-		b.order[k], b.sent[k] = int32(i), s.rows[i].Key.TimestampMS()
+		b.order[k], b.sent[k] = int32(i), s.rows[i].Key.TimestampMS()+offset
 		b.place[g]++ // ends as the first position of the next group
 	}
 	edges := edgesAt(b.cfg, created)
-	inside := len(s.rows) == 0 || edges.contain(s.rows[0].Key.TimestampMS()) && edges.contain(s.rows[len(s.rows)-1].Key.TimestampMS())
+	inside := len(s.rows) == 0 || edges.contain(s.rows[0].Key.TimestampMS()+offset) && edges.contain(s.rows[len(s.rows)-1].Key.TimestampMS()+offset)
 
 	b.lines = b.lines[:0]
 	from := int32(0)

@@ -27,19 +27,68 @@ type failer interface {
 	Errorf(format string, args ...any)
 }
 
-// unzip returns the lines of a body.
-func unzip(t failer, b *Body) []byte {
-	t.Helper()
-	r, err := gzip.NewReader(bytes.NewReader(b.Gzip))
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := io.ReadAll(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return text
+// sent is a body with the request that it is in.
+type sent struct {
+	*Body
+	Gzip []byte // of the request
+	text []byte // of the body
 }
+
+// testBuilder is a Builder whose requests come body by body.
+type testBuilder struct{ *Builder }
+
+func newBuilder(cfg Config) testBuilder { return testBuilder{New(cfg)} }
+
+func (b testBuilder) Build(rows []store.Row, series SeriesFunc, created time.Time, offset int64) ([]*sent, []Refused, store.KeySet, error) {
+	requests, refused, text, err := b.Builder.Build(rows, series, created, offset)
+	return opened(requests), refused, text, err
+}
+
+func (b testBuilder) BuildCatchUp(rows []store.Row, series SeriesFunc, created time.Time, offset int64) ([]*sent, []Refused, store.KeySet, error) {
+	requests, refused, text, err := b.Builder.BuildCatchUp(rows, series, created, offset)
+	return opened(requests), refused, text, err
+}
+
+func (b testBuilder) Rebuild(rows []store.Row, series SeriesFunc, created time.Time, offset int64) (*sent, error) {
+	req, err := b.Builder.Rebuild(rows, series, created, offset)
+	if err != nil {
+		return nil, err
+	}
+	return opened([]*Request{req})[0], nil
+}
+
+// opened returns the bodies of requests. What does not add up panics.
+func opened(requests []*Request) (bodies []*sent) {
+	for _, req := range requests {
+		r, err := gzip.NewReader(bytes.NewReader(req.Gzip))
+		if err != nil {
+			panic(err)
+		}
+		text, err := io.ReadAll(r)
+		if err != nil {
+			panic(err)
+		}
+		bytes, rows, line := 0, 0, 0
+		for _, b := range req.Bodies {
+			bodies = append(bodies, &sent{b, req.Gzip, text[:b.Raw]})
+			text = text[b.Raw:]
+			bytes, rows = bytes+b.Bytes, rows+len(b.Keys)
+			for n := 1; n <= b.Lines(); n++ {
+				line++
+				if of, as := req.Line(line); of != b || as != n {
+					panic(fmt.Sprintf("line %d of the request is line %d of %p, want %d of %p", line, as, of, n, b))
+				}
+			}
+		}
+		if of, _ := req.Line(line + 1); len(text) > 0 || bytes != len(req.Gzip) || rows != req.Rows() || line != req.Lines() || of != nil {
+			panic(fmt.Sprintf("%d bytes of text left; shares of %d bytes make %d; %d rows of %d, %d lines of %d", len(text), len(req.Gzip), bytes, rows, req.Rows(), line, req.Lines()))
+		}
+	}
+	return bodies
+}
+
+// unzip returns the lines of a body.
+func unzip(_ failer, b *sent) []byte { return b.text }
 
 // jsonLine is a line as a server reads it.
 type jsonLine struct {
@@ -48,7 +97,7 @@ type jsonLine struct {
 	Timestamps []int64
 }
 
-func parse(t failer, b *Body) (lines []jsonLine) {
+func parse(t failer, b *sent) (lines []jsonLine) {
 	t.Helper()
 	for text := range strings.Lines(string(unzip(t, b))) {
 		var l jsonLine
@@ -138,7 +187,7 @@ func (in input) rowsOf(keys store.KeySet) []store.Row {
 }
 
 // texts returns the lines of all bodies.
-func texts(t testing.TB, bodies []*Body) string {
+func texts(t testing.TB, bodies []*sent) string {
 	t.Helper()
 	var all strings.Builder
 	for i, b := range bodies {

@@ -31,7 +31,9 @@ type head struct {
 	detail string
 }
 
-func (h *head) sendable() bool { return h.reason == "" && h.series.Type != store.Text }
+func (h *head) sendable() bool {
+	return h.reason == "" && h.series.Fault == "" && h.series.Type != store.Text
+}
 
 // maxHeads bounds what the series of a strange file can take: some 15 MB.
 const maxHeads = 50_000

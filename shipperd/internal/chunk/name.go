@@ -12,12 +12,17 @@ var units = map[string]string{
 }
 
 // MetricName returns name in the form [a-zA-Z_:][a-zA-Z0-9_:]* that PromQL
-// understands: dots and every other character become underscores, a leading
+// understands. A name that has it stays: it is that of a textfile, and others know it.
+// Otherwise dots and every other character become underscores, a leading
 // digit gets one in front. If the last word is a unit it gets one spelling:
 // _bytes, _celsius, _percent, _total. Names of the catalogue change in nothing
 // but their dots.
 func MetricName(name string) string {
-	name = sanitise(name, true)
+	legal := sanitise(name, true)
+	if legal == name {
+		return name
+	}
+	name = legal
 	if i := strings.LastIndexByte(name, '_'); i > 0 {
 		if unit, ok := units[strings.ToLower(name[i+1:])]; ok {
 			return name[:i+1] + unit

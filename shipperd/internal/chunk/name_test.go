@@ -29,7 +29,10 @@ func TestMetricName(t *testing.T) {
 	} {
 		f(name, strings.ReplaceAll(name, ".", "_"))
 	}
+	// Names of others stay as they are.
 	f("a:b", "a:b")
+	f("node_memory_HugePages_Total", "node_memory_HugePages_Total")
+	f("my_load_pct", "my_load_pct")
 	f("9lives", "_9lives")
 	f("", "_")
 	f("tempé.zone-1", "temp__zone_1")
@@ -46,6 +49,10 @@ func TestMetricName(t *testing.T) {
 	f("_byte", "_byte")
 	f("byte.count", "byte_count")
 	f("kilobyte", "kilobyte")
+	// Names of textfiles are known to others as they are.
+	f("go_memstats_alloc_byte", "go_memstats_alloc_byte")
+	f("battery_pct", "battery_pct")
+	f("job:errors:Totals", "job:errors:Totals")
 }
 
 func TestNames_Properties(t *testing.T) {

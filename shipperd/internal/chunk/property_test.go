@@ -28,7 +28,7 @@ func drawConfig(t *rapid.T) Config {
 }
 
 // checkOutcome checks what every way of building promises.
-func checkOutcome(t failer, cfg Config, in input, bodies []*Body, refused []Refused, text store.KeySet) {
+func checkOutcome(t failer, cfg Config, in input, bodies []*sent, refused []Refused, text store.KeySet) {
 	outcome := map[store.Key]string{}
 	settle := func(k store.Key, as string) {
 		if _, ok := in.byKey[k]; !ok || outcome[k] != "" {
@@ -75,7 +75,7 @@ func wantReason(in input, k store.Key) Reason {
 	return ""
 }
 
-func checkBody(t failer, cfg Config, in input, b *Body) {
+func checkBody(t failer, cfg Config, in input, b *sent) {
 	if len(b.Gzip) > cfg.MaxBytes {
 		t.Errorf("body of %d bytes, at most %d allowed", len(b.Gzip), cfg.MaxBytes)
 	}
@@ -169,15 +169,15 @@ func checkTimestamp(t failer, cfg Config, s Sample) {
 
 // checkRebuild: the rows of each body alone give the same body, also from another
 // Builder and in another order.
-func checkRebuild(t failer, cfg Config, in input, b *Builder, bodies []*Body) {
-	other := New(cfg)
+func checkRebuild(t failer, cfg Config, in input, b testBuilder, bodies []*sent) {
+	other := newBuilder(cfg)
 	for _, want := range slices.Backward(bodies) {
-		for _, builder := range []*Builder{b, other} {
-			got, err := builder.Rebuild(in.rowsOf(want.Keys), in.series.get, noon)
+		for _, builder := range []testBuilder{b, other} {
+			got, err := builder.Rebuild(in.rowsOf(want.Keys), in.series.get, noon, 0)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !bytes.Equal(got.Gzip, want.Gzip) || got.Hash != want.Hash || !slices.Equal(got.Keys, want.Keys) ||
+			if !bytes.Equal(got.text, want.text) || got.Hash != want.Hash || !slices.Equal(got.Keys, want.Keys) ||
 				!slices.Equal(got.samples, want.samples) || !slices.Equal(got.ends, want.ends) || got.Clamped != want.Clamped {
 				t.Fatalf("rebuilt body differs:\n%s\nwas\n%s", unzip(t, got), unzip(t, want))
 			}
@@ -189,9 +189,9 @@ func TestBuild_Properties(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		cfg, in := drawConfig(t), drawInput(t)
-		b := New(cfg)
+		b := newBuilder(cfg)
 		for range 2 { // a Builder is used again
-			bodies, refused, text, err := b.Build(in.rows, in.series.get, noon)
+			bodies, refused, text, err := b.Build(in.rows, in.series.get, noon, 0)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -210,9 +210,9 @@ func TestBuildCatchUp_Properties(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		cfg, in := drawConfig(t), drawInput(t)
-		b := New(cfg)
+		b := newBuilder(cfg)
 		for range 2 {
-			bodies, refused, text, err := b.BuildCatchUp(in.rows, in.series.get, noon)
+			bodies, refused, text, err := b.BuildCatchUp(in.rows, in.series.get, noon, 0)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -250,16 +250,54 @@ func TestBuild_NumbersOfSeriesDoNotShow(t *testing.T) {
 			renumbered.rows = append(renumbered.rows, r)
 		}
 		sortRows(renumbered.rows)
-		first, _, _, err := New(cfg).Build(in.rows, in.series.get, noon)
+		first, _, _, err := newBuilder(cfg).Build(in.rows, in.series.get, noon, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
-		second, _, _, err := New(cfg).Build(renumbered.rows, renumbered.series.get, noon)
+		second, _, _, err := newBuilder(cfg).Build(renumbered.rows, renumbered.series.get, noon, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !slices.EqualFunc(first, second, func(a, b *Body) bool { return bytes.Equal(a.Gzip, b.Gzip) }) {
+		if !slices.EqualFunc(first, second, func(a, b *sent) bool { return bytes.Equal(a.Gzip, b.Gzip) }) {
 			t.Errorf("other bytes under other series numbers")
+		}
+	})
+}
+
+// TestBuild_TrueTime: rows whose keys are wrong by an offset make the bytes of rows with right keys.
+func TestBuild_TrueTime(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		in := drawInput(t)
+		cfg := Config{MaxMetrics: rapid.IntRange(1, 6).Draw(t, "MaxMetrics"), MaxPast: 720 * time.Hour, MaxFuture: 47 * time.Hour}
+		oldest, newest := in.rows[0].Key.TimestampMS(), in.rows[len(in.rows)-1].Key.TimestampMS()
+		offset := rapid.Int64Range(newest-store.MaxTimestampMS, oldest).Draw(t, "offset")
+		shifted := slices.Clone(in.rows)
+		for i, r := range shifted {
+			shifted[i].Key = store.PackKey(r.Key.TimestampMS()-offset, r.Key.SeriesID())
+		}
+		for _, catchUp := range []bool{false, true} {
+			made := func(rows []store.Row, offset int64) []*sent {
+				b := newBuilder(cfg)
+				build := b.Build
+				if catchUp {
+					build = b.BuildCatchUp
+				}
+				bodies, _, _, err := build(rows, in.series.get, noon, offset)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, body := range bodies {
+					again, err := newBuilder(cfg).Rebuild(slices.DeleteFunc(slices.Clone(rows), func(r store.Row) bool { return !body.Keys.Contains(r.Key) }), in.series.get, noon, offset)
+					if err != nil || again.Hash != body.Hash {
+						t.Fatalf("rebuilt with other bytes, %v", err)
+					}
+				}
+				return bodies
+			}
+			if !slices.EqualFunc(made(in.rows, 0), made(shifted, offset), func(a, b *sent) bool { return a.Hash == b.Hash }) {
+				t.Fatal("other bytes for the same true times")
+			}
 		}
 	})
 }

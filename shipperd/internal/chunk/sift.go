@@ -42,6 +42,8 @@ func (b *Builder) sift(rows []store.Row, series SeriesFunc) (selection, error) {
 			s.refused = append(s.refused, Refused{r.Key, reason, detail})
 		}
 		switch {
+		case h.series.Fault != "":
+			refuse(h.series.Fault, h.series.Detail)
 		case h.series.Type == store.Text:
 			s.text = append(s.text, r.Key)
 		case r.Null:

@@ -24,7 +24,7 @@ func (d *doctor) schema(ctx context.Context) Check {
 	case errors.Is(err, store.ErrForeign):
 		return fail(err.Error(), "set storage.path to another file")
 	case errors.Is(err, store.ErrDamaged):
-		return fail(err.Error(), "restart collectord, which sets the file aside and salvages its rows")
+		return fail(err.Error(), "wait a minute: collectord or shipperd sets the file aside and salvages its rows; if none of them runs, start collectord")
 	case err != nil:
 		return fail(err.Error(), "run this as root or as the user of the daemons")
 	}
@@ -50,8 +50,15 @@ func (d *doctor) collectord(ctx context.Context) Check {
 	}
 	limit := 10*d.Config.Collection.Interval + 30*time.Second
 	_, newest, exists, err := file.Span(ctx)
-	age := d.Now().Sub(time.UnixMilli(newest.TimestampMS()))
-	if err != nil || d.Now().Sub(started) <= limit || exists && age <= limit {
+	if err != nil {
+		return c
+	}
+	t, now, err := d.times(ctx, file)
+	if err != nil {
+		return c
+	}
+	age := now.Sub(time.UnixMilli(t.MS(newest)))
+	if d.Now().Sub(started) <= limit || exists && age <= limit {
 		return c
 	}
 	detail := "running, but the file has no row"
@@ -109,7 +116,11 @@ func (d *doctor) backlog(ctx context.Context) Check {
 	if waiting.Rows == 0 {
 		return ok("no samples pending")
 	}
-	age := d.Now().Sub(time.UnixMilli(waiting.OldestMS))
+	_, now, err := d.times(ctx, file)
+	if err != nil {
+		return unknown(err.Error())
+	}
+	age := now.Sub(time.UnixMilli(waiting.OldestMS))
 	detail := fmt.Sprintf("%s pending, the oldest for %s", human.Plural(waiting.Rows, "sample"), human.Duration(age))
 	if waiting.Rows > int64(d.Config.Remote.BatchSize) {
 		bytes := float64(waiting.Rows) * d.bytesPerSample(ctx, file)

@@ -11,6 +11,7 @@ import (
 	"context"
 	"time"
 
+	"belabox-metrics/shared/clock"
 	"belabox-metrics/shared/config"
 	"belabox-metrics/shared/health"
 	"belabox-metrics/shared/store"
@@ -44,6 +45,9 @@ type Input struct {
 	Client    *victoria.Client // nil where it could not be made
 	ClientErr error            // then it says why
 	Secrets   []string         // files that hold the credentials
+
+	// Interface returns the name of the network interface that Client uses; nil or "" = not known.
+	Interface func() string
 
 	Probe     bool              // write a series of its own to find out whether the server deduplicates
 	ProbeWait time.Duration     // the pause before it is read, 0 = 15 s
@@ -89,7 +93,9 @@ func Run(ctx context.Context, in Input, each func(Check)) {
 		{"credentials", d.credentials},
 		{"import", d.imports},
 		{"uploads", d.uploads},
+		{"link", d.link},
 		{"clock", d.clock},
+		{"time", d.trueTime},
 		{"read-back", d.readBack},
 		{"last chunk", d.lastChunk},
 		{"retention", d.retention},
@@ -147,6 +153,17 @@ func (d *doctor) open(ctx context.Context) (*store.Reader, error) {
 		d.file, d.schemaErr = store.OpenReader(ctx, d.Config.Storage.Path)
 	}
 	return d.file, d.schemaErr
+}
+
+// times returns what the keys of the file mean, and the true time, as far as the file knows it.
+func (d *doctor) times(ctx context.Context, file *store.Reader) (store.Timeline, time.Time, error) {
+	t, err := file.Timeline(ctx)
+	if err != nil {
+		return nil, d.Now(), err
+	}
+	at := clock.Read()
+	at.Wall = d.Now()
+	return t, t.Now(at), nil
 }
 
 // reach sends an import without samples, once, unless remote.enabled is false.

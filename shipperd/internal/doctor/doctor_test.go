@@ -2,10 +2,17 @@ package doctor
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
+	"io/fs"
 	"log"
 	"maps"
+	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -31,7 +38,7 @@ func TestDoctor_Healthy(t *testing.T) {
 	wantRest(t, found)
 	names := []string{
 		"backlog", "clock", "collectord", "configuration", "connection", "credentials", "database", "dead letters", "deduplication",
-		"directory", "disk space", "files", "import", "last chunk", "read-back", "retention", "shipperd", "uploads", "verification",
+		"directory", "disk space", "files", "import", "last chunk", "link", "read-back", "retention", "shipperd", "time", "uploads", "verification",
 	}
 	if got := slices.Sorted(maps.Keys(found)); !slices.Equal(got, names) {
 		t.Errorf("checks: got %q, want %q", got, names)
@@ -110,13 +117,36 @@ func TestDoctor_Files(t *testing.T) {
 		t.Fatal(err)
 	}
 	if os.Getuid() == 0 { // only root can make a file somebody else's
-		if err := os.Chown(path, 1234, 1235); err != nil {
+		for _, file := range []string{filepath.Dir(path), path} {
+			if err := os.Chown(file, 1234, 1235); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want(t, p.examine(), "files", Fail, "run as root: find "+path+".")
+		// A second name of a file of another is not given away.
+		other := filepath.Join(t.TempDir(), "other")
+		if err := errors.Join(os.WriteFile(other, nil, 0o600), os.Link(other, path+".salvage")); err != nil {
 			t.Fatal(err)
 		}
-		found := p.examine()
-		want(t, found, "files", Fail, "chown 1234:1235 "+path)
-		want(t, found, "files", Fail, "metrics.db.migrate.lock")
+		want(t, p.examine(), "files", Fail, "mv "+path+".salvage "+path+".salvage.away")
+		if err := os.Remove(path + ".salvage"); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(path, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range []string{"-wal", "-shm", ".collectord.lock", ".shipperd.lock", ".migrate.lock", ".open.lock", ".checkpoint.lock", ".budget.lock"} {
+			if err := os.Lchown(path+s, 1234, 1235); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				t.Fatal(err)
+			}
+		}
+		want(t, p.examine(), "files", Warn, "setpriv --reuid=1234 --regid=1235 --clear-groups -- chmod 640 "+path)
 	}
+	// A link, whatever it leads to, is moved and not followed.
+	if err := os.Symlink("/etc/passwd", path+".budget.lock"); err != nil {
+		t.Fatal(err)
+	}
+	want(t, p.examine(), "files", Fail, "mv "+path+".budget.lock "+path+".budget.lock.away")
 	p.cfg.Storage.Path += ".none"
 	want(t, p.examine(), "files", Unknown, "there is no")
 }
@@ -203,6 +233,7 @@ func TestDoctor_Connection(t *testing.T) {
 	f(Fail, "connection refused")
 	f(Fail, "start the server")
 	p.cfg.Remote.URL = "http://metrics.invalid/api/v1/import"
+	f(Fail, "uses these and /etc/hosts only")
 	f(Fail, "getent hosts metrics.invalid")
 
 	quiet := httptest.NewUnstartedServer(http.NotFoundHandler())
@@ -211,6 +242,23 @@ func TestDoctor_Connection(t *testing.T) {
 	t.Cleanup(quiet.Close)
 	p.cfg.Remote.URL = quiet.URL + "/api/v1/import"
 	f(Fail, "remote.tls.ca_file")
+
+	expired := httptest.NewUnstartedServer(http.NotFoundHandler())
+	expired.Config.ErrorLog = log.New(io.Discard, "", 0)
+	expired.TLS = &tls.Config{Certificates: []tls.Certificate{expiredCert(t)}}
+	expired.StartTLS()
+	t.Cleanup(expired.Close)
+	p.cfg.Remote.URL = expired.URL + "/api/v1/import"
+	f(Fail, "If it is right, renew the server's certificate")
+
+	// Nobody has set remote.url.
+	p.cfg.Remote.URL = config.Default().Remote.URL
+	free := testkit.FreeAddr(t)
+	p.input = func(in *Input) {
+		in.Client, in.ClientErr = victoria.New(victoria.Config{URL: "http://" + free + "/api/v1/import"})
+	}
+	f(Fail, "Set `remote.url`")
+	p.input = nil
 
 	vm := startVM(t)
 	vm.Otherwise(testkit.Hang(testkit.WholeBody, testkit.KeepAll))
@@ -287,16 +335,21 @@ func TestDoctor_CredentialsOfAnother(t *testing.T) {
 	}
 	p.files, p.token = []string{file}, victoria.TokenFile(file)
 	want(t, p.examine(), "credentials", OK, "read from")
-	if os.Getuid() == 0 { // root alone reads what the daemons cannot
-		if err := os.Chown(p.cfg.Storage.Path, 1234, 1235); err != nil {
-			t.Fatal(err)
-		}
-		want(t, p.examine(), "credentials", Fail, "chown 1234 "+file)
-		if err := os.Chown(file, 1234, 1235); err != nil {
-			t.Fatal(err)
-		}
-		want(t, p.examine(), "credentials", OK, "read from")
+}
+
+// expiredCert was valid for an hour, two hours ago.
+func expiredCert(t *testing.T) tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
 	}
+	cert := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-3 * time.Hour), NotAfter: time.Now().Add(-2 * time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, cert, cert, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
 func TestDoctor_Import(t *testing.T) {
@@ -314,9 +367,11 @@ func TestDoctor_Import(t *testing.T) {
 	f(testkit.Answer(503, nil), Fail, "see the log of the server")
 	f(testkit.RetryAfter(429, "7"), Warn, "waits for the time in Retry-After")
 	f(testkit.RedirectTo("http://elsewhere/login"), Fail, "http://elsewhere")
+	f(testkit.RedirectTo("http://elsewhere/login"), Fail, "Log in if the network has a login page")
+	f(testkit.Answer(511, nil), Fail, "Log in if the network has a login page")
 	f(testkit.Answer(404, nil), Fail, "correct remote.url")
 	f(testkit.Step{Status: 400, Body: "The plain HTTP request was sent to HTTPS port"}, Fail, "HTTPS port")
-	f(testkit.Step{Status: 200, Body: "<html>log in</html>", Header: http.Header{"Content-Type": {"text/html"}}}, Fail, "web page")
+	f(testkit.Step{Status: 200, Body: "<html>log in</html>", Header: http.Header{"Content-Type": {"text/html"}}}, Fail, "Log in if the network has a login page")
 	p.cfg.Remote.URL = vm.URL() + "/nosuch/api/v1/import"
 	f(testkit.Accept(), Fail, "unsupported path")
 }

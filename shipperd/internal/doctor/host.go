@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"belabox-metrics/shared/config"
+	"belabox-metrics/shared/datafile"
 	"belabox-metrics/shared/health"
 	"belabox-metrics/shared/human"
 	"belabox-metrics/shared/store"
@@ -38,11 +39,11 @@ func (d *doctor) directory(context.Context) Check {
 	case !info.IsDir():
 		return fail(dir+" is not a directory", "set storage.path to a file in a directory")
 	case info.Mode().Perm()&0o002 != 0:
-		return fail(fmt.Sprintf("%s has mode %04o: everybody can replace the database", dir, info.Mode().Perm()), "run: chmod o-w "+dir)
+		return fail(fmt.Sprintf("%s has mode %04o: everybody can replace the database", dir, info.Mode().Perm()), "run: "+datafile.AsOwner(d.Config.Storage.Path, "chmod o-w "+datafile.Quote(dir)))
 	}
-	switch err := mayWrite(dir); {
+	switch err := cmp.Or(mayWrite(dir), readOnly(d.Config.Storage.Path+".collectord.lock")); {
 	case errors.Is(err, syscall.EROFS):
-		return fail(dir+" is on a read-only file system", "run: mount -o remount,rw; dmesg may show why it is read-only")
+		return fail(dir+" is on a read-only file system", health.CauseDisk.Remedy+" If it is mounted so on purpose: mount -o remount,rw")
 	case err != nil && os.Getuid() != 0: // reading is enough for this program
 		return unknown(fmt.Sprintf("%s is not writable for this user (%d); not checked for the user of the daemons", dir, os.Getuid()))
 	case err != nil:
@@ -54,28 +55,41 @@ func (d *doctor) directory(context.Context) Check {
 // files checks who may read and write the database and the files beside it.
 func (d *doctor) files(context.Context) Check {
 	path := d.Config.Storage.Path
-	info, err := os.Stat(path)
+	info, err := os.Lstat(path)
 	if err != nil {
 		return unknown("there is no " + path)
 	}
-	mode := info.Mode().Perm()
-	if mode&0o022 != 0 {
-		return warn(fmt.Sprintf("%s has mode %04o: others than its owner can change it", path, mode), "run: chmod 640 "+path)
+	uid, _, err := datafile.UserOf(path)
+	if err != nil {
+		return unknown(err.Error())
 	}
-	uid, gid := owner(info)
 	var foreign []string
-	for _, suffix := range []string{"-wal", "-shm", ".collectord.lock", ".shipperd.lock", ".migrate.lock", ".open.lock", ".checkpoint.lock", ".budget.lock"} {
-		beside, err := os.Stat(path + suffix)
+	for _, suffix := range []string{
+		"", "-wal", "-shm", "-journal", ".collectord.lock", ".shipperd.lock", ".migrate.lock", ".open.lock", ".checkpoint.lock", ".budget.lock", ".salvage",
+	} {
+		beside, err := os.Lstat(path + suffix)
 		if err != nil {
 			continue
 		}
-		if other, _ := owner(beside); other != uid && uid != 0 {
-			foreign = append(foreign, filepath.Base(path)+suffix)
+		err = datafile.Check(path + suffix)
+		other, _ := datafile.OwnerOf(beside)
+		if other != uid && uid != 0 && datafile.HasSecondName(beside) {
+			err = fmt.Errorf("%s%s: %w: it is a second name (hard link) of a file of %s", path, suffix, datafile.ErrNotRegular, datafile.UserName(other))
+		}
+		if errors.Is(err, datafile.ErrNotRegular) {
+			return fail(err.Error(), "stop both daemons and run: "+datafile.AsOwner(path, "mv "+datafile.Quote(path+suffix)+" "+datafile.Quote(path+suffix+".away")))
+		}
+		if other != uid && uid != 0 || err != nil {
+			foreign = append(foreign, path+suffix)
 		}
 	}
 	if len(foreign) > 0 {
-		return fail(fmt.Sprintf("%s: owner is not user %d, the owner of the database; the daemons cannot open them", strings.Join(foreign, ", "), uid),
-			fmt.Sprintf("run: chown %d:%d %s*, and never run the daemons or shipperd -once as root", uid, gid, path))
+		return fail(fmt.Sprintf("%s: owner is not user %d, who works on the database; the daemons cannot open them", strings.Join(foreign, ", "), uid),
+			"run as root: "+datafile.GiveToOwner(path, foreign...))
+	}
+	mode := info.Mode().Perm()
+	if mode&0o022 != 0 {
+		return warn(fmt.Sprintf("%s has mode %04o: others than its owner can change it", path, mode), "run: "+datafile.AsOwner(path, "chmod 640 "+datafile.Quote(path)))
 	}
 	return ok(fmt.Sprintf("%s, mode %04o, user %d", path, mode, uid))
 }

@@ -60,7 +60,11 @@ func (d *doctor) lastChunk(ctx context.Context) Check {
 	if err != nil {
 		return unknown(notOpen)
 	}
-	c, err := file.AcceptedBefore(ctx, d.Now().Add(-visibleAfter))
+	_, now, err := d.times(ctx, file)
+	if err != nil {
+		return unknown(err.Error())
+	}
+	c, err := file.AcceptedBefore(ctx, now.Add(-visibleAfter))
 	if err != nil {
 		return unknown(err.Error())
 	}
@@ -74,7 +78,7 @@ func (d *doctor) lastChunk(ctx context.Context) Check {
 	if len(samples) == 0 {
 		return unknown("its rows are no longer in the file, or their timestamps were moved")
 	}
-	age := d.Now().Sub(c.Accepted)
+	age := now.Sub(c.Accepted)
 	found := 0
 	for _, s := range samples {
 		shown, err := d.shows(ctx, s)
@@ -98,9 +102,13 @@ func (d *doctor) samplesOf(ctx context.Context, file *store.Reader, c *store.Chu
 	if err != nil {
 		return nil, err
 	}
+	t, _, err := d.times(ctx, file)
+	if err != nil {
+		return nil, err
+	}
 	oldest, newest := c.Created.Add(-d.Config.Remote.MaxPast).UnixMilli(), c.Created.Add(d.Config.Remote.MaxFuture).UnixMilli()
 	rows = slices.DeleteFunc(rows, func(r store.Row) bool {
-		ms := r.Key.TimestampMS()
+		ms := t.MS(r.Key)
 		return r.Null || ms < oldest || ms > newest
 	})
 	for i := range min(lookedFor, len(rows)) {
@@ -109,7 +117,7 @@ func (d *doctor) samplesOf(ctx context.Context, file *store.Reader, c *store.Chu
 		if err != nil {
 			return nil, err
 		}
-		few = append(few, sent{chunk.Labels(info), key.TimestampMS()})
+		few = append(few, sent{chunk.Labels(info), t.MS(key)})
 	}
 	return few, nil
 }

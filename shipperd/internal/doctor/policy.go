@@ -72,7 +72,8 @@ func (d *doctor) oldestPending(ctx context.Context) time.Duration {
 	if err != nil || waiting.Rows == 0 {
 		return 0
 	}
-	return d.Now().Sub(time.UnixMilli(waiting.OldestMS))
+	_, now, _ := d.times(ctx, file)
+	return now.Sub(time.UnixMilli(waiting.OldestMS))
 }
 
 // deduplication compares the server's deduplication interval with that of the samples.

@@ -4,16 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"math"
 	"net/http"
 	"os"
 	"path/filepath"
 	"time"
 
 	"belabox-metrics/shared/config"
+	"belabox-metrics/shared/datafile"
 	"belabox-metrics/shared/health"
 	"belabox-metrics/shared/human"
 	"belabox-metrics/shared/secret"
 	"belabox-metrics/shared/store"
+	"belabox-metrics/shipperd/internal/truetime"
 	"belabox-metrics/shipperd/internal/victoria"
 )
 
@@ -33,10 +37,17 @@ func (d *doctor) connection(ctx context.Context) Check {
 	case victoria.StageSettings:
 		return unknown("not checked: " + err.Error())
 	case victoria.StageName:
-		return fail(err.Error(), fmt.Sprintf("correct the host name in remote.url, or the name resolution of this machine (getent hosts %s)", p.Host))
+		return fail(err.Error(), fmt.Sprintf("correct the host name in remote.url, or the DNS servers in /etc/resolv.conf; shipperd uses these and /etc/hosts only, so that for a name that "+
+			"only mDNS or another source of /etc/nsswitch.conf knows (getent hosts %s finds it), add the address to /etc/hosts or write it in remote.url", p.Host))
 	case victoria.StageConnect:
+		if d.Config.Remote.URL == config.Default().Remote.URL {
+			return fail(err.Error(), health.CauseUnset.Remedy)
+		}
 		return fail(err.Error(), "start the server, correct host and port in remote.url, or open the way to it (firewall, VPN, HTTPS_PROXY)")
 	case victoria.StageTLS:
+		if fault, ok := errors.AsType[*victoria.Error](err); ok && fault.Reason == victoria.ReasonExpired {
+			return fail(err.Error(), health.CauseExpired.Remedy)
+		}
 		return fail(err.Error(), "set remote.tls.ca_file to the CA that signed the server's certificate, renew the certificate, or set this machine's clock")
 	}
 	if p.Status == 0 {
@@ -61,10 +72,11 @@ func (d *doctor) credentials(ctx context.Context) Check {
 				return fail(err.Error(), "run systemctl edit belabox-shipperd, add LoadCredential="+filepath.Base(path)+":FILE to section [Service] and restart it; "+
 					"the file exists only while the service runs")
 			}
-			return fail(err.Error(), "make it a file of one line that only the user of shipperd can read: chmod 600 "+path)
-		}
-		if uid, foreign := d.unreadable(path); foreign {
-			return fail(fmt.Sprintf("%s does not belong to user %d, the owner of the database; shipperd cannot read it", path, uid), fmt.Sprintf("run: chown %d %s", uid, path))
+			if errors.Is(err, fs.ErrPermission) { // root has become the user of shipperd, too
+				return fail(err.Error(), "run as root: "+datafile.GiveToOwner(d.Config.Storage.Path, path))
+			}
+			return fail(err.Error(), "make it a file of one line that only the user of shipperd can read: "+
+				datafile.AsOwner(path, "chmod 600 "+datafile.Quote(path)))
 		}
 		detail = "read from " + path
 	}
@@ -87,19 +99,6 @@ func refused(status int) bool {
 	return status == http.StatusUnauthorized || status == http.StatusForbidden || status == http.StatusProxyAuthRequired
 }
 
-// unreadable reports whether a secret belongs to another user than the database, whose owner is
-// uid. Only root can read such a file, and the daemons cannot.
-func (d *doctor) unreadable(path string) (uid uint32, foreign bool) {
-	file, err := os.Stat(path)
-	database, err2 := os.Stat(d.Config.Storage.Path)
-	if err != nil || err2 != nil || secret.IsCredential(path) {
-		return 0, false // systemd sets the owner of a credential
-	}
-	mine, _ := owner(file)
-	uid, _ = owner(database)
-	return uid, uid != 0 && mine != uid
-}
-
 // imports judges the answer to an import without samples.
 func (d *doctor) imports(ctx context.Context) Check {
 	p, err := d.reach(ctx)
@@ -111,7 +110,9 @@ func (d *doctor) imports(ctx context.Context) Check {
 		return ok(fmt.Sprintf("the server accepts imports (%d)", p.Status))
 	case refused(p.Status):
 		return unknown("not checked: the server refused the credentials")
-	case fault.Class == victoria.ClassAuth || fault.Class == victoria.ClassRedirect:
+	case fault.Evidence() == victoria.NotOurServer:
+		return fail(err.Error(), health.CauseStranger.Remedy)
+	case fault.Class == victoria.ClassAuth:
 		return fail(err.Error(), "correct remote.url: it ends in /api/v1/import, for a cluster in /insert/<tenant>/prometheus/api/v1/import")
 	case fault.Class == victoria.ClassThrottled:
 		return warn(err.Error(), "do nothing: shipperd waits for the time in Retry-After")
@@ -126,10 +127,13 @@ const (
 
 // clock compares the clock with the server's, and with the newest row.
 func (d *doctor) clock(ctx context.Context) Check {
-	now := d.Now()
 	if file, err := d.open(ctx); err == nil {
 		_, newest, exists, err := file.Span(ctx)
-		if ahead := time.UnixMilli(newest.TimestampMS()).Sub(now); err == nil && exists && ahead > rowAhead {
+		t, now, fault := d.times(ctx, file)
+		if err != nil || fault != nil {
+			return unknown(errors.Join(err, fault).Error())
+		}
+		if ahead := time.UnixMilli(t.MS(newest)).Sub(now); exists && ahead > rowAhead {
 			return warn(fmt.Sprintf("the newest row is %s ahead of the clock (%s): one of the two is or was wrong", human.Duration(ahead), human.Time(now)),
 				"set the time before collectord starts (chrony, systemd-timesyncd, a clock battery)")
 		}
@@ -156,6 +160,31 @@ func (d *doctor) clock(ctx context.Context) Check {
 		return warn(detail, health.ClockSkew.Remedy)
 	}
 	return ok("agrees with the server's to the second")
+}
+
+// trueTime says where the time of the newest samples comes from.
+func (d *doctor) trueTime(ctx context.Context) Check {
+	file, err := d.open(ctx)
+	if err != nil {
+		return unknown(notOpen)
+	}
+	t, err := file.Timeline(ctx)
+	if err != nil {
+		return unknown(err.Error())
+	}
+	last := t[len(t)-1]
+	waiting, err := file.Count(ctx, t.Known(), math.MaxInt64)
+	switch text := truetime.Describe(last); {
+	case err != nil:
+		return unknown(err.Error())
+	case waiting > 0:
+		return warn(fmt.Sprintf("%s; %s wait", text, human.Plural(waiting, "sample")),
+			"nothing is lost: they are sent as soon as the server is reached, or NTP sets the clock; if the server is reached and they still wait, its time is not confirmed: set monitoring.clock_skew_url, or the clock")
+	case last.How == store.HowUnconfirmed && last.Boot != "":
+		return warn(text, "let NTP set the clock, or use a server whose answers have a Date")
+	default:
+		return ok(text)
+	}
 }
 
 // readBack queries the last minute, as verification does.

@@ -38,6 +38,10 @@ func TestDoctor_Uploads(t *testing.T) {
 			"late", 200, `{"reasons":[{"code":"backlog","severity":"degraded","remedy":"no"},{"code":"upload_late","severity":"degraded","remedy":"Replace the token."}],` +
 				state(`"error":"connection refused"`)[1:], Fail, "Replace the token.",
 		},
+		{
+			"late, and the remedy is this program", 200, `{"reasons":[{"code":"upload_late","severity":"degraded","remedy":"Run ` + "`belabox-shipperd doctor`" + `."}],` +
+				state(`"error":"connection refused"`)[1:], Fail, "fix this if no check above fails",
+		},
 		{"ill", 503, state(`"error":"connection refused"`), Fail, "retries within two minutes"},
 		{"another program", 200, `{"components":{}}`, Unknown, "without the state of the uploads"},
 		{"another port", 404, "404 page not found", Unknown, "404"},

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"slices"
 	"time"
 
 	"belabox-metrics/shared/logx"
@@ -14,43 +13,52 @@ import (
 	"belabox-metrics/shipperd/internal/victoria"
 )
 
-// markAfter is how long an answered chunk may wait for others to be marked with
-// it in one transaction. A kill meanwhile costs no more than a read-back.
+// markAfter is how long an answered chunk may wait until it is marked together with others in one
+// transaction. A kill meanwhile costs only a read-back.
 const markAfter = 2 * time.Second
 
-// accept records a 2xx: for all rows, or for those that the answer names as taken.
-func (s *Shipper) accept(ctx context.Context, c *inflight, body *chunk.Body, reply victoria.Reply, log *slog.Logger) error {
-	refused, again, err := perLine(body, reply.Details)
+// accept records a 2xx for each chunk of a request: for all rows, or for those that the answer
+// names as accepted.
+func (s *Shipper) accept(ctx context.Context, req *chunk.Request, chunks []*inflight, reply victoria.Reply, log *slog.Logger) error {
+	verdicts, err := perLine(req, reply.Details)
 	if err != nil {
 		// An answer that contradicts itself proves nothing.
-		c.Error = err.Error()
-		s.move(c, evUnknown, inDoubt)
-		s.failed(c, &victoria.Error{Class: victoria.ClassServer, Status: reply.Status, Ambiguous: true, Err: err}, log)
+		for _, c := range chunks {
+			c.Error = err.Error()
+			s.move(c, evUnknown, inDoubt)
+		}
+		s.failed(chunks, &victoria.Error{Class: victoria.ClassServer, Status: reply.Status, Ambiguous: true, Err: err}, log)
 		return nil
 	}
-	c.Accepted = s.Now()
-	c.suspicion = suspicion{since: c.suspicion.since, last: c.suspicion.last, strikes: c.suspicion.strikes}
+	ended := chunks[0].tried
 	s.serverAnswered()
-	s.sending.lastAccepted, s.sending.refusals = c.tried, 0
-	s.size.accepted(c.n, s.cfg.CatchUpRows, c.tried)
+	s.sending.lastAccepted, s.sending.refusals = ended, 0
+	s.size.accepted(req.Rows(), s.cfg.CatchUpRows, ended)
 	log = log.With(logx.KeyBackoffMS, 0)
-	log.Debug("chunk uploaded", logx.KeyCount, c.n)
+	log.Debug("chunk uploaded", logx.KeyCount, req.Rows())
 	if s.sending.failures > 0 {
 		s.sending.log.Recover(s.Log, "uploads work again")
 		s.sending.failures = 0
 	}
-	if len(refused)+len(again) == 0 {
-		s.unmarked = append(s.unmarked, c)
-		if s.unmarked[0].tried.Add(markAfter).Before(c.tried) {
-			return s.flush(ctx)
+	at, _ := s.now(s.times) // what stays in the file must not depend on this boot's clock
+	for i, c := range chunks {
+		c.Accepted = at
+		c.suspicion = suspicion{since: c.suspicion.since, last: c.suspicion.last, strikes: c.suspicion.strikes}
+		v := verdicts[req.Bodies[i]]
+		if v == nil {
+			s.unmarked = append(s.unmarked, c)
+		} else if err := s.acceptInPart(ctx, c, v, log); err != nil {
+			return err
 		}
-		return nil
 	}
-	return s.acceptInPart(ctx, c, refused, again, log)
+	if len(s.unmarked) > 0 && s.unmarked[0].tried.Add(markAfter).Before(ended) {
+		return s.flush(ctx)
+	}
+	return nil
 }
 
-// flush marks the chunks that were answered 2xx. It does so also when ctx has
-// ended: what is known now need not be read back later.
+// flush marks the chunks that were answered 2xx, even after ctx has ended: what is marked now
+// need not be read back at the next start.
 func (s *Shipper) flush(ctx context.Context) error {
 	if len(s.unmarked) == 0 {
 		return nil
@@ -73,21 +81,21 @@ func (s *Shipper) flush(ctx context.Context) error {
 
 // accepted follows the mark: the chunk is read back after the delay.
 func (s *Shipper) accepted(c *inflight) {
-	s.Stats.accept(c.n, c.Accepted)
+	s.Stats.accept(c.n, c.how, s.Now())
 	c.due = c.tried.Add(s.cfg.Verify.Delay)
 	c.pack()
 	s.move(c, evTaken, accepted)
 }
 
-func (s *Shipper) acceptInPart(ctx context.Context, c *inflight, refused []store.Rejection, again store.KeySet, log *slog.Logger) error {
-	if err := s.Outbox.MarkUploaded(context.WithoutCancel(ctx), c.Chunk, refused, again); err != nil {
+func (s *Shipper) acceptInPart(ctx context.Context, c *inflight, v *notTaken, log *slog.Logger) error {
+	if err := s.Outbox.MarkUploaded(context.WithoutCancel(ctx), c.Chunk, v.refused, v.again.Sorted()); err != nil {
 		return err
 	}
 	s.Crash("marked")
-	s.notice(log, noticePartial, "", nil, 0, "rejected", len(refused), "again", len(again))
+	s.notice(log, noticePartial, "", nil, 0, "rejected", len(v.refused), "again", len(v.again))
 	s.Stats.partial()
 	byReason := map[string][]store.Rejection{}
-	for _, r := range refused {
+	for _, r := range v.refused {
 		byReason[r.Reason] = append(byReason[r.Reason], r)
 	}
 	for reason, of := range byReason {
@@ -102,31 +110,45 @@ func (s *Shipper) acceptInPart(ctx context.Context, c *inflight, refused []store
 	return nil
 }
 
-// perLine turns a server's per-line answer into keys.
-func perLine(body *chunk.Body, d *victoria.Details) (refused []store.Rejection, again store.KeySet, err error) {
+// notTaken are the rows of a chunk that a per-line answer does not accept.
+type notTaken struct {
+	refused []store.Rejection
+	again   store.KeySet // the server may take them another time
+}
+
+// perLine turns a server's per-line answer into keys; bodies that were accepted as a whole are
+// left out.
+func perLine(req *chunk.Request, d *victoria.Details) (map[*chunk.Body]*notTaken, error) {
 	if d == nil {
-		return nil, nil, nil // 2xx without details: the chunk
+		return nil, nil // 2xx without details: all chunks
 	}
-	refusals, err := d.Match(body.Lines(), func(line int) []int64 {
+	refusals, err := d.Match(req.Lines(), func(line int) []int64 {
 		var ts []int64
-		for _, sample := range body.Line(line) {
+		body, n := req.Line(line)
+		for _, sample := range body.Line(n) {
 			ts = append(ts, sample.TimestampMS)
 		}
 		return ts
 	})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
+	verdicts := map[*chunk.Body]*notTaken{}
 	for _, r := range refusals {
-		key := body.Line(r.Line)[r.Index].Key
+		body, n := req.Line(r.Line)
+		v := verdicts[body]
+		if v == nil {
+			v = &notTaken{}
+			verdicts[body] = v
+		}
+		key := body.Line(n)[r.Index].Key
 		if r.Retry {
-			again = append(again, key)
+			v.again = append(v.again, key)
 		} else {
-			refused = append(refused, store.Rejection{Key: key, Reason: "rejected", Detail: r.Reason})
+			v.refused = append(v.refused, store.Rejection{Key: key, Reason: "rejected", Detail: r.Reason})
 		}
 	}
-	slices.Sort(again)
-	return refused, again, nil
+	return verdicts, nil
 }
 
 // giveUp moves the rows of a chunk to the dead letters.
@@ -146,7 +168,7 @@ func (s *Shipper) giveUp(ctx context.Context, c *inflight, on event, reason, det
 	return nil
 }
 
-// verdict is what the server said of a sample that it refused.
+// verdict is what the server said about a sample that it refused.
 func verdict(c *inflight) string {
 	return fmt.Sprintf("HTTP %d: %s", cmp.Or(c.HTTPStatus, c.status), c.Error)
 }

@@ -25,10 +25,10 @@ func beyond(d time.Duration, percent float64, r *rand.Rand) time.Duration {
 
 // afterInterval is when the next batch is due.
 func (s *Shipper) afterInterval() time.Time {
-	return time.Now().Add(jitter(s.cfg.UploadInterval, s.cfg.Retry.JitterPercent, s.Rand))
+	return time.Now().Add(jitter(s.interval(), s.cfg.Retry.JitterPercent, s.Rand))
 }
 
-// earliest returns the first of two moments, of which zero is none.
+// earliest returns the earlier of two times; a zero time means none.
 func earliest(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b
@@ -36,7 +36,7 @@ func earliest(a, b time.Time) time.Time {
 	return a
 }
 
-// later returns the last of two moments.
+// later returns the later of two times.
 func later(a, b time.Time) time.Time {
 	if b.After(a) {
 		return b

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"belabox-metrics/shared/testkit"
+	"belabox-metrics/shipperd/internal/victoria"
 )
 
 // TestClock_Steps: the wall clock steps both ways while the device samples and
@@ -102,7 +103,7 @@ func TestClamp_WrongStamps(t *testing.T) {
 					if c := r.counts(); c.Clamped < 600 {
 						t.Errorf("%d timestamps moved, want 600", c.Clamped)
 					}
-					r.has("timestamps outside what the server stores moved")
+					r.has("timestamps clamped to what the server stores")
 					rows, err := r.watch.Rows(context.Background(), r.keys())
 					if err != nil || len(rows) != len(r.samples) {
 						t.Errorf("%d rows keep their original time, %v", len(rows), err)
@@ -140,7 +141,7 @@ func TestClamp_ServerAway(t *testing.T) {
 // timeless is a server whose answers have no Date.
 type timeless struct{ Server }
 
-func (timeless) ServerNow(time.Duration) (time.Time, bool, bool) { return time.Time{}, false, false }
+func (timeless) ServerTimes(time.Duration) []victoria.ServerTime { return nil }
 
 // TestClamp_NoDate: where the server sends no Date, the device's clock counts.
 func TestClamp_NoDate(t *testing.T) {

@@ -13,24 +13,29 @@ import (
 )
 
 // conclude decides what follows from an answer that shows some rows of a chunk and lacks the
-// others. No other function concludes anything from an absence.
+// others. No other function draws conclusions from absent samples.
 func (s *Shipper) conclude(ctx context.Context, c *inflight, shown store.KeySet) error {
 	if err := c.unpack(); err != nil {
 		return err
 	}
 	s.order.show(shown, c.attempt)
+	if s.young(c, len(shown)) {
+		return nil
+	}
 	lacks := c.Keys.Without(shown)
-	refused := c.suspicion.refused && !c.uploaded()
-	if refused {
-		shows, ok, err := s.showsProven(ctx)
-		if err != nil {
+	if len(shown) > 0 {
+		if err := s.noteProof(ctx, c, shown); err != nil {
 			return err
 		}
+	}
+	refused := c.refused()
+	if refused || c.state == missing {
+		shows, ok := s.showsProven(ctx)
 		if !ok || c.state == missing && !shows {
 			c.due = time.Now().Add(s.cfg.Verify.Settle)
 			return nil
 		}
-		refused = shows
+		refused = refused && shows
 	}
 	if c.state == missing { // the second answer that lacks them: each of its rows has a witness
 		return s.requeue(ctx, c, evLost, lacks)
@@ -59,7 +64,7 @@ func (s *Shipper) conclude(ctx context.Context, c *inflight, shown store.KeySet)
 	}
 	c.due = now.Add(s.cfg.Verify.Settle)
 	c.pack()
-	s.move(c, evSilent, unseen)
+	s.move(c, evUnwitnessed, unseen)
 	return nil
 }
 
@@ -69,38 +74,43 @@ type proof struct {
 	from, to int64
 }
 
-// noteProof remembers what was read back last.
-func (s *Shipper) noteProof(ctx context.Context, c *inflight) error {
-	if s.clamps(c) {
+// noteProof remembers rows of a request of this run that the server has shown. Rows that an
+// earlier run sent may be elsewhere, because the URLs may have changed.
+func (s *Shipper) noteProof(ctx context.Context, c *inflight, shown store.KeySet) error {
+	if c.attempt <= earlier || s.clamps(c) {
 		return nil
 	}
-	info, err := s.Outbox.Series(ctx, c.first.SeriesID())
+	info, err := s.Outbox.Series(ctx, shown[0].SeriesID())
 	if err != nil {
 		return err
 	}
 	s.reading.proof = &proof{
-		victoria.Selector{DeviceID: info.Device, Names: []string{chunk.MetricName(info.Name)}}, c.first.TimestampMS(), c.last.TimestampMS(),
+		victoria.Selector{DeviceID: info.Device, Names: []string{chunk.MetricName(info.Name)}},
+		shown[0].TimestampMS() + c.offset, shown[len(shown)-1].TimestampMS() + c.offset,
 	}
 	return nil
 }
 
-// showsProven reports whether the server still shows what was read back last: a refusal is a
-// witness only where reads reach the place to which we write. Before anything was read back,
-// nothing speaks against it. ok = the server can be read.
-func (s *Shipper) showsProven(ctx context.Context) (shows, ok bool, err error) {
+// provenOnce reports whether the server has shown anything that this run has sent. Before that,
+// reads may go to another tenant than writes.
+func (s *Shipper) provenOnce() bool { return s.order.newest > earlier }
+
+// showsProven reports whether the server still shows what was read back last. Only then do reads
+// reach the tenant to which we write, and may an absence count. ok = the server can be read.
+func (s *Shipper) showsProven(ctx context.Context) (shows, ok bool) {
 	p := s.reading.proof
 	if p == nil {
-		return true, true, nil
+		return s.provenOnce(), true // moved timestamps only
 	}
-	err = s.Server.Export(ctx, p.sel, p.from, p.to, func(_ []store.Tag, timestamps []int64) error {
+	err := s.Server.Export(ctx, p.sel, p.from, p.to, func(_ []store.Tag, timestamps []int64) error {
 		shows = shows || len(timestamps) > 0
 		return nil
 	})
 	if err != nil {
 		s.readFailed(ctx, err)
-		return false, false, nil
+		return false, false
 	}
-	return shows, true, nil
+	return shows, true
 }
 
 // absentWithWitness waits for the second answer. Rows without a witness become a chunk of their
@@ -115,13 +125,13 @@ func (s *Shipper) absentWithWitness(ctx context.Context, c *inflight, a absent) 
 		s.move(part, evSplit, unseen)
 	}
 	c.due = time.Now().Add(s.cfg.Verify.Settle)
-	s.move(c, evLacking, missing)
+	s.move(c, evWitnessed, missing)
 	return nil
 }
 
-// expired ends the wait for a witness, where others that were sent with the chunk, or later, show.
-// A series that was sent since and never shows is dropped by the server; of one that has ended,
-// samples are sent again. What was never answered with 2xx is sent again, too.
+// expired ends the wait for a witness while the server shows others that were sent with the chunk
+// or later. A series that was sent since and is never shown is dropped by the server. Samples of
+// a series that has ended are sent again, and so are samples that were never answered with 2xx.
 func (s *Shipper) expired(ctx context.Context, c *inflight, a absent) error {
 	if len(a.silent) == 0 || !c.uploaded() {
 		return s.requeue(ctx, c, evExpired, c.Keys)
@@ -145,17 +155,18 @@ func (s *Shipper) narrow(ctx context.Context, c *inflight, lacks store.KeySet) e
 		return err
 	}
 	c.measure()
+	c.shown = 0
 	s.noteHangup(c)
 	s.Crash("narrowed")
 	now := s.Now()
 	if !c.uploaded() {
-		s.Stats.accept(found, now)
+		s.Stats.accept(found, c.how, now)
 	}
 	s.Stats.verify(found, now)
 	return nil
 }
 
-// split takes rows out of a chunk into one of their own.
+// split moves rows of a chunk into a chunk of their own.
 func (s *Shipper) split(ctx context.Context, c *inflight, keys store.KeySet) (*inflight, error) {
 	part, err := s.Outbox.Split(ctx, c.Chunk, keys, uuid.NewString())
 	if err != nil {
@@ -188,14 +199,14 @@ func (s *Shipper) requeue(ctx context.Context, c *inflight, on event, lost store
 		return err
 	}
 	c.measure()
-	c.silent, c.absent = time.Time{}, time.Time{}
+	c.silent, c.absent, c.shown = time.Time{}, time.Time{}, 0
 	s.move(c, on, owed)
 	s.Crash("requeued")
 	now := s.Now()
 	s.Stats.requeue(len(lost))
 	s.Stats.verify(found, now)
 	if !wasAccepted {
-		s.Stats.accept(found, now)
+		s.Stats.accept(found, c.how, now)
 		c.due = time.Now().Add(resendDelay(c.suspicion.breaks))
 		return nil
 	}
@@ -212,12 +223,13 @@ func (s *Shipper) report() {
 	var unkept, hidden time.Time
 	rows := 0
 	anyLost := false
+	told := max(toldAfter, 2*s.interval())
 	for _, c := range s.chunks.all {
-		first := time.UnixMilli(c.first.TimestampMS())
+		first := time.UnixMilli(c.from())
 		switch {
-		case c.Resends > 0, c.state == unseen && !c.silent.IsZero() && time.Since(c.silent) >= toldAfter:
+		case c.Resends > 0, c.state == unseen && !c.silent.IsZero() && time.Since(c.silent) >= told:
 			unkept = earliest(unkept, first)
-		case c.state == unseen && c.silent.IsZero() && time.Since(c.absent) >= toldAfter:
+		case c.state == unseen && c.silent.IsZero() && time.Since(c.absent) >= told:
 			hidden = earliest(hidden, first)
 			rows += c.n
 		}
@@ -227,7 +239,7 @@ func (s *Shipper) report() {
 	s.Stats.unkept(unkept, now)
 	s.Stats.notVisible(hidden, rows, now)
 	if rows > 0 {
-		s.reading.hidden.FailN(s.Log, slog.LevelWarn, "nothing of what was sent shows at the server, nothing is sent again", nil, 0,
+		s.reading.hidden.FailN(s.Log, slog.LevelWarn, "the server shows none of the samples that were sent, nothing is sent again", nil, 0,
 			"samples", rows, "remedy", "check tenant, filters and relabeling of the server, and proxies that queue")
 	} else {
 		s.reading.hidden.Recover(s.Log, "what was sent shows at the server")
@@ -240,7 +252,7 @@ func (s *Shipper) report() {
 // resendMost bounds the pause before a resend.
 const resendMost = 10 * time.Minute
 
-// resendDelay grows with the number of times, from at once to resendMost.
+// resendDelay grows with the number of resends, from zero to resendMost.
 func resendDelay(times int) time.Duration {
 	if times <= 1 {
 		return 0

@@ -8,8 +8,7 @@ import (
 	"belabox-metrics/shipperd/internal/victoria"
 )
 
-// listAtOnce is the number of samples of which a list costs hardly more than a
-// count.
+// listAtOnce is the number of samples up to which a list costs hardly more than a count.
 const listAtOnce = 500
 
 // found is what a count says.
@@ -21,19 +20,20 @@ const (
 	foundNothing              // nothing is there
 )
 
-// count queries one number: how many samples the server has in the span of the
-// chunks. If that is the number of rows in the file that were answered 2xx or
-// are of these chunks, all of them are there. If it is 0, none is. Nothing follows
-// from another number. ok = the server can be read.
+// count queries one number: how many samples the server has in the span of the chunks. If that is
+// the number of rows in the file that were answered 2xx or are of these chunks, all of them are
+// there. If it is 0, none is. Any other number proves nothing. ok = the server can be read.
 func (s *Shipper) count(ctx context.Context, group []*inflight) (_ found, ok bool, err error) {
 	fromMS, toMS := span(group)
 	if !s.countable(group, fromMS, toMS) {
 		return foundSome, true, nil
 	}
-	// Of rows that were pruned the server still has the samples. Only rows that came
-	// late are among them: after a clock step, or dead letters that were retried.
-	pruned, err := s.Outbox.PrunedThrough(ctx)
-	if err != nil || fromMS <= pruned.TimestampMS() {
+	// The server still has the samples of rows that were pruned.
+	t, err := s.Outbox.Timeline(ctx)
+	if err != nil {
+		return foundSome, false, err
+	}
+	if pruned, err := s.Outbox.Pruned(ctx, t.Ranges(fromMS, toMS)...); err != nil || pruned {
 		return foundSome, err == nil, err
 	}
 	want, err := s.expected(ctx, group, fromMS, toMS)
@@ -71,9 +71,9 @@ func (s *Shipper) count(ctx context.Context, group []*inflight) (_ found, ok boo
 // uncountableFor is how long no count is queried from a server that does not support it.
 const uncountableFor = time.Hour
 
-// countable reports whether a count over the span can be compared with the
-// file: beside the chunks themselves, nothing in it may be in doubt, have been sent
-// under another timestamp, there or from there, or perhaps have been sent twice.
+// countable reports whether a count over the span can be compared with the file: apart from the
+// chunks themselves, no rows in it may be in doubt, may have been clamped into or out of it, or
+// may have been sent twice.
 func (s *Shipper) countable(group []*inflight, fromMS, toMS int64) bool {
 	if time.Now().Before(s.reading.uncountable) || !s.reading.dedupUntil.IsZero() || s.reading.blurred.overlaps(fromMS, toMS) {
 		return false
@@ -110,7 +110,7 @@ func (s *Shipper) expected(ctx context.Context, group []*inflight, fromMS, toMS 
 			return err
 		}
 		for _, k := range c.Keys {
-			if ms := k.TimestampMS(); ms < fromMS || ms > toMS {
+			if ms := k.TimestampMS() + c.offset; ms < fromMS || ms > toMS {
 				continue
 			}
 			info, err := s.Outbox.Series(ctx, k.SeriesID())
@@ -144,9 +144,9 @@ func (s *Shipper) expected(ctx context.Context, group []*inflight, fromMS, toMS 
 }
 
 func span(group []*inflight) (fromMS, toMS int64) {
-	fromMS, toMS = group[0].first.TimestampMS(), group[0].last.TimestampMS()
+	fromMS, toMS = group[0].from(), group[0].to()
 	for _, c := range group[1:] {
-		fromMS, toMS = min(fromMS, c.first.TimestampMS()), max(toMS, c.last.TimestampMS())
+		fromMS, toMS = min(fromMS, c.from()), max(toMS, c.to())
 	}
 	return fromMS, toMS
 }

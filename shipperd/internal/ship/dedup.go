@@ -12,18 +12,18 @@ import (
 	"belabox-metrics/shipperd/internal/victoria"
 )
 
-// A server with -dedup.minScrapeInterval keeps of each series the last sample of
-// each interval, and deletes the others when it merges its files. Sending these
-// again would never end. Such a server differs from one that lost samples: no
-// interval has two samples of a series, and where a sample is missing, a later one
-// of the same interval is there. The intervals end at multiples of their length.
+// A server with -dedup.minScrapeInterval keeps the last sample of each series in each interval,
+// and deletes the others when it merges its files. Resending those would never end. Such a server
+// differs from one that lost samples: no interval has two samples of a series, and where a sample
+// is missing, a later one of the same interval exists. The intervals end at multiples of their
+// length.
 // https://docs.victoriametrics.com/victoriametrics/single-server-victoriametrics/#deduplication
 
 const (
 	// longestInterval is the longest one that is recognised.
 	longestInterval = time.Hour
-	// sightedFor bounds the time, and sightedNames the metrics, that are examined: a
-	// server treats them all alike, and on a slow link an answer must come in time.
+	// sightedFor bounds the time, and sightedNames the metrics, that are examined: a server treats
+	// all metrics alike, and on a slow link an answer must arrive in time.
 	sightedFor   = 10 * time.Minute
 	sightedNames = 4
 	// evidenceNeeded is how many intervals must show it: several samples were sent, and
@@ -62,11 +62,10 @@ var intervals = func() []int64 {
 	return all
 }()
 
-// leftOut returns those of the missing samples of an accepted chunk that the
-// server leaves out by its deduplication interval. No interval is looked for before
-// a first resend did not help. While nothing contradicts an interval and there is
-// too little evidence for it, the chunk is undecided: a further resend does not
-// count. ok = the server can be read.
+// leftOut returns the missing samples of an accepted chunk that the server leaves out because of
+// its deduplication interval. An interval is searched for only if a first resend did not help.
+// While nothing contradicts an interval but there is too little evidence for it, the chunk is
+// undecided, and further resends do not count. ok = the server can be read.
 func (s *Shipper) leftOut(ctx context.Context, c *inflight, w *wanted) (keys store.KeySet, ok bool, err error) {
 	c.undecided = 0
 	r, now := &s.reading, time.Now()
@@ -175,8 +174,7 @@ func (s *Shipper) candidates(ctx context.Context, w *wanted, missing []missingSa
 	return fit, nil
 }
 
-// learnInterval takes the first candidate that the history around the chunk
-// confirms.
+// learnInterval adopts the first candidate that the history around the chunk confirms.
 func (s *Shipper) learnInterval(h *history, c *inflight, candidates []int64) bool {
 	for _, ms := range candidates {
 		evidence, fits := h.judge(ms, func(from, to int64) bool { return s.openBeside(c, from, to) })
@@ -218,7 +216,7 @@ type missingSample struct {
 	key                store.Key
 }
 
-// missingSamples lists what is not crossed off.
+// missingSamples lists the samples that are not crossed off.
 func (w *wanted) missingSamples() (missing []missingSample) {
 	for _, l := range w.lines {
 		for i, sample := range l.samples {
@@ -230,9 +228,8 @@ func (w *wanted) missingSamples() (missing []missingSample) {
 	return missing
 }
 
-// view reads what the server shows, which is deduplicated already where
-// its files are not yet: from the first of the missing samples to reach milliseconds
-// after the last.
+// view reads what the server shows from the first of the missing samples to reach milliseconds
+// after the last. What it shows is deduplicated even where its files are not yet.
 func (s *Shipper) view(ctx context.Context, w *wanted, missing []missingSample, selectors []victoria.Selector, reach int64) (*view, error) {
 	v := &view{missing: missing, shown: map[string][]int64{}, all: map[string][]int64{}}
 	from, to := missing[0].ms, missing[0].ms

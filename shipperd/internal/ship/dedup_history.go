@@ -10,28 +10,30 @@ import (
 	"belabox-metrics/shipperd/internal/victoria"
 )
 
-// history is the time around a chunk, as sent and as the server shows it. A lost
-// sample beside one that is there looks like a deduplicated one. But a server that
-// deduplicates shows one sample of each interval before and after it, too, and one
-// that does not shows all.
+// history is the period around a chunk, as sent and as the server shows it. A lost sample next to
+// one that exists looks like a deduplicated one. But a server that deduplicates shows one sample
+// of each interval before and after it, too, and one that does not deduplicate shows all.
 type history struct {
-	from  int64              // nothing before is known, in milliseconds
+	from  int64              // in milliseconds; nothing before it is known
 	to    int64              // nor after
-	sent  map[string][]int64 // timestamps of rows that were answered 2xx, by the text of their series, sorted
+	sent  map[string][]int64 // timestamps of rows answered 2xx, sorted, by the text of their series
 	shown map[string][]int64
 }
 
-// historyMost is how far the history goes each way where that is more than a usual
-// interval needs.
+// historyMost bounds the history in each direction if that is more than a usual interval needs.
 const historyMost = 30 * time.Minute
 
 // historyOf reads the history of a few metrics around a chunk, as far as evidence
 // for an interval needs. fault is the server's, err the file's.
 func (s *Shipper) historyOf(ctx context.Context, c *inflight, few []victoria.Selector, interval int64) (h *history, fault, err error) {
 	reach := min((oddEvidenceNeeded+1)*interval, max((evidenceNeeded+1)*interval, historyMost.Milliseconds()))
-	from, to := c.first.TimestampMS()-reach, c.last.TimestampMS()+reach
+	from, to := c.from()-reach, c.to()+reach
 	h = &history{from: from, to: to, sent: map[string][]int64{}, shown: map[string][]int64{}}
 	keys, err := s.Outbox.UploadedKeys(ctx, from, to)
+	if err != nil {
+		return nil, nil, err
+	}
+	t, err := s.Outbox.Timeline(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -53,7 +55,7 @@ func (s *Shipper) historyOf(ctx context.Context, c *inflight, few []victoria.Sel
 			texts[k.SeriesID()] = text
 		}
 		if text != "" {
-			h.sent[text] = append(h.sent[text], k.TimestampMS())
+			h.sent[text] = append(h.sent[text], t.MS(k))
 		}
 	}
 	for _, timestamps := range h.sent {
@@ -81,11 +83,10 @@ func selected(few []victoria.Selector, info *store.SeriesInfo) bool {
 	})
 }
 
-// judge compares an interval with the history. fits = nothing contradicts it;
-// evidence is the number of intervals that speak for it. Where unsure says so, the
-// absence of a sample contradicts nothing; but there must be far more evidence than
-// places where that is needed, or an interval that is a part of the true one would
-// fit, too.
+// judge compares an interval with the history. fits = nothing contradicts it; evidence is the
+// number of intervals that support it. Where unsure returns true, the absence of a sample
+// contradicts nothing; but there must be far more evidence than such places, or an interval that
+// is a fraction of the true one would fit, too.
 func (h *history) judge(length int64, unsure func(from, to int64) bool) (evidence int, fits bool) {
 	seen, excused := map[int64]bool{}, map[int64]bool{} // ends of intervals
 	for text, sent := range h.sent {

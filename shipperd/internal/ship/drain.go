@@ -16,9 +16,8 @@ const giveUpAfter = 3
 
 // drain is what Drain needs beside the loop.
 type drain struct {
-	horizon store.Key    // rows beyond it came after the start, since collectord may be running
-	ahead   store.KeySet // but for these, whose timestamps are ahead of the clock
-	owed    bool         // pending rows are left, as far as the last cycle saw
+	horizon store.Key // rows beyond it came after the start, since collectord may be running
+	owed    bool      // pending rows are left, as far as the last cycle saw
 }
 
 func (s *Shipper) newDrain(ctx context.Context) (*drain, error) {
@@ -26,32 +25,19 @@ func (s *Shipper) newDrain(ctx context.Context) (*drain, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &drain{horizon: min(last, store.PackKey(s.Now().UnixMilli(), store.MaxSeries))}
-	if last > d.horizon {
-		rows, err := s.Outbox.Pending(ctx, d.horizon+1, aheadMost, nil)
-		if err != nil {
-			return nil, err
-		}
-		for _, r := range rows {
-			d.ahead = append(d.ahead, r.Key)
-		}
-	}
-	return d, nil
+	return &drain{horizon: last}, nil
 }
-
-// aheadMost bounds the list of rows ahead of the clock, 8 bytes each.
-const aheadMost = 1_000_000
 
 // cut leaves out the rows beyond the horizon.
 func (d *drain) cut(rows []store.Row) []store.Row {
-	rows = slices.DeleteFunc(rows, func(r store.Row) bool { return r.Key > d.horizon && !d.ahead.Contains(r.Key) })
+	rows = rows[:before(rows, d.horizon+1)]
 	d.owed = len(rows) > 0
 	return rows
 }
 
-// Drain delivers everything that is in the file now and proves it. It reports
-// progress after each cycle. The error says what is left: when ctx ends, or when
-// the server takes or proves nothing in several rounds.
+// Drain delivers everything that is in the file now and proves it. It reports progress after each
+// cycle. It ends with an error that says what is left if ctx ends, or if the server accepts and
+// proves nothing in several rounds.
 func (s *Shipper) Drain(ctx context.Context, progress func(Counts)) error {
 	defer s.quiet(0) // log the notices that are not over
 	var err error
@@ -95,7 +81,8 @@ func (s *Shipper) unfinished(ctx context.Context) error {
 		giveUpAfter, l.Pending, s.inDoubt(), l.Accepted, s.lastFault)
 }
 
-// notVisible notes that all that is left does not show yet. An earlier error stays in the error.
+// notVisible notes that the server shows none of what is left. An earlier error stays in the
+// error.
 func (s *Shipper) notVisible() {
 	switch {
 	case s.lastFault == nil:

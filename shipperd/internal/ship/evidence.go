@@ -4,13 +4,13 @@ import (
 	"belabox-metrics/shared/store"
 )
 
-// order records which request sent each series last, and the latest request of which the server has
-// shown a sample of it. A sample is lost when the server lacks it and shows one of the same series
-// that was sent later. A frozen store, a queue, a wrong tenant or a renamed label show no later one
-// either.
+// order records which request sent each series last, and the latest request of which the server
+// has shown a sample of it. A sample is lost when the server lacks it and shows one of the same
+// series that was sent later. With a frozen store, a queue, a wrong tenant or a renamed label the
+// server shows no later one either.
 //
-// It takes eight bytes a series, and nothing is kept over a restart: all that an earlier run has
-// sent counts as sent by request 1.
+// It takes eight bytes per series, and nothing is kept across a restart: everything that an
+// earlier run has sent counts as sent by request 1.
 type order struct {
 	requests uint32   // so far
 	newest   uint32   // the latest of them of which something was shown
@@ -21,13 +21,17 @@ type order struct {
 // earlier is the number of all requests of earlier runs.
 const earlier = 1
 
-// next numbers a request that carries these rows. A later one begins after an earlier one ended.
-func (o *order) next(keys store.KeySet) uint32 {
+// next numbers a request. A later one begins after an earlier one ended.
+func (o *order) next() uint32 {
 	o.requests = max(o.requests, earlier) + 1
+	return o.requests
+}
+
+// send notes that the last request carries these rows.
+func (o *order) send(keys store.KeySet) {
 	for _, k := range keys {
 		raise(&o.sent, k.SeriesID(), o.requests)
 	}
-	return o.requests
 }
 
 // show notes that the server has shown these rows of a request.
@@ -71,8 +75,8 @@ type absent struct {
 	silent    store.KeySet // without: the series was sent since and has shown nothing of that yet
 }
 
-// judge sorts the rows that an answer lacks. A 4xx to the body is a witness for all of them: it
-// shows that the server has finished with the body.
+// judge sorts the rows that an answer lacks. A 4xx to the body is a witness for all of them,
+// because it shows that the server has finished processing the body.
 func (o *order) judge(c *inflight, keys store.KeySet, refused bool) (a absent) {
 	for _, k := range keys {
 		switch {

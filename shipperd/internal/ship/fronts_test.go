@@ -14,10 +14,12 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"belabox-metrics/shared/store"
 	"belabox-metrics/shared/testkit"
 	"belabox-metrics/shipperd/internal/victoria"
 )
@@ -248,6 +250,42 @@ func TestQueue_Shut(t *testing.T) {
 	}
 }
 
+// TestQueue_Forgotten: what a queue held arrives, shows at once, and the server is killed within
+// seconds, with and without what it had only in its memory. To have shown it is no proof.
+func TestQueue_Forgotten(t *testing.T) {
+	t.Parallel()
+	for name, forgets := range map[string]time.Duration{"kept": 0, "forgotten": 10 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, 20, func(r *rig) { r.cfg.UploadInterval = 10 * time.Second })
+				q := &queue{shut: true}
+				r.vm.Through(q.front(0))
+				r.run()
+				r.live(5*time.Minute, 10*time.Second)
+				look := func() {
+					reads := func() int { return len(r.vm.Requests()) - len(r.vm.Imports()) }
+					for before := reads(); reads() == before; {
+						r.sleep(time.Second)
+					}
+				}
+				look()
+				r.sleep(unseenEvery - 4*time.Second)
+				q.open(r.vm, fifo, 0) // just before the next one
+				look()
+				r.vm.Through(nil)
+				r.sleep(time.Second)
+				if r.vm.Restart(forgets) == 0 && forgets > 0 {
+					t.Fatal("the server has forgotten nothing")
+				}
+				r.live(10*time.Minute, 10*time.Second)
+				r.deliver(3 * time.Hour)
+				r.deadLetters(0, "", "")
+			})
+		})
+	}
+}
+
 // half takes the lines of an import apart by their series.
 func half(t testing.TB, body []byte) (now, late []byte) {
 	z, err := gzip.NewReader(bytes.NewReader(body))
@@ -340,38 +378,52 @@ func TestFrozenHalf(t *testing.T) {
 	}
 }
 
+// rename has the server store under another device_id.
+func rename(r *http.Request) {
+	if isImport(r) {
+		r.URL.RawQuery = "extra_label=device_id=" + url.QueryEscape(elsewhere)
+	}
+}
+
+const elsewhere = "another"
+
+// readElsewhere has reads go to a tenant that has nothing of the device.
+func readElsewhere(r *http.Request) {
+	if !isImport(r) {
+		q := r.URL.Query()
+		q.Set("match[]", `{device_id="nobody"}`)
+		if q.Get("query") != "" {
+			q.Set("query", strings.Replace(q.Get("query"), `"dev"`, `"nobody"`, 1))
+		}
+		r.URL.RawQuery = q.Encode()
+	}
+}
+
+// changed is a front that changes requests.
+func changed(change func(r *http.Request)) testkit.Front {
+	return func(w http.ResponseWriter, r *http.Request, server http.Handler) {
+		change(r)
+		server.ServeHTTP(w, r)
+	}
+}
+
 // TestHidden (case 5): reads go to another tenant, or the server renames a label on the way in. For
 // a day nothing is sent again and nothing becomes a dead letter, and the condition is not_visible.
 func TestHidden(t *testing.T) {
 	t.Parallel()
-	for name, hide := range map[string]func(r *http.Request){
-		"renamed": func(r *http.Request) {
-			if isImport(r) {
-				r.URL.RawQuery = "extra_label=device_id=" + url.QueryEscape("another")
-			}
-		},
-		"another tenant": func(r *http.Request) {
-			if !isImport(r) {
-				q := r.URL.Query()
-				q.Set("match[]", `{device_id="nobody"}`)
-				if q.Get("query") != "" {
-					q.Set("query", strings.Replace(q.Get("query"), `"dev"`, `"nobody"`, 1))
-				}
-				r.URL.RawQuery = q.Encode()
-			}
-		},
-	} {
+	for name, hide := range map[string]func(r *http.Request){"renamed": rename, "another tenant": readElsewhere} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				r := newRig(t, 20)
-				hidden := true
+				var hidden atomic.Bool
+				hidden.Store(true)
 				reads := 0
 				r.vm.Through(func(w http.ResponseWriter, req *http.Request, server http.Handler) {
 					if !isImport(req) {
 						reads++
 					}
-					if hidden {
+					if hidden.Load() {
 						hide(req)
 					}
 					server.ServeHTTP(w, req)
@@ -400,13 +452,73 @@ func TestHidden(t *testing.T) {
 					return // what was stored under the other name stays there
 				}
 				r.check()
-				hidden = false
+				hidden.Store(false)
 				r.live(10*time.Minute, time.Minute)
 				r.deliver(2 * time.Hour)
 				r.deadLetters(0, "", "")
 			})
 		})
 	}
+}
+
+// TestHidden_Refused: bodies are refused and stored in part, or not at all, while reads go to
+// another tenant from the start. Nothing is sent again, because nothing shows what was stored; when
+// reads reach the right tenant, everything arrives.
+func TestHidden_Refused(t *testing.T) {
+	t.Parallel()
+	for name, keep := range map[string]testkit.Keep{
+		"nothing stored": testkit.KeepNone, "a part stored": testkit.KeepEvery(2), "all stored": testkit.KeepAll,
+	} {
+		for _, refusals := range []int{1, 3, 20} {
+			t.Run(fmt.Sprint(name, ", ", refusals), func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					r := newRig(t, 20)
+					r.vm.Through(changed(readElsewhere))
+					for range refusals {
+						r.vm.Then(testkit.Answer(400, keep))
+					}
+					r.run()
+					for range 4 {
+						r.live(30*time.Minute, time.Minute)
+						r.restart()
+					}
+					if c := r.counts(); c.Requeued != 0 {
+						t.Errorf("%d sent again", c.Requeued)
+					}
+					r.vm.Through(nil)
+					r.live(30*time.Minute, time.Minute)
+					r.deliver(2 * time.Hour)
+					r.deadLetters(0, "", "")
+				})
+			})
+		}
+	}
+}
+
+// TestHidden_Meanwhile: reads go to another tenant between the two answers about samples that were
+// late. Only the first of them counts.
+func TestHidden_Meanwhile(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 4)
+		r.ticks(3, 10*time.Second)
+		q := &queue{shut: true}
+		r.vm.Through(q.front(0))
+		r.run()
+		r.until(unseen)
+		r.vm.Through(nil)
+		r.tick(r.now()) // overtakes
+		r.until(missing)
+		r.vm.Through(changed(readElsewhere))
+		q.open(r.vm, fifo, 0)
+		r.sleep(time.Hour)
+		r.vm.Through(nil)
+		r.deliver(time.Hour)
+		if c := r.counts(); c.Requeued != 0 {
+			t.Errorf("%d sent again", c.Requeued)
+		}
+	})
 }
 
 // TestNoReads (case 6): a front without a route for reads answers 400 to them. That is told within
@@ -640,5 +752,23 @@ func TestFlood(t *testing.T) {
 		r.vm.Through(nil)
 		r.live(10*time.Minute, 10*time.Second)
 		r.deliver(time.Hour)
+	})
+}
+
+// TestManyOfOneName: a device can have more series of one name than an answer may have strangers.
+func TestManyOfOneName(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 0)
+		for i := range strangersMost + 100 {
+			r.series = append(r.series, store.NewSeries("dev", "page.total", store.Number, store.Tag{Name: "part", Value: fmt.Sprint(i)}))
+		}
+		r.shipper.Server = noCount{r.http}
+		r.ticks(2, 10*time.Second)
+		r.run()
+		r.deliver(time.Hour)
+		if e := r.counts().ReadError; e != nil {
+			t.Errorf("read-back: %v", e)
+		}
 	})
 }

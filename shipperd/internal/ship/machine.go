@@ -7,9 +7,9 @@ import (
 	"belabox-metrics/shared/store"
 )
 
-// A chunk in flight is a state machine. This file is its whole table; DESIGN.md has the picture.
-// The loop takes the chunks that are due, does one step with each, and records what came of it by
-// move.
+// An in-flight chunk is a state machine. This file is its complete table; DESIGN.md has the
+// diagram. The loop takes the chunks that are due, does one step for each, and records the result
+// with move.
 
 // state is how far a chunk has come.
 type state uint8
@@ -22,10 +22,10 @@ const (
 	accepted               // answered 2xx; to be read back
 	missing                // an answer lacks samples, with a witness: a second one must agree
 	unseen                 // an answer lacks samples, without a witness: wait
-	owed                   // its samples are lost, and go out again
+	owed                   // its samples are lost, and are sent again
 	verified               // read back, all of it
 	rejected               // dead letters
-	withdrawn              // its rows are pending as if it had never been, or gone from the file
+	withdrawn              // its rows are plain pending rows again, or no longer in the file
 	freed                  // deleted because the file is full; accepted and not proven
 	states
 )
@@ -44,32 +44,32 @@ func (s state) settled() bool { return s >= verified }
 type event uint8
 
 const (
-	evRecord  event = iota // its body is made
-	evStart                // the program starts, or reads the file again after an error of the store, and finds it
-	evSend                 // its request begins
-	evTaken                // 2xx
-	evNothing              // an answer, or a failure, that rules out that anything was stored
-	evUnknown              // any other end of a request
-	evBlamed               // something speaks against its content, and the server has nothing of it
-	evProved               // a read-back shows all of it
-	evLacking              // a read-back lacks samples, with a witness
-	evSilent               // a read-back lacks samples, without one
-	evSplit                // it was a part of a chunk of which only some samples have a witness
-	evLost                 // a second read-back lacks them
-	evExpired              // it was unseen for too long, and its series have ended
-	evNever                // it was unseen for too long, and its series never show
-	evAssumed              // verification is off, and the delay is over
-	evRefused              // the server, or we, have given up on all that is left of it
-	evDivided              // its rows go out in smaller chunks
-	evGone                 // none of its rows is in the file any more
-	evFreed                // the file is full
+	evRecord      event = iota // its body was built
+	evStart                    // found at a start, or when the file is read again after a store error
+	evSend                     // its request begins
+	evTaken                    // 2xx
+	evNothing                  // an answer, or a failure, that rules out that anything was stored
+	evUnknown                  // any other end of a request
+	evSuspected                // its content may be at fault, and the server has nothing of it
+	evProved                   // a read-back shows all of it
+	evWitnessed                // a read-back lacks samples, with a witness
+	evUnwitnessed              // a read-back lacks samples, without one
+	evSplit                    // it was a part of a chunk of which only some samples have a witness
+	evLost                     // a second read-back lacks them
+	evExpired                  // it was unseen for too long, and its series have ended
+	evNever                    // it was unseen for too long, and its series never show
+	evAssumed                  // verification is off, and the delay is over
+	evRefused                  // the server, or we, have given up on all that is left of it
+	evDivided                  // its rows are sent in smaller chunks
+	evGone                     // none of its rows is in the file any more
+	evFreed                    // the file is full
 	events
 )
 
 func (e event) String() string {
 	return [events]string{
-		"record", "start", "send", "taken", "nothing stored", "unknown", "blamed", "proved", "lacking", "silent", "split",
-		"lost", "expired", "never shown", "assumed", "refused", "divided", "gone", "freed",
+		"record", "start", "send", "taken", "nothing stored", "unknown", "suspected", "proved",
+		"absent, with a witness", "absent, without a witness", "split", "lost", "expired", "never shown", "assumed", "refused", "divided", "gone", "freed",
 	}[e]
 }
 
@@ -79,10 +79,10 @@ type transition struct {
 	on   event
 	to   state
 	// writes is the transaction that records it, a method of store.Outbox; "" = nothing is written,
-	// because the file says enough already.
+	// because the file already has what is needed.
 	writes string
-	// crash is what the next start makes of a kill, or a power cut, before the transaction is on the
-	// disk.
+	// crash is what the next start finds if a kill or a power cut happens before the transaction is
+	// on the disk.
 	crash string
 }
 
@@ -95,7 +95,7 @@ var transitions = []transition{
 
 	{recorded, evSend, sending, "", "in doubt: the file cannot tell it from one that was sent"},
 	{owed, evSend, sending, "RecordSending, synced", "owed; nothing has left"},
-	{recorded, evBlamed, owed, "Requeue", "in doubt, and the search for the bad sample begins anew"},
+	{recorded, evSuspected, owed, "Requeue", "in doubt, and the search for the bad sample begins anew"},
 	{recorded, evDivided, withdrawn, "Withdraw", "in doubt"},
 	{recorded, evGone, withdrawn, "Withdraw", "in doubt"},
 
@@ -105,14 +105,14 @@ var transitions = []transition{
 	{sending, evRefused, rejected, "MarkUploaded", "in doubt"},
 
 	{inDoubt, evProved, verified, "MarkVerified", "in doubt, and proved again"},
-	{inDoubt, evLacking, missing, "Narrow", "in doubt"},
-	{inDoubt, evSilent, unseen, "Narrow", "in doubt"},
+	{inDoubt, evWitnessed, missing, "Narrow", "in doubt"},
+	{inDoubt, evUnwitnessed, unseen, "Narrow", "in doubt"},
 	{inDoubt, evAssumed, recorded, "", "in doubt"},
 	{inDoubt, evGone, withdrawn, "Withdraw", "in doubt"},
 
 	{accepted, evProved, verified, "MarkVerified", "accepted, and proved again"},
-	{accepted, evLacking, missing, "Narrow", "accepted"},
-	{accepted, evSilent, unseen, "Narrow", "accepted"},
+	{accepted, evWitnessed, missing, "Narrow", "accepted"},
+	{accepted, evUnwitnessed, unseen, "Narrow", "accepted"},
 	{accepted, evAssumed, verified, "MarkVerified", "accepted"},
 	{accepted, evGone, withdrawn, "Withdraw", "accepted"},
 	{accepted, evFreed, freed, "EnforceBudget", "accepted"},
@@ -125,8 +125,8 @@ var transitions = []transition{
 	{missing, evFreed, freed, "EnforceBudget", "accepted"},
 
 	{unseen, evProved, verified, "MarkVerified", "accepted or in doubt"},
-	{unseen, evLacking, missing, "Narrow", "accepted or in doubt"},
-	{unseen, evSilent, unseen, "Narrow", "accepted or in doubt"},
+	{unseen, evWitnessed, missing, "Narrow", "accepted or in doubt"},
+	{unseen, evUnwitnessed, unseen, "Narrow", "accepted or in doubt"},
 	{unseen, evExpired, owed, "Requeue", "accepted or in doubt: the time begins anew"},
 	{unseen, evNever, rejected, "MarkUploaded", "accepted: the time begins anew"},
 	{unseen, evGone, withdrawn, "Withdraw", "accepted or in doubt"},
@@ -163,9 +163,9 @@ func inFile(c *store.Chunk) state {
 	return inDoubt
 }
 
-// move takes a chunk to its next state, after the transaction that records it. A transition that is
-// not in the table is a defect: tests fail, and the daemon logs it and continues, since the file is
-// right whatever the name of the state.
+// move takes a chunk to its next state, after the transaction that records it. A transition that
+// is not in the table is a defect: tests fail, and the daemon logs it and continues, because the
+// file is correct whatever the name of the state.
 func (s *Shipper) move(c *inflight, on event, to state) {
 	taken := step{c.state, on, to}
 	if !known[taken] {
@@ -173,7 +173,7 @@ func (s *Shipper) move(c *inflight, on event, to state) {
 			"transition", fmt.Sprintf("%s on %q to %s", taken.from, taken.on, taken.to))
 	}
 	if s.moved != nil {
-		s.moved(taken)
+		s.moved(c, taken)
 	}
 	switch {
 	case taken.from == none:

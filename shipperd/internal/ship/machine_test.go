@@ -19,11 +19,11 @@ import (
 )
 
 // until lets time pass until some chunk is in a state.
-func (r *rig) until(want state) *inflight {
+func (r *rig) until(want state) *store.Chunk {
 	r.t.Helper()
 	for start := time.Now(); time.Since(start) < 4*time.Hour; r.sleep(time.Second) {
-		for _, c := range r.shipper.chunks.all {
-			if c.state == want {
+		for _, c := range r.openChunks() {
+			if s, ok := r.states.Load(c.ID); ok && s == want {
 				return c
 			}
 		}
@@ -33,18 +33,14 @@ func (r *rig) until(want state) *inflight {
 }
 
 // vanish takes the rows of a chunk out of the file, as damage or an operator may.
-func (r *rig) vanish(c *inflight) {
+func (r *rig) vanish(c *store.Chunk) {
 	r.t.Helper()
-	if err := c.unpack(); err != nil {
-		r.t.Fatal(err)
-	}
 	gone := map[store.Key]bool{}
 	var rejected []store.Rejection
 	for _, k := range c.Keys {
 		gone[k] = true
 		rejected = append(rejected, store.Rejection{Key: k, Reason: "test"})
 	}
-	c.pack()
 	before := r.allow.deadLetters
 	r.allow.deadLetters = func(s sample) bool { return gone[s.key] || before != nil && before(s) }
 	if err := r.watch.MoveToDeadLetters(r.t.Context(), rejected); err != nil {
@@ -201,7 +197,7 @@ func init() {
 				r.tick(r.now())
 			}
 			r.until(s)
-			r.shipper.budgetAfter = time.Time{}
+			r.inLoop(func(s *Shipper) { s.budgetAfter = time.Time{} })
 			r.sleep(2 * time.Minute)
 			r.vm.Through(nil)
 			r.cfg.MaxDataBytes = 0
@@ -225,7 +221,7 @@ func init() {
 					r.until(missing)
 					r.vm.GoAway() // what is owed waits
 					r.vm.ComeBack()
-					r.shipper.notBefore = time.Now().Add(time.Hour)
+					r.inLoop(func(s *Shipper) { s.notBefore = time.Now().Add(time.Hour) })
 				} else {
 					r.tick(r.now())
 				}
@@ -302,9 +298,9 @@ func TestMachine_Table(t *testing.T) {
 	}
 }
 
-// TestMachine_Model walks at random through everything that may happen to a device, with kills at
-// any moment, and looks at the file and the server after each step. rapid finds the shortest way to
-// a failure.
+// TestMachine_Model walks at random through everything that may happen to a device, with kills and
+// power cuts at any moment, and looks at the file and the server after each step. rapid finds the
+// shortest way to a failure.
 func TestMachine_Model(t *testing.T) {
 	t.Parallel()
 	points := []string{"recorded", "sent", "marked", "narrowed", "split", "requeued", "verified"}
@@ -312,8 +308,9 @@ func TestMachine_Model(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		type act struct{ what, how, keep int }
 		acts := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) act {
-			return act{rapid.IntRange(0, 9).Draw(t, "what"), rapid.IntRange(0, 99).Draw(t, "how"), rapid.IntRange(0, len(keeps)-1).Draw(t, "keep")}
+			return act{rapid.IntRange(0, 11).Draw(t, "what"), rapid.IntRange(0, 99).Draw(t, "how"), rapid.IntRange(0, len(keeps)-1).Draw(t, "keep")}
 		}), 1, 12).Draw(rt, "acts")
+		newestFirst := rapid.Bool().Draw(rt, "newest first")
 		var failed string
 		synctest.Test(t, func(t *testing.T) {
 			tb := &recorder{TB: t}
@@ -323,8 +320,13 @@ func TestMachine_Model(t *testing.T) {
 				}
 				failed = tb.text
 			}()
-			r := newRig(tb, 6, func(r *rig) { r.cfg.Verify.MaxResends = 1000; r.file.BusyTimeout = 20 * time.Millisecond })
+			r := newRig(tb, 6, func(r *rig) {
+				r.cfg.Verify.MaxResends, r.cfg.NewestFirst, r.file.BusyTimeout = 1000, newestFirst, 20*time.Millisecond
+				r.chunks.MaxMetrics = 2 // so three chunks share a request
+			})
+			r.power = true
 			r.run()
+			power := true
 			for _, a := range acts {
 				keep := keeps[a.keep]
 				switch a.what {
@@ -345,7 +347,8 @@ func TestMachine_Model(t *testing.T) {
 						{Reply: testkit.CutReply},
 						{Status: 200, Body: "<html>"},
 					}[a.how%6])
-				case 5: // killed at the next time of a point
+				case 5, 10: // killed at the next time of a point, or without power
+					power = a.what == 5
 					point := points[a.how%len(points)]
 					r.atCrash(func(at string) {
 						if at == point && !r.dead.Load() {
@@ -358,6 +361,8 @@ func TestMachine_Model(t *testing.T) {
 					r.sleep([]time.Duration{time.Second, 20 * time.Second, 4 * time.Minute, 3 * time.Hour}[a.how%4])
 				case 8:
 					r.restart()
+				case 11:
+					r.cut()
 				case 9:
 					r.vm.Through(func(w http.ResponseWriter, req *http.Request, server http.Handler) {
 						if _, err := io.Copy(io.Discard, req.Body); err == nil {
@@ -370,15 +375,21 @@ func TestMachine_Model(t *testing.T) {
 				r.sleep(time.Duration(1+a.how) * time.Second)
 				if r.dead.Load() {
 					r.crash.Store(nil)
-					r.restart()
+					if power {
+						r.restart()
+					} else {
+						r.cut()
+					}
 					r.dead.Store(false)
 				}
 				r.check()
 			}
 			r.crash.Store(nil)
-			for r.vm.StepsLeft() > 0 {
+			for start := time.Now(); r.vm.StepsLeft() > 0; r.sleep(time.Minute) {
+				if time.Since(start) > 24*time.Hour {
+					r.t.Fatalf("%d answers are still to come", r.vm.StepsLeft())
+				}
 				r.tick(r.now())
-				r.sleep(time.Minute)
 			}
 			r.deliver(24 * time.Hour)
 		})

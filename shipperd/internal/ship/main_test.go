@@ -2,6 +2,7 @@ package ship
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"testing"
 
 	"belabox-metrics/shared/store"
+	"belabox-metrics/shared/testkit"
 )
 
 // emptyFile is a database without rows. Making one takes longer than most tests.
@@ -17,6 +19,12 @@ var emptyFile []byte
 
 func TestMain(m *testing.M) {
 	saveWork()
+	if testkit.Race {
+		// As testkit.Rounds: a fifth of rapid's rounds.
+		if err := flag.Set("rapid.checks", "20"); err != nil {
+			panic(err)
+		}
+	}
 	var err error
 	if emptyFile, err = makeEmptyFile(); err != nil {
 		fmt.Fprintln(os.Stderr, "make an empty database:", err)
@@ -25,9 +33,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// saveWork sees to it that simulated hours cost seconds. The loop is killed here, never the machine,
-// so nothing has to get to a disk: in memory the tests take half as long. And little of what they
-// allocate lives long.
+// saveWork sees to it that simulated hours cost seconds. The loop is killed here, never the
+// machine, so nothing has to get to a disk: in memory the tests take half as long. And little of
+// what they allocate lives long.
 func saveWork() {
 	const memory = "/dev/shm"
 	var fs syscall.Statfs_t

@@ -9,19 +9,18 @@ import (
 )
 
 const (
-	// budgetEvery is how often the size of the data is looked at.
+	// budgetEvery is how often the size of the data is checked.
 	budgetEvery = time.Minute
-	// pruneEvery is how often old rows are looked for: seldom, because each delete
-	// writes whole pages.
+	// pruneEvery is how often old rows are deleted: rarely, because each delete writes whole pages.
 	pruneEvery = 5 * time.Minute
 	// pruneRows is the size of one delete: small, so that the write lock is held
 	// for milliseconds on a slow card.
 	pruneRows = 5000
 )
 
-// maintain deletes proven rows older than the retention, and keeps the data
-// within its budget. full means that a transaction failed because the disk is full:
-// then proven rows go before their time, because collectord needs the space.
+// maintain deletes proven rows older than the retention, and keeps the data within its budget.
+// full means that a transaction failed because the disk is full: then proven rows are deleted
+// early, because collectord needs the space.
 func (s *Shipper) maintain(ctx context.Context, full bool) error {
 	now := time.Now()
 	if full || !now.Before(s.budgetAfter) {
@@ -39,7 +38,12 @@ func (s *Shipper) maintain(ctx context.Context, full bool) error {
 		return nil
 	}
 	s.pruneAfter = now.Add(pruneEvery)
-	before := s.Now().Add(-s.cfg.Retention)
+	t, err := s.Outbox.Timeline(ctx)
+	if err != nil {
+		return err
+	}
+	at, _ := s.now(t)
+	before := at.Add(-s.cfg.Retention)
 	for ctx.Err() == nil {
 		n, err := s.Outbox.Prune(ctx, before, pruneRows)
 		if err != nil {
@@ -54,15 +58,19 @@ func (s *Shipper) maintain(ctx context.Context, full bool) error {
 	return nil
 }
 
-// keepBudget deletes what is above MaxDataBytes. Rows that were accepted and are not proven go
-// before those that were never sent. What was never delivered is lost then, and counted: newer
-// samples are worth more than the oldest.
+// keepBudget deletes what exceeds MaxDataBytes. Rows that were accepted but not proven are
+// deleted before those that were never sent. What was never delivered is then lost and counted;
+// the oldest rows go first, because newer samples are worth more.
 func (s *Shipper) keepBudget(ctx context.Context) error {
 	if s.cfg.MaxDataBytes == 0 {
 		return nil
 	}
+	size, err := s.Outbox.DataSize(ctx)
+	if s.pressed = err == nil && size > s.cfg.MaxDataBytes && s.provable(); err != nil || size <= s.cfg.MaxDataBytes {
+		return err
+	}
 	enforce := s.Outbox.EnforceBudget
-	if s.pressed = s.provable(); s.pressed {
+	if s.pressed {
 		enforce = s.Outbox.FreeProven
 	}
 	for ctx.Err() == nil {
@@ -90,8 +98,8 @@ func (s *Shipper) keepBudget(ctx context.Context) error {
 	return nil
 }
 
-// provable reports whether accepted rows are about to be read back. Nothing else is dropped before
-// that. They do not wait for each other then.
+// provable reports whether accepted rows are about to be read back. Nothing else is dropped
+// before that, and they do not wait for each other.
 func (s *Shipper) provable() bool {
 	return s.cfg.Verify.Enabled && s.sending.failures == 0 && s.reading.fails == 0 &&
 		slices.ContainsFunc(s.chunks.all, func(c *inflight) bool {

@@ -7,8 +7,8 @@ import (
 	"belabox-metrics/shared/logx"
 )
 
-// notice is a log line about an event that may repeat with each chunk: a sample that
-// becomes a dead letter, a timestamp that is moved. No success ends it, so it is over
+// notice is a log line about an event that may repeat with each chunk, such as a sample that
+// becomes a dead letter or a timestamp that is clamped. No success ends it, so it counts as over
 // when it has not happened for a while.
 type notice struct {
 	level slog.Level
@@ -22,8 +22,8 @@ var (
 		"no more samples moved to the dead letters",
 	}
 	noticeClamped = notice{
-		slog.LevelWarn, "timestamps outside what the server stores moved to its edge",
-		"no more timestamps moved",
+		slog.LevelWarn, "timestamps clamped to what the server stores",
+		"no more timestamps clamped",
 	}
 	noticePartial = notice{
 		slog.LevelWarn, "chunk accepted in part", "no more chunks accepted in part",
@@ -70,11 +70,11 @@ func (id noticed) attrs() []any {
 	return []any{"reason", id.reason}
 }
 
-// quietAfter is how long an event must not have happened to be over, where uploads are
-// more frequent than that.
+// quietAfter is how long an event must not have happened to count as over, if uploads are more
+// frequent than that.
 const quietAfter = 2 * time.Minute
 
-// quiet ends the notices of what has not happened for that long.
+// quiet ends the notices of events that have not happened for that long.
 func (s *Shipper) quiet(after time.Duration) {
 	for id, t := range s.notices {
 		t.Quiet(s.Log, after, id.over, id.attrs()...)

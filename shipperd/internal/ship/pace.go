@@ -2,8 +2,8 @@ package ship
 
 import "time"
 
-// pace bounds the bytes a second while catching up. It lets a chunk go at once
-// and makes the next one wait for what the last one cost.
+// pace bounds the bytes per second while catching up. It lets a chunk go at once and makes the
+// next one wait for as long as the last one costs at that rate.
 type pace struct {
 	bytesPerSecond int64 // 0 = unlimited
 	free           time.Time

@@ -54,6 +54,7 @@ func newChaos(t *testing.T, seed uint64) *chaos {
 		r.cfg.CatchUpRows = []int{100, 1000, 100_000}[dice.IntN(3)]
 		r.cfg.UploadInterval = []time.Duration{time.Second, 10 * time.Second, 30 * time.Second, 5 * time.Minute}[dice.IntN(4)]
 		r.cfg.Retention = []time.Duration{0, 10 * time.Minute, 24 * time.Hour}[dice.IntN(3)]
+		r.cfg.NewestFirst = dice.IntN(2) == 0
 		r.cfg.Verify.MaxResends = 1000 // this server loses good samples, again and again
 		r.chunks.MaxMetrics = []int{1, 5, 50}[dice.IntN(3)]
 		r.chunks.MaxBytes = []int{400, 4000, 256 << 10}[dice.IntN(3)]
@@ -117,7 +118,7 @@ func (c *chaos) live() {
 // event lets something happen.
 func (c *chaos) event() {
 	d := c.dice
-	switch d.IntN(16) {
+	switch d.IntN(20) {
 	case 0, 1, 2, 3, 4:
 		for range 1 + d.IntN(3) {
 			c.vm.Then(c.fault())
@@ -156,7 +157,43 @@ func (c *chaos) event() {
 		c.vm.LimitBody(int64(d.IntN(2) * (600 + d.IntN(2000))))
 	case 15:
 		c.sleep(time.Duration(d.IntN(30)) * time.Minute)
+	default:
+		c.front()
 	}
+}
+
+// front puts something between the device and its server for up to 20 minutes.
+func (c *chaos) front() {
+	d := c.dice
+	var q *queue
+	switch d.IntN(4) {
+	case 0:
+		read := answer([]int{200, 302, 401, 404, 500, 101}[d.IntN(6)], "")
+		c.vm.Through(portal(time.Duration(d.IntN(200)-100)*24*time.Hour, read))
+	case 1:
+		c.vm.Through(changed(readElsewhere))
+	case 2:
+		c.vm.Through(changed(rename))
+		c.allow.renamed = true
+	case 3:
+		q = &queue{shut: true}
+		c.vm.Through(q.front(0))
+	}
+	for range 1 + d.IntN(4) {
+		c.tick(c.now())
+		c.sleep(time.Duration(1+d.IntN(300)) * time.Second)
+		c.reviveIfDead()
+	}
+	if q != nil {
+		order := fifo
+		if d.IntN(2) == 0 && c.vm.StepsLeft() == 0 { // a step may take longer than Settle
+			order = overtaking
+		}
+		q.open(c.vm, order, time.Duration(d.IntN(200))*time.Millisecond)
+		synctest.Wait()
+		c.reviveIfDead()
+	}
+	c.vm.Through(nil)
 }
 
 func (c *chaos) fault() testkit.Step {

@@ -178,3 +178,18 @@ func TestReadsFail(t *testing.T) {
 		})
 	}
 }
+
+// TestReadsTogether: a count each five minutes proves all uploads since the last one, also where
+// the size of the data has a limit that is far away.
+func TestReadsTogether(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 20, func(r *rig) { r.cfg.MaxDataBytes = 512 << 20 })
+		r.run()
+		r.live(time.Hour, 10*time.Second)
+		if n := len(r.vm.Requests()) - len(r.vm.Imports()); n > 16 {
+			t.Errorf("%d reads in an hour, want one each five minutes", n)
+		}
+		r.deliver(time.Hour)
+	})
+}

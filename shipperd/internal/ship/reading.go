@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"belabox-metrics/shared/logx"
@@ -28,9 +29,9 @@ type reading struct {
 	fails       int       // failed reads in a row
 	most        int       // rows that one read may be about; 0 = any number
 
-	uncountable    time.Time // it does not support counts; until then
-	dedupUntil     time.Time // it keeps one sample of each interval, see dedup.go; until then; zero = it does not
-	interval       int64     // of so many milliseconds
+	uncountable    time.Time // until then it does not support counts
+	dedupUntil     time.Time // until then it has a deduplication interval, see dedup.go; zero = none
+	interval       int64     // of this length in milliseconds
 	dedupFails     int       // reads about the interval that failed, in a row
 	dedupNotBefore time.Time // no read about the interval before
 	blurred        interval  // where the server may have samples that the file has elsewhere, or once
@@ -38,13 +39,13 @@ type reading struct {
 	proof          *proof    // what was read back last; nil = nothing yet
 
 	log      *logx.Throttle
-	lost     *logx.Throttle // samples that were answered 2xx and are not there
+	lost     *logx.Throttle // samples that were answered 2xx and are missing
 	lostRows int            // how many, since the start
 	hidden   *logx.Throttle // nothing shows
-	clock    *logx.Throttle // no clock to move timestamps by
+	clock    *logx.Throttle // no clock by which to clamp timestamps
 }
 
-// readFailed gives reading a pause that grows. Whatever the reason is, the rows stay as they are.
+// readFailed pauses reads, longer each time. Whatever the reason, the rows stay as they are.
 func (s *Shipper) readFailed(ctx context.Context, err error) {
 	if ctx.Err() != nil {
 		return
@@ -92,8 +93,8 @@ func (s *Shipper) readMost() int {
 	return togetherRows
 }
 
-// export reads samples and hands out those of our series, by the text of their labels. An answer
-// full of others is ended early.
+// export reads samples and passes on those of our series, by the text of their labels. An answer
+// that is full of other series is ended early.
 func (s *Shipper) export(ctx context.Context, sel victoria.Selector, from, to int64, names map[string]bool,
 	ours func(text string) bool, each func(text string, labels []store.Tag, timestamps []int64),
 ) error {
@@ -105,6 +106,9 @@ func (s *Shipper) export(ctx context.Context, sel victoria.Selector, from, to in
 			each(text, labels, timestamps)
 			return nil
 		}
+		if asked(sel, labels) {
+			return nil // a textfile can have thousands of series of one name
+		}
 		if strangers++; strangers > strangersMost {
 			return &victoria.Error{
 				Class: victoria.ClassStranger, Status: 200,
@@ -115,8 +119,22 @@ func (s *Shipper) export(ctx context.Context, sel victoria.Selector, from, to in
 	})
 }
 
-// sentAs is what our series would have been called. A proxy may have added labels
-// of its own (extra_label): those are left out.
+// asked reports whether a series of this device matches a selector.
+func asked(sel victoria.Selector, labels []store.Tag) bool {
+	var name, device string
+	for _, l := range labels {
+		switch l.Name {
+		case "__name__":
+			name = l.Value
+		case "device_id":
+			device = l.Value
+		}
+	}
+	return !sel.AnyDevice && device == sel.DeviceID && (len(sel.Names) == 0 || slices.Contains(sel.Names, name))
+}
+
+// sentAs is the text under which our series was sent. A proxy may have added labels of its own
+// (extra_label); they are left out.
 func sentAs(labels []store.Tag, names map[string]bool) string {
 	kept := make([]store.Tag, 0, len(labels))
 	for _, l := range labels {

@@ -2,6 +2,7 @@ package ship
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -16,10 +17,10 @@ import (
 // A chunk becomes a suspect when the server answers with an error that concerns its content, when
 // connections break repeatedly with it, or when a server that accepts others answers 5xx to it
 // repeatedly: a proxy turns a broken backend into a 502. It is halved until the refused sample is
-// alone. But a proxy in front may answer 400 to everything, and then no sample is bad. So a sample
-// becomes a dead letter only if it was refused alone, several times, some time apart, by a server
-// that accepts others: it has accepted something else since it first refused this sample. While
-// everything is refused, hardly anything is halved.
+// alone. But a proxy in front may answer 400 to everything, and then no sample is bad. A sample
+// therefore becomes a dead letter only if it was refused alone, several times, some time apart,
+// by a server that accepts others, that is, has accepted something else since it first refused
+// this sample. While everything is refused, hardly anything is halved.
 
 const (
 	// sickAfter is how many refusals in a row, with nothing accepted between them, mean
@@ -72,9 +73,9 @@ func (s *Shipper) doubt(c *inflight) {
 	b.last = now
 }
 
-// doubtedFirst decides whether chunks that were answered 5xx go before pending rows.
-// A few of them wait until others were tried; but while everything fails, each
-// batch that is tried becomes one more of them.
+// doubtedFirst decides whether chunks that were answered 5xx are sent before pending rows. A few
+// of them wait until others were tried; but while everything fails, each batch that is tried
+// becomes one more of them.
 func (s *Shipper) doubtedFirst() bool {
 	n := 0
 	for _, c := range s.chunks.all {
@@ -85,27 +86,30 @@ func (s *Shipper) doubtedFirst() bool {
 	return n > failedMost && s.sending.failures%(2*n) != 0
 }
 
-// refused notes a 4xx to the body; ok as for transmit.
-func (s *Shipper) refused(c *inflight, fault *victoria.Error, log *slog.Logger) (ok bool) {
-	now := time.Now()
-	if fault.Class == victoria.ClassTooLarge && c.n > 1 {
-		s.size.tooLarge(c.n, now)
+// refused notes a 4xx to the body of a request; ok as for transmit.
+func (s *Shipper) refused(chunks []*inflight, fault *victoria.Error, log *slog.Logger) (ok bool) {
+	now, n := time.Now(), rowsOf(chunks)
+	if fault.Class == victoria.ClassTooLarge && n > 1 {
+		s.size.tooLarge(n, now)
 		log.Warn("request too large for the server, smaller ones follow", logx.Err(fault), "rows_at_most", s.size.limit)
 		return true
 	}
-	b := &c.suspicion
-	if b.since.IsZero() {
-		b.since = now
+	for _, c := range chunks {
+		if c.suspicion.since.IsZero() {
+			c.suspicion.since = now
+		}
+		c.suspicion.last = now
 	}
-	b.last = now
+	b := &chunks[0].suspicion // chunks share their first request only, so this is the same for all
 	switch takesOthers := s.sending.lastAccepted.After(b.since); {
 	case !takesOthers:
 		s.sending.refusals++
-	case c.n == 1 && s.sending.refusals == 0:
+		s.sending.refusedRows = n
+	case n == 1 && s.sending.refusals == 0:
 		b.strikes++
 	}
 	if !s.sending.sick() {
-		s.notice(log, noticeRefused, "", fault, 0, "rows", c.n)
+		s.notice(log, noticeRefused, "", fault, 0, "rows", n)
 		return true
 	}
 	s.pause(min(sickest, s.longPause()<<min(s.sending.refusals-sickAfter, 4)))
@@ -114,20 +118,32 @@ func (s *Shipper) refused(c *inflight, fault *victoria.Error, log *slog.Logger) 
 }
 
 // broke notes a request that broke off.
-func (s *Shipper) broke(c *inflight) {
-	c.suspicion.breaks++
+func (s *Shipper) broke(chunks []*inflight) {
+	for _, c := range chunks {
+		c.suspicion.breaks++
+	}
 	before := s.size.limit
-	if s.size.broke(c.n, time.Now()); s.size.limit != before {
+	if s.size.broke(rowsOf(chunks), time.Now()); s.size.limit != before {
 		s.Log.Info("requests break off, smaller ones follow", "rows_at_most", s.size.limit)
 	}
 }
 
-// sendAgain ships the chunks of a kind that are to go out. ok = the server takes requests.
+func rowsOf(chunks []*inflight) (n int) {
+	for _, c := range chunks {
+		n += c.n
+	}
+	return n
+}
+
+// sendAgain sends the chunks of a kind that are to be sent again. ok = the server takes requests.
 func (s *Shipper) sendAgain(ctx context.Context, kind func(*inflight) bool) (ok bool, err error) {
 	due := s.chunks.due(time.Now(), kind)
 	// Those that were tried longest ago come first.
 	slices.SortStableFunc(due, func(a, b *inflight) int { return a.tried.Compare(b.tried) })
 	for _, c := range due {
+		if s.presentWaits() {
+			break
+		}
 		if c.state == recorded {
 			ok, err = s.sendRecorded(ctx, c)
 		} else {
@@ -140,9 +156,9 @@ func (s *Shipper) sendAgain(ctx context.Context, kind func(*inflight) bool) (ok 
 	return true, nil
 }
 
-// sendRecorded ships a chunk of which the server certainly has nothing, as it was recorded. Where
-// timestamps had to be moved, or after a while, it is made anew: with what the clocks say then, and
-// in larger chunks.
+// sendRecorded sends a chunk of which the server certainly has nothing, as it was recorded. If
+// timestamps had to be clamped, or after a while, its rows become new chunks: clamped by the
+// current time, and larger.
 func (s *Shipper) sendRecorded(ctx context.Context, c *inflight) (ok bool, err error) {
 	switch {
 	case s.tooLarge(c), !c.suspicion.refused && c.Resends == 0 && (time.Since(c.born) > unsentLimit || s.clamps(c)):
@@ -151,20 +167,20 @@ func (s *Shipper) sendRecorded(ctx context.Context, c *inflight) (ok bool, err e
 		if err := s.Outbox.Requeue(ctx, c.Chunk, c.Keys); err != nil {
 			return false, err
 		}
-		s.move(c, evBlamed, owed)
+		s.move(c, evSuspected, owed)
 		return s.resend(ctx, c)
 	}
-	body, err := s.rebuild(ctx, c)
-	if err != nil || body == nil {
+	req, err := s.rebuild(ctx, c)
+	if err != nil || req == nil {
 		return err == nil, err
 	}
-	return s.transmit(ctx, c, body)
+	return s.transmit(ctx, req, c)
 }
 
-// tooLarge: its rows have to go out in smaller chunks.
+// tooLarge: its rows have to be sent in smaller chunks.
 func (s *Shipper) tooLarge(c *inflight) bool { return !s.size.fits(c.n) }
 
-// resend ships a chunk whose rows were found lost.
+// resend sends a chunk whose rows were found to be lost.
 func (s *Shipper) resend(ctx context.Context, c *inflight) (ok bool, err error) {
 	switch {
 	case c.Resends > s.cfg.Verify.MaxResends:
@@ -172,7 +188,7 @@ func (s *Shipper) resend(ctx context.Context, c *inflight) (ok bool, err error) 
 			fmt.Sprintf("answered as accepted %d times and never found there", c.Resends))
 	case c.n == 1 && (c.suspicion.refused || c.suspicion.fails >= doubtsNeeded):
 		return s.tryAlone(ctx, c)
-	case c.suspect() && c.n > 1:
+	case c.suspect() && c.n > 1 && !c.shared: // else it goes alone first
 		return s.halve(ctx, c)
 	case s.tooLarge(c) && c.Resends == 0:
 		return true, s.withdraw(ctx, c, evDivided)
@@ -180,24 +196,29 @@ func (s *Shipper) resend(ctx context.Context, c *inflight) (ok bool, err error) 
 	return s.resendWhole(ctx, c)
 }
 
-// resendWhole ships the rows of an owed chunk as a new body.
+// resendWhole sends the rows of an owed chunk as a new body.
 func (s *Shipper) resendWhole(ctx context.Context, c *inflight) (ok bool, err error) {
-	created, ok := s.created(ctx, c.first, c.last)
+	t, err := s.Outbox.Timeline(ctx)
+	if err != nil {
+		return false, err
+	}
+	created, ok := s.created(ctx, t, c.from(), c.to())
 	if !ok {
 		return false, nil
 	}
 	c.Created = created
-	body, err := s.rebuild(ctx, c)
-	if err != nil || body == nil {
+	req, err := s.rebuild(ctx, c)
+	if err != nil || req == nil {
 		return err == nil, err
 	}
-	c.Bytes, c.Hash = len(body.Gzip), body.Hash
+	body := req.Bodies[0]
+	c.Bytes, c.Hash = body.Bytes, body.Hash
 	if err := s.Outbox.RecordSending(ctx, c.Chunk); err != nil {
 		return false, err
 	}
 	c.born = time.Now()
 	s.clamped(c, body)
-	return s.transmit(ctx, c, body)
+	return s.transmit(ctx, req, c)
 }
 
 // tryAlone decides about a single sample that the server refused.
@@ -212,14 +233,18 @@ func (s *Shipper) tryAlone(ctx context.Context, c *inflight) (ok bool, err error
 	return s.resendWhole(ctx, c)
 }
 
-// halve ships the two halves of a suspect. Crash window: between the two
-// transactions the rows are plain pending rows, and the search begins anew.
+// halve sends the two halves of a suspect. Crash window: between the two transactions the rows
+// are plain pending rows, and the search starts again.
 func (s *Shipper) halve(ctx context.Context, c *inflight) (ok bool, err error) {
 	rows, err := s.Outbox.Rows(ctx, c.Keys)
 	if err != nil {
 		return false, err
 	}
-	created, ok := s.created(ctx, c.first, c.last)
+	t, err := s.Outbox.Timeline(ctx)
+	if err != nil {
+		return false, err
+	}
+	created, ok := s.created(ctx, t, c.from(), c.to())
 	if !ok {
 		return false, nil
 	}
@@ -230,23 +255,26 @@ func (s *Shipper) halve(ctx context.Context, c *inflight) (ok bool, err error) {
 	if !halved {
 		return true, nil // the rest is no longer in the file
 	}
-	var bodies []*chunk.Body
+	var requests []*chunk.Request
 	for _, half := range [][]store.Row{a, b} {
-		body, err := s.Builder.Rebuild(half, s.series(ctx), created)
+		req, err := s.Builder.Rebuild(half, s.series(ctx), created, c.offset)
+		if unfit, ok := errors.AsType[*chunk.UnfitError](err); ok {
+			return true, s.setAside(ctx, unfit.Refused, nil) // they are plain pending rows now
+		}
 		if err != nil {
 			return false, err
 		}
-		bodies = append(bodies, body)
+		requests = append(requests, req)
 	}
-	halves, err := s.record(ctx, bodies, created)
+	halves, err := s.record(ctx, requests, created, t)
 	if err != nil {
 		return false, err
 	}
 	for _, half := range halves {
-		half.suspicion = suspicion{since: c.suspicion.since, breaks: max(0, c.suspicion.breaks-1), fails: max(0, c.suspicion.fails-1)}
+		half[0].suspicion = suspicion{since: c.suspicion.since, breaks: max(0, c.suspicion.breaks-1), fails: max(0, c.suspicion.fails-1)}
 	}
 	for i, half := range halves {
-		if ok, err := s.transmit(ctx, half, bodies[i]); err != nil || !ok {
+		if ok, err := s.transmit(ctx, requests[i], half...); err != nil || !ok {
 			return false, err
 		}
 	}

@@ -11,14 +11,18 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"belabox-metrics/shared/clock"
+	"belabox-metrics/shared/link"
 	"belabox-metrics/shared/store"
 	"belabox-metrics/shared/testkit"
 	"belabox-metrics/shipperd/internal/chunk"
+	"belabox-metrics/shipperd/internal/truetime"
 	"belabox-metrics/shipperd/internal/victoria"
 )
 
@@ -52,15 +56,25 @@ type rig struct {
 	all     []Counts // of Shippers that are gone
 	allow   allowance
 
+	states    sync.Map // of the chunks: store.Chunk.ID → state
 	alsoMoved func(step)
-	silent    bool // nothing is sampled while everything is delivered
+	next      atomic.Pointer[func()] // what inLoop wants done
+	power     bool                   // may fail, see cut
+	synced    atomic.Pointer[image]  // what a power cut leaves
+	silent    bool                   // nothing is sampled while everything is delivered
 
-	otherClock func() (time.Time, bool) // monitoring.clock_skew_url
+	thrift     func(context.Context) link.Thrift
+	opened     func(*store.Outbox)                     // the Shipper's
+	otherClock func() (time.Time, time.Duration, bool) // monitoring.clock_skew_url
+	boot       string                                  // boot id
+	booted     time.Time                               // by the true clock
+	ntp        atomic.Bool                             // the wall clock is synchronised
 }
 
 // sample is one inserted sample; its value is its index in rig.samples plus 1.
 type sample struct {
 	key    store.Key
+	trueMS int64  // when it was taken
 	series string // as the server should name it
 	text   bool
 }
@@ -69,6 +83,8 @@ type sample struct {
 type allowance struct {
 	doubles     bool                // at-least-once delivery
 	moved       bool                // clamped timestamps
+	renamed     bool                // what was stored as elsewhere's is there for nothing
+	off         time.Duration       // of the true time
 	lost        func(s sample) bool // at the server: deduplicated, for example
 	dropped     bool                // by the size budget
 	unproven    bool                // accepted, and dropped by it before they were read back
@@ -93,6 +109,8 @@ func newRig(t testing.TB, n int, change ...func(*rig)) *rig {
 		URL: r.vm.ImportURL(), Dial: r.vm.Dial, Proxy: func(*http.Request) (*url.URL, error) { return nil, nil },
 	}
 	r.file = store.Options{Path: filepath.Join(t.TempDir(), "metrics.db"), Daemon: "test", BusyTimeout: 100 * time.Millisecond}
+	r.boot, r.booted = "boot-1", time.Now().Add(-time.Minute)
+	r.client.Boot = func() time.Duration { return time.Since(r.booted) }
 	for _, f := range change {
 		f(r)
 	}
@@ -102,11 +120,7 @@ func newRig(t testing.TB, n int, change ...func(*rig)) *rig {
 	for i := range n {
 		r.series = append(r.series, store.NewSeries("dev", fmt.Sprintf("metric.m%d", i/4), store.Number, store.Tag{Name: "part", Value: fmt.Sprint(i % 4)}))
 	}
-	var err error
-	if r.in, err = store.OpenInserter(context.Background(), r.file, time.Hour); err != nil {
-		t.Fatal(err)
-	}
-	r.watch = r.open(store.Options{Path: r.file.Path, Daemon: "watch"})
+	r.begin()
 	t.Cleanup(func() {
 		r.halt()
 		if err := r.in.Close(context.Background()); err != nil {
@@ -142,22 +156,37 @@ func (r *rig) wire() {
 	o := r.file
 	o.Now = r.now
 	r.outbox = r.open(o)
+	if r.opened != nil {
+		r.opened(r.outbox)
+	}
 	limits := r.chunks
 	limits.MaxPast, limits.MaxFuture = r.cfg.MaxPast, r.cfg.MaxFuture
 	r.shipper = New(r.cfg, Deps{
 		Outbox: r.outbox, Server: r.http, Builder: chunk.New(limits), Now: r.now, Rand: r.rand,
-		Log:        slog.New(slog.NewTextHandler(&r.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Beat:       func() { r.beats.Add(1) },
+		Log: slog.New(slog.NewTextHandler(&r.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Beat: func() {
+			r.beats.Add(1)
+			if f := r.next.Swap(nil); f != nil {
+				(*f)()
+			}
+		},
 		OtherClock: r.otherClock,
+		Thrift:     r.thrift,
+		Present:    r.present,
 		Crash: func(point string) {
 			if f := r.crash.Load(); f != nil {
 				(*f)(point)
 			}
 		},
 	})
-	r.shipper.moved = func(s step) {
+	r.states.Clear()
+	r.shipper.moved = func(c *inflight, s step) {
 		if !known[s] {
 			panic(fmt.Sprintf("%s on %q to %s is not in the table", s.from, s.on, s.to))
+		}
+		r.states.Store(c.ID, s.to)
+		if r.power && (s.on == evRecord || s == (step{owed, evSend, sending})) { // store.Outbox.RecordSending
+			r.synced.Store(r.image())
 		}
 		if r.alsoMoved != nil {
 			r.alsoMoved(s)
@@ -165,11 +194,26 @@ func (r *rig) wire() {
 	}
 }
 
+// inLoop has f called by the loop, to which the Shipper belongs while it runs.
+func (r *rig) inLoop(f func(s *Shipper)) {
+	r.t.Helper()
+	s, done := r.shipper, make(chan struct{})
+	next := func() { f(s); close(done) }
+	r.next.Store(&next)
+	<-done
+}
+
 // atCrash has f called at each crash point.
 func (r *rig) atCrash(f func(point string)) { r.crash.Store(&f) }
 
 // now is the device's wall clock.
 func (r *rig) now() time.Time { return time.Now().Add(time.Duration(r.skew.Load())) }
+
+// present is what the device's clocks say.
+func (r *rig) present() truetime.Present {
+	up := time.Since(r.booted).Milliseconds()
+	return truetime.Present{Boot: r.boot, BootMS: up, WallMinusBoot: r.now().UnixMilli() - up, Synchronised: r.ntp.Load()}
+}
 
 // killed is what a crash point throws to end the loop as a kill does.
 type killed struct{ point string }
@@ -219,6 +263,69 @@ func (r *rig) restart() {
 	r.run()
 }
 
+// image is what the disk has of the database.
+type image struct{ db, wal []byte }
+
+// image copies the files. A commit of the other daemon that is under way is cut off.
+func (r *rig) image() *image {
+	wal, err := os.ReadFile(r.file.Path + "-wal")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	db, err := os.ReadFile(r.file.Path)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return &image{db, wal}
+}
+
+// cut is a power cut: the loop ends, and what both daemons have written since the last synced
+// record of a chunk is gone: marks, proofs, and samples, of which the server can have none.
+func (r *rig) cut() {
+	r.t.Helper()
+	r.halt()
+	if err := r.in.Close(context.Background()); err != nil {
+		r.t.Fatal(err)
+	}
+	r.http.Close()
+	left := r.synced.Load()
+	if left == nil {
+		left = &image{db: emptyFile}
+	}
+	r.file.Path = filepath.Join(r.t.TempDir(), "metrics.db")
+	for end, data := range map[string][]byte{"": left.db, "-wal": left.wal} {
+		if err := os.WriteFile(r.file.Path+end, data, 0o600); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+	for i, s := range r.series { // they remember their ids in the file
+		tags, err := store.ParseTags(s.Tags)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		r.series[i] = store.NewSeries(s.Device, s.Name, s.Type, tags...)
+	}
+	r.begin()
+	ledger, err := r.watch.Ledger(context.Background())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.samples = r.samples[:ledger.Inserted]
+	r.all = []Counts{{}} // what was counted may be gone from the file
+	r.wire()
+	r.run()
+}
+
+// begin opens the file.
+func (r *rig) begin() {
+	r.t.Helper()
+	var err error
+	if r.in, err = store.OpenInserter(context.Background(), r.file, time.Hour); err != nil {
+		r.t.Fatal(err)
+	}
+	r.watch = r.open(store.Options{Path: r.file.Path, Daemon: "watch"})
+}
+
 // tick inserts one sample of every series.
 func (r *rig) tick(at time.Time) {
 	r.t.Helper()
@@ -238,13 +345,59 @@ func (r *rig) insert(at time.Time, series ...*store.Series) {
 	batch := make([]store.Sample, len(series))
 	for i, s := range series {
 		id := int64(slices.Index(r.series, s) + 1)
-		r.samples = append(r.samples, sample{key: store.PackKey(at.UnixMilli(), id), series: named(s), text: s.Type == store.Text})
+		r.samples = append(r.samples, sample{key: store.PackKey(at.UnixMilli(), id), trueMS: at.UnixMilli(), series: named(s), text: s.Type == store.Text})
 		batch[i] = store.Sample{Series: s, Value: float64(len(r.samples)), Text: "text"}
 	}
 	got, err := r.in.Insert(context.Background(), at, batch)
 	if want := (store.InsertResult{Inserted: len(batch)}); err != nil || got != want {
 		r.t.Fatalf("insert: %+v, %v, want %+v", got, err, want)
 	}
+}
+
+// record samples every series now, as collectord does: the row gets file time.
+func (r *rig) record() {
+	r.t.Helper()
+	wall := r.now().Truncate(10 * time.Millisecond)
+	at := clock.Moment{Wall: r.now(), Boot: time.Since(r.booted), BootID: r.boot, Sync: clock.No}
+	if r.ntp.Load() {
+		at.Sync = clock.Yes
+	}
+	batch := make([]store.Sample, len(r.series))
+	for i, s := range r.series {
+		batch[i] = store.Sample{Series: s, Value: float64(len(r.samples) + i + 1)}
+	}
+	if got, err := r.in.Record(context.Background(), at, wall, batch); err != nil || got.Inserted != len(batch) {
+		r.t.Fatalf("record: %+v, %v", got, err)
+	}
+	last, err := r.watch.LastKey(context.Background())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for i, s := range r.series {
+		r.samples = append(r.samples, sample{
+			key: store.PackKey(last.TimestampMS(), int64(i+1)), trueMS: wall.Add(-time.Duration(r.skew.Load())).UnixMilli(), series: named(s),
+		})
+	}
+}
+
+// records samples every so often for a while.
+func (r *rig) records(d, every time.Duration) {
+	r.t.Helper()
+	for end := time.Now().Add(d); time.Now().Before(end); r.sleep(every) {
+		r.record()
+	}
+}
+
+// reboot is a power cut. The wall clock is off by skew then.
+func (r *rig) reboot(boot string, away, skew time.Duration) {
+	r.t.Helper()
+	r.halt()
+	r.sleep(away)
+	r.boot, r.booted = boot, time.Now()
+	r.ntp.Store(false)
+	r.skew.Store(int64(skew))
+	r.sleep(30 * time.Second)
+	r.restart()
 }
 
 // named is how the server should name a series, by rules written here once more.

@@ -1,16 +1,15 @@
 // Package ship delivers the rows of the outbox: it takes pending rows, records
 // what it is about to send, sends it, marks it, reads it back and prunes it.
 //
-// It promises that every committed sample is read back from the server exactly
-// once, or is still in the file, or is a dead letter with a reason, or was
-// dropped by the size budget and counted. It rests on one rule: nothing counts
-// without evidence. A sample is delivered when the server shows it, and lost when
-// the server lacks it and shows one of the same series that was sent later
-// (docs/decisions/0008-evidence.md).
+// It promises that every committed sample is read back from the server exactly once, or is still
+// in the file, or is a dead letter with a reason, or was dropped by the size budget and counted.
+// It is based on one rule: nothing counts without evidence. A sample is delivered when the server
+// shows it, and lost when the server lacks it and shows one of the same series that was sent
+// later (docs/decisions/0008-evidence.md).
 //
-// A chunk is a state machine: machine.go has the table and DESIGN.md the picture. One goroutine
-// takes what is due, does one step and records it. What is measured in time goes by the monotonic
-// clock; the wall clock is for stored times only.
+// A chunk is a state machine: machine.go has the table and DESIGN.md the diagram. One goroutine
+// takes what is due, does one step and records it. Durations are measured with the monotonic
+// clock; the wall clock is used only for times that are stored.
 package ship
 
 import (
@@ -20,9 +19,11 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"belabox-metrics/shared/link"
 	"belabox-metrics/shared/logx"
 	"belabox-metrics/shared/store"
 	"belabox-metrics/shipperd/internal/chunk"
+	"belabox-metrics/shipperd/internal/truetime"
 	"belabox-metrics/shipperd/internal/victoria"
 )
 
@@ -30,16 +31,17 @@ import (
 type Config struct {
 	UploadInterval        time.Duration
 	BatchSize             int   // rows of a normal upload; a backlog of more is caught up
+	NewestFirst           bool  // the present is sent before the backlog; not in Drain
 	CatchUpBytesPerSecond int64 // 0 = unlimited
 	Retry                 RetryConfig
 	Verify                VerifyConfig
 	Retention             time.Duration
 	MaxDataBytes          int64         // what the data may take in the file; 0 = unbounded
-	MaxPast, MaxFuture    time.Duration // as the chunks are clamped; 0 = not
+	MaxPast, MaxFuture    time.Duration // limits to which timestamps are clamped; 0 = none
 	CatchUpRows           int           // rows read at once when catching up; 0 = 100,000
 }
 
-// RetryConfig says how often and when a request is tried again in one cycle.
+// RetryConfig says how often and when a request is retried in one cycle.
 type RetryConfig struct {
 	Enabled        bool
 	MaxAttempts    int
@@ -53,7 +55,7 @@ type RetryConfig struct {
 type VerifyConfig struct {
 	Enabled    bool
 	Delay      time.Duration // from acceptance to reading back
-	Settle     time.Duration // between two answers that must agree; also from the end of an attempt to the first
+	Settle     time.Duration // between two answers that must agree, and between an attempt and the first
 	MaxResends int           // times a row may be found lost before it is a dead letter
 }
 
@@ -62,7 +64,7 @@ type Server interface {
 	Import(ctx context.Context, body []byte, id string) (victoria.Reply, error)
 	Export(ctx context.Context, sel victoria.Selector, startMS, endMS int64, each func(labels []store.Tag, timestamps []int64) error) error
 	Count(ctx context.Context, sel victoria.Selector, fromMS, toMS int64) (int64, error)
-	ServerNow(maxAge time.Duration) (now time.Time, agreed, ok bool)
+	ServerTimes(maxAge time.Duration) []victoria.ServerTime
 	FetchTime(ctx context.Context) error
 	HungUp(from, to time.Time) bool
 }
@@ -77,10 +79,14 @@ type Deps struct {
 	Rand    *rand.Rand          // nil = seeded by the system; jitter and spread
 	Beat    func()              // called whenever the loop advances; nil = nothing
 	Took    func(time.Duration) // called with the duration of each request with samples; nil = nothing
+	// Present reads the device's clocks. Its boot clock is that of victoria.Config; required.
+	Present func() truetime.Present
 	// OtherClock is the time of a source beside the server and the device, such as
-	// monitoring.clock_skew_url; nil = there is none.
-	OtherClock func() (now time.Time, ok bool)
-	Crash      func(point string) // called at named crash points; nil = nothing
+	// monitoring.clock_skew_url, and its uncertainty; nil = there is none.
+	OtherClock func() (now time.Time, by time.Duration, ok bool)
+	// Thrift says how much to save for the link budget; nil = nothing.
+	Thrift func(ctx context.Context) link.Thrift
+	Crash  func(point string) // called at named crash points; nil = nothing
 	// EnsureHeadroom is called before each cycle, which adds some MB to the WAL at most.
 	// It waits for a while when the WAL is nearly full. nil = nothing.
 	EnsureHeadroom func(ctx context.Context)
@@ -95,24 +101,28 @@ type Shipper struct {
 
 	// Owned by the loop, like all that follows. Times are monotonic.
 	chunks      inflights
+	times       store.Timeline // as last read
 	order       order
-	loaded      bool        // chunks say what the file says
-	resumed     bool        // the log knows what an earlier run left
+	loaded      bool        // chunks are those of the file
+	resumed     bool        // what an earlier run left has been logged
 	unmarked    []*inflight // answered 2xx, not marked yet
 	pressed     bool        // the file may be full: what can be proven should be soon
-	moved       func(step)  // called with each transition; nil = nothing
 	pace        pace
 	size        sizer
+	thrift      link.Thrift
 	nextBatch   time.Time // when pending rows are to be taken
-	notBefore   time.Time // no request with samples before: the server wants a pause, or gets one
+	backlog     bool      // more of them are left, to be taken as soon as pace allows
+	notBefore   time.Time // no request with samples before this: the server needs a pause
 	pruneAfter  time.Time
 	budgetAfter time.Time
 	drain       *drain // nil in Run
 
+	moved func(*inflight, step) // called with each transition; nil = nothing
+
 	sending sender
 	reading reading
 
-	faults    int   // cycles' reasons for getting no further, all of them
+	faults    int   // how often a cycle could not continue
 	lastFault error // the last of them
 	storeLog  *logx.Throttle
 	notices   map[noticed]*logx.Throttle
@@ -133,7 +143,10 @@ func New(cfg Config, deps Deps) *Shipper {
 		deps.Took = func(time.Duration) {}
 	}
 	if deps.OtherClock == nil {
-		deps.OtherClock = func() (time.Time, bool) { return time.Time{}, false }
+		deps.OtherClock = func() (time.Time, time.Duration, bool) { return time.Time{}, 0, false }
+	}
+	if deps.Thrift == nil {
+		deps.Thrift = func(context.Context) link.Thrift { return link.Thrift{} }
 	}
 	if deps.Crash == nil {
 		deps.Crash = func(string) {}
@@ -159,9 +172,9 @@ func New(cfg Config, deps Deps) *Shipper {
 	return s
 }
 
-// Run delivers until ctx ends. The first batch goes at a random moment of the
-// first interval, and each later one with jitter, so that the devices of a fleet that lost
-// their network together do not send together.
+// Run delivers until ctx ends. The first batch is sent at a random moment of the first interval,
+// and each later one with jitter, so that devices of a fleet that lost their network at the same
+// time do not send at the same time.
 func (s *Shipper) Run(ctx context.Context) error {
 	defer s.quiet(0) // log the notices that are not over
 	s.nextBatch = time.Now().Add(time.Duration(s.Rand.Float64() * float64(s.cfg.UploadInterval)))
@@ -199,20 +212,24 @@ func (s *Shipper) cycle(ctx context.Context) (more bool, err error) {
 	if err != nil {
 		return false, s.storeTrouble(ctx, err)
 	}
+	_ = s.Outbox.Met(nil)
 	s.storeLog.Recover(s.Log, "database usable again")
 	s.Stats.store(nil, time.Time{})
 	s.report()
-	s.quiet(max(quietAfter, 2*s.cfg.UploadInterval))
+	s.quiet(max(quietAfter, 2*s.interval()))
 	return more, nil
 }
 
-// nextWake is when something can be done again: take pending rows, settle or
-// send again a parked chunk, prune.
+// nextWake is when something can be done again: take pending rows, settle or resend a parked
+// chunk, or prune.
 func (s *Shipper) nextWake() time.Time {
 	if !s.loaded {
 		return s.nextBatch // the database is in trouble
 	}
 	next := later(s.nextBatch, s.notBefore)
+	if s.backlog {
+		next = earliest(next, later(s.pace.free, s.notBefore))
+	}
 	read := s.reading.notBefore
 	if !s.cfg.Verify.Enabled {
 		read = time.Time{} // nothing is read
@@ -233,8 +250,8 @@ func (s *Shipper) nextWake() time.Time {
 	return later(earliest(next, s.budgetAfter), time.Now().Add(time.Second))
 }
 
-// wait returns true at the given moment and false when ctx ends. It beats while
-// it waits, because an idle loop is alive, but seldom: each beat wakes the process.
+// wait returns true at the given moment and false when ctx ends. It calls Beat while it waits,
+// because an idle loop is alive, but rarely, because each call wakes the process.
 func (s *Shipper) wait(ctx context.Context, until time.Time) bool {
 	for {
 		s.Beat()
@@ -250,7 +267,7 @@ func (s *Shipper) wait(ctx context.Context, until time.Time) bool {
 	}
 }
 
-// fault notes why a cycle got no further.
+// fault notes why a cycle could not continue.
 func (s *Shipper) fault(err error) {
 	s.faults++
 	s.lastFault = err

@@ -1,25 +1,33 @@
 package ship
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
-// sizer bounds the rows of a request where the limits of the configuration do
-// not fit the way to the server: a proxy that takes less (413), or a link so slow
-// that a large body does not get through within remote.timeout.
+// sizer bounds the rows of a request if the configured limits do not suit the path to the server:
+// a proxy accepts less (413), or the link is so slow that a large body cannot be sent within
+// remote.timeout.
 type sizer struct {
 	limit  int       // rows, 0 = none
 	shrunk time.Time // when the limit was last lowered
 	breaks int       // requests that broke off in a row, none accepted between
+	quick  int       // rows of a backlog that take shortFor, judging by the last body; 0 = not known
 }
 
 const (
 	// breaksAllowed: one may be an accident, and a server that goes away breaks
 	// each request once.
 	breaksAllowed = 1
-	// smallest is the limit below which no broken connection lowers it: some 2 KiB
-	// get through or nothing does.
+	// smallest is the limit below which broken connections do not lower it: if not even 2 KiB get
+	// through, nothing does.
 	smallest = 500
 	// regrow is how long a limit holds before twice as much is tried.
 	regrow = 10 * time.Minute
+	// shortFor is how long the present may wait for a request of the backlog, and firstShort the
+	// rows of the first one: some 6 kB.
+	shortFor   = 10 * time.Second
+	firstShort = 2500
 )
 
 // tooLarge notes a 413.
@@ -51,5 +59,13 @@ func (z *sizer) of(rows int) int {
 	}
 	return rows
 }
+
+// took notes how long a request of a backlog was under way.
+func (z *sizer) took(rows int, d time.Duration) {
+	z.quick = max(smallest, int(float64(rows)*shortFor.Seconds()/max(d, time.Millisecond).Seconds()))
+}
+
+// short returns how many of the rows get through within shortFor.
+func (z *sizer) short(rows int) int { return min(rows, cmp.Or(z.quick, firstShort)) }
 
 func (z *sizer) fits(rows int) bool { return z.limit == 0 || rows <= z.limit }

@@ -18,14 +18,23 @@ func (s *Shipper) load(ctx context.Context) error {
 	if s.loaded {
 		return nil
 	}
+	if !s.resumed {
+		if err := s.mend(ctx); err != nil {
+			return err
+		}
+	}
 	chunks, err := s.Outbox.OpenChunks(ctx)
 	if err != nil {
 		return err
 	}
-	s.chunks = inflights{}
+	t, err := s.Outbox.Timeline(ctx)
+	if err != nil {
+		return err
+	}
+	s.chunks, s.times = inflights{}, t
 	now := time.Now()
 	for _, file := range chunks {
-		c := newInflight(file)
+		c := newInflight(file, t)
 		c.attempt, c.due = earlier, now.Add(s.cfg.Verify.Settle)
 		to := inFile(file)
 		if to == owed {
@@ -42,30 +51,45 @@ func (s *Shipper) load(ctx context.Context) error {
 		if s.resumed {
 			level = slog.LevelDebug // errors of the store have their own lines
 		}
-		s.Log.Log(ctx, level, "open chunks taken up", "chunks", len(chunks))
+		s.Log.Log(ctx, level, "in-flight chunks resumed", "chunks", len(chunks))
 	}
 	s.loaded, s.resumed = true, true
 	return nil
 }
 
-// storeTrouble keeps the daemon running through errors that can end by themselves:
-// a full or failing disk, a busy or read-only file. Nothing is lost meanwhile: what
-// was accepted and could not be marked is read back. A damaged file is not repaired
-// by waiting.
+// mend removes invalid records of chunks. Their rows are then in doubt.
+func (s *Shipper) mend(ctx context.Context) error {
+	bad, err := s.Outbox.Mend(ctx)
+	if bad > 0 {
+		s.Log.Warn("records of chunks damaged, their samples are read back first", "chunks", bad)
+	}
+	return err
+}
+
+// storeTrouble keeps the daemon running during errors that can end by themselves: a full or
+// failing disk, a busy or read-only file. Nothing is lost meanwhile: what was accepted and could
+// not be marked is read back. A damaged part is repaired at once. If it returns an error, that is
+// one of the file, which waiting does not repair.
 func (s *Shipper) storeTrouble(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return nil
 	}
-	if errors.Is(err, store.ErrDamaged) {
+	if store.ClassOf(err) == store.OfPart {
+		err = s.mend(ctx)
+	}
+	if err = s.Outbox.Met(err); store.ClassOf(err) == store.OfFile {
 		return err
 	}
-	s.storeLog.Fail(s.Log, slog.LevelError, "database unusable, delivery waits", err)
+	// What is in memory may be ahead of the file, which is read again.
+	s.chunks, s.unmarked, s.loaded = inflights{}, nil, false
+	if err == nil {
+		return nil
+	}
+	s.nextBatch = s.afterInterval()
+	s.storeLog.Fail(s.Log, slog.LevelError, "database unusable, delivery waits", err, "next_try", s.Now().Add(time.Until(s.nextBatch)).UTC())
 	s.Stats.failure(err)
 	s.Stats.store(err, s.Now())
 	s.fault(err)
-	// What is in memory may be ahead of the file, which is read again.
-	s.chunks, s.unmarked, s.loaded = inflights{}, nil, false
-	s.nextBatch = s.afterInterval()
 	return nil
 }
 

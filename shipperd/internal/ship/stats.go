@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"belabox-metrics/shared/store"
 	"belabox-metrics/shipperd/internal/victoria"
 )
 
@@ -17,9 +18,9 @@ type Stats struct {
 
 // Counts is a snapshot of Stats. Samples unless it says otherwise.
 type Counts struct {
-	Uploaded        int64            // answered 2xx, or found there though no answer came
+	Uploaded        int64            // answered 2xx, or found at the server without an answer
 	Verified        int64            // read back, or assumed where verification is off
-	Deduplicated    int64            // of them, left out by the deduplication interval of the server
+	Deduplicated    int64            // of these, left out by the server's deduplication interval
 	Requeued        int64            // found missing and owed again
 	Rejected        map[string]int64 // moved to the dead letters, by reason
 	Dropped         map[string]int64 // deleted undelivered, by reason
@@ -28,28 +29,31 @@ type Counts struct {
 	Attempts        int64            // requests
 	Failures        int64            // chunks whose last attempt in a cycle failed
 	Retries         int64            // requests tried again in the same cycle
-	Partial         int64            // chunks of which the server took a part
+	Partial         int64            // chunks that the server accepted in part
 	BytesSent       int64
 	BytesReceived   int64
 	LastAccepted    time.Time // wall clock
 	LastVerified    time.Time
-	LastError       error         // of the last failure; nil after a success
-	StoreError      string        // why the database cannot be used; "" = it can
-	StoreFailing    time.Time     // since when, wall clock
-	ReadError       error         // why what was sent cannot be read back, a *victoria.Error; nil = it can
-	ReadFailing     time.Time     // since when, wall clock
-	NotVisible      time.Time     // the oldest sample that does not show, while nothing shows that was sent since; zero = none
-	NotVisibleSince time.Time     // since when, wall clock
-	FreedUnproven   time.Time     // when accepted samples were last dropped before they were read back, wall clock
-	Invisible       int           // how many samples do not show
-	Duration        time.Duration // of all requests together
-	Unproven        bool          // verification is off: delivery is at least once
-	Deduplicating   bool          // the server has a deduplication interval
-	Unkept          time.Time     // the oldest sample that the server accepted and did not keep; zero = none
-	UnkeptSince     time.Time     // when the first of them was missed, wall clock
+	LastError       error            // of the last failure; nil after a success
+	StoreError      string           // why the database cannot be used; "" = it can
+	StoreFailing    time.Time        // since when, wall clock
+	ReadError       error            // why read-backs fail, a *victoria.Error; nil = they do not
+	ReadFailing     time.Time        // since when, wall clock
+	NotVisible      time.Time        // the oldest sample that is not visible; zero = none
+	NotVisibleSince time.Time        // since when, wall clock
+	FreedUnproven   time.Time        // when accepted, unproven samples were last dropped, wall clock
+	UnconfirmedWhy  error            // why samples wait
+	Unconfirmed     time.Time        // since when samples wait for their true time, wall clock; zero = none
+	Corrected       map[string]int64 // of Uploaded: sent with a time other than the wall clock's, by source
+	Invisible       int              // how many samples are not visible
+	Duration        time.Duration    // of all requests together
+	Unproven        bool             // verification is off: delivery is at least once
+	Deduplicating   bool             // the server has a deduplication interval
+	Unkept          time.Time        // the oldest sample accepted and not kept; zero = none
+	UnkeptSince     time.Time        // when the first of them was missed, wall clock
 }
 
-// settled grows with whatever is a step towards the end.
+// settled grows with every step towards the end.
 func (c Counts) settled() int64 {
 	n := c.Uploaded + c.Verified
 	for _, of := range []map[string]int64{c.Rejected, c.Dropped} {
@@ -65,7 +69,7 @@ func (s *Stats) Snapshot() Counts {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := s.n
-	c.Rejected, c.Dropped = maps.Clone(s.n.Rejected), maps.Clone(s.n.Dropped)
+	c.Rejected, c.Dropped, c.Corrected = maps.Clone(s.n.Rejected), maps.Clone(s.n.Dropped), maps.Clone(s.n.Corrected)
 	return c
 }
 
@@ -84,10 +88,25 @@ func (s *Stats) attempt(r victoria.Reply, d time.Duration) {
 	})
 }
 
-func (s *Stats) accept(n int, at time.Time) {
+func (s *Stats) accept(n int, how store.How, at time.Time) {
 	if n > 0 {
-		s.do(func(c *Counts) { c.Uploaded += int64(n); c.LastAccepted = at; c.LastError = nil })
+		s.do(func(c *Counts) {
+			c.Uploaded += int64(n)
+			c.LastAccepted, c.LastError = at, nil
+			if how != "" {
+				addTo(&c.Corrected, string(how), n)
+			}
+		})
 	}
+}
+
+// unconfirmed notes why samples wait although the server answers; nil = none does.
+func (s *Stats) unconfirmed(why error, at time.Time) {
+	s.do(func(c *Counts) {
+		if c.UnconfirmedWhy = why; why == nil || c.Unconfirmed.IsZero() {
+			c.Unconfirmed = at
+		}
+	})
 }
 
 func (s *Stats) verify(n int, at time.Time) {
@@ -155,8 +174,8 @@ func (s *Stats) notVisible(oldest time.Time, rows int, at time.Time) {
 	})
 }
 
-// unkept notes that the server has not kept samples, and the time of the oldest of them; zero =
-// none is owed any more.
+// unkept notes the time of the oldest sample that the server has not kept; zero = none is owed
+// any more.
 func (s *Stats) unkept(oldest, at time.Time) {
 	s.do(func(c *Counts) {
 		switch {

@@ -45,7 +45,7 @@ func TestDiskFull(t *testing.T) {
 				r.file.MaxPages = 0 // somebody has cleaned up
 				r.restart()
 				r.deliver(time.Hour)
-				told := slices.DeleteFunc(r.lines("open chunks taken up"), func(l string) bool { return !strings.Contains(l, "level=INFO") })
+				told := slices.DeleteFunc(r.lines("in-flight chunks resumed"), func(l string) bool { return !strings.Contains(l, "level=INFO") })
 				if len(told) > 2 {
 					t.Errorf("%d lines for two runs about what was left open", len(told))
 				}

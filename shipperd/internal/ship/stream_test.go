@@ -25,7 +25,7 @@ func (r *rig) keys() store.KeySet {
 func TestCheckpoint_ChunkByChunk(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, 100)
+		r := newRig(t, 100, func(r *rig) { r.chunks.MaxBytes = 500 }) // a chunk a request
 		r.tick(r.now().Add(-time.Second))
 		r.vm.Then(testkit.Accept(), testkit.Answer(500, testkit.KeepNone))
 		r.run()
@@ -73,8 +73,8 @@ func TestCatchUp(t *testing.T) {
 			t.Errorf("%d lines, want one a series", n)
 		}
 		r.pass(time.Minute, 20*time.Second)
-		if n := len(r.vm.Imports()[len(r.vm.Imports())-1].Lines); n != 50 {
-			t.Errorf("%d lines in a normal upload of 100 metrics, want 50", n)
+		if n := len(r.vm.Imports()[len(r.vm.Imports())-1].Lines); n != 100 {
+			t.Errorf("%d lines in the request of a normal upload of 100 metrics, want all of both chunks", n)
 		}
 		r.deliver(time.Hour)
 	})

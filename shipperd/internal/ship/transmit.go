@@ -22,50 +22,69 @@ type sender struct {
 	failures     int       // cycles that ended with a failure, in a row
 	lastAccepted time.Time // when it last answered 2xx
 	refusals     int       // 4xx to bodies since then, see refusals.go
+	refusedRows  int       // in the last of them
 	probes       int       // cycles while it refused everything
-	hangups      int       // chunks in a row that were proved although the connection was closed soon after the 2xx
+	hangups      int       // proved chunks in a row whose connection was closed soon after the 2xx
 	lastAway     time.Time // when it last did not answer, or failed
 	log          *logx.Throttle
 }
 
-// transmit sends one recorded chunk, with the attempts of one cycle. ok = the server
-// answers and takes other chunks, whatever became of this one.
-func (s *Shipper) transmit(ctx context.Context, c *inflight, body *chunk.Body) (ok bool, err error) {
-	id := fmt.Sprintf("%s/%d", c.BatchID, c.Index)
+// transmit sends a request with recorded chunks, one for each of its bodies, with the attempts of
+// one cycle. They share the attempt number and the answer; the consequences are recorded for each
+// separately. ok = the server answers and takes other requests, whatever happened to this one.
+func (s *Shipper) transmit(ctx context.Context, req *chunk.Request, chunks ...*inflight) (ok bool, err error) {
+	first, last := chunks[0], chunks[len(chunks)-1]
+	id := fmt.Sprintf("%s/%d", first.BatchID, first.Index)
+	if last != first {
+		id += fmt.Sprintf("-%d", last.Index)
+	}
 	for attempt := 1; ; attempt++ {
 		s.Beat()
 		start := time.Now()
-		s.move(c, evSend, sending)
-		c.attempt, c.answered = s.order.next(body.Keys), false
-		reply, failure := s.importLingering(ctx, body.Gzip, id)
+		number := s.order.next()
+		for i, c := range chunks {
+			s.move(c, evSend, sending)
+			s.order.send(req.Bodies[i].Keys)
+			c.attempt, c.answered, c.shared = number, false, len(chunks) > 1
+		}
+		reply, failure := s.importLingering(ctx, req.Gzip, id)
 		s.Crash("sent")
-		c.tried = time.Now()
-		c.Attempts++
-		c.Attempted, c.HTTPStatus, c.Error = s.Now(), reply.Status, ""
-		s.Stats.attempt(reply, c.tried.Sub(start))
-		s.Took(c.tried.Sub(start))
-		log := s.Log.With(logx.KeyBatchID, c.BatchID, logx.KeyChunkIndex, c.Index, logx.KeyAttempt, attempt,
+		ended, took := time.Now(), time.Since(start)
+		for _, c := range chunks {
+			c.tried = ended
+			c.Attempts++
+			c.Attempted, c.HTTPStatus, c.Error = s.Now(), reply.Status, ""
+		}
+		s.Stats.attempt(reply, took)
+		s.Took(took)
+		log := s.Log.With(logx.KeyBatchID, first.BatchID, logx.KeyChunkIndex, first.Index, "chunks", len(chunks), logx.KeyAttempt, attempt,
 			logx.KeyHTTPStatus, reply.Status, logx.KeyBytesSent, reply.BytesSent, logx.KeyBytesRcvd, reply.BytesReceived,
-			logx.KeyDurationMS, c.tried.Sub(start).Milliseconds())
+			logx.KeyDurationMS, took.Milliseconds())
 		if failure == nil && !s.cfg.Verify.Enabled && !reply.Own {
 			failure = notOwn(reply.Status)
 		}
 		if failure == nil {
-			return true, s.accept(ctx, c, body, reply, log)
+			return true, s.accept(ctx, req, chunks, reply, log)
 		}
 		fault := asError(failure)
-		c.status = fault.Status
-		c.HTTPStatus, c.Error = fault.Status, cmp.Or(fault.Body, fault.Error())
-		again, wait := s.judge(c, fault, attempt)
+		for _, c := range chunks {
+			s.noteFault(c, fault)
+		}
+		again, wait := s.again(fault, attempt)
 		if ctx.Err() != nil {
 			log.Info("upload interrupted by the stop, the next start verifies it", logx.Err(failure))
 			return false, nil
 		}
 		if !again {
-			return s.failed(c, fault, log), nil
+			return s.failed(chunks, fault, log), nil
+		}
+		for _, c := range chunks {
+			if c.state == inDoubt {
+				s.move(c, evAssumed, recorded) // at least once: nothing is read back
+			}
 		}
 		s.Stats.retry()
-		if s.sending.failures > 0 { // the outage has its line a minute
+		if s.sending.failures > 0 { // an outage is logged once a minute
 			log.Debug(noticeRetry.msg, logx.KeyBackoffMS, wait.Milliseconds(), logx.Err(failure))
 		} else {
 			s.notice(log, noticeRetry, "", failure, 0, logx.KeyBackoffMS, wait.Milliseconds())
@@ -76,8 +95,8 @@ func (s *Shipper) transmit(ctx context.Context, c *inflight, body *chunk.Body) (
 	}
 }
 
-// notOwn is the failure of a 2xx that may not be the server's, where nothing is read back: a login
-// page answers 2xx to every POST.
+// notOwn is the failure for a 2xx that may not come from the server, if nothing is read back: a
+// login page answers 2xx to every POST.
 func notOwn(status int) error {
 	return &victoria.Error{
 		Class: victoria.ClassStranger, Status: status, Ambiguous: true,
@@ -96,16 +115,22 @@ func (s *Shipper) importLingering(ctx context.Context, body []byte, id string) (
 	return s.Server.Import(request, body, id)
 }
 
-// judge decides whether this cycle sends the chunk again, and after what wait. It also records
-// whether the server may have some of it.
-func (s *Shipper) judge(c *inflight, fault *victoria.Error, attempt int) (again bool, wait time.Duration) {
-	c.suspicion.refused = fault.Class == victoria.ClassRejected || fault.Class == victoria.ClassTooLarge
+// noteFault notes how the request of a chunk failed, and whether the server may have some of it.
+// A 413 to several chunks says nothing about one of them.
+func (s *Shipper) noteFault(c *inflight, fault *victoria.Error) {
+	c.status = fault.Status
+	c.HTTPStatus, c.Error = fault.Status, cmp.Or(fault.Body, fault.Error())
+	c.suspicion.refused = fault.Class == victoria.ClassRejected || fault.Class == victoria.ClassTooLarge && !c.shared
 	c.suspicion.failed = false
 	if fault.Ambiguous {
 		s.move(c, evUnknown, inDoubt)
 	} else {
 		s.move(c, evNothing, recorded)
 	}
+}
+
+// again decides whether this cycle sends the request again, and how long it waits before that.
+func (s *Shipper) again(fault *victoria.Error, attempt int) (again bool, wait time.Duration) {
 	switch fault.Class {
 	case victoria.ClassAuth, victoria.ClassRedirect, victoria.ClassStranger, victoria.ClassRejected, victoria.ClassTooLarge:
 		return false, 0 // the same request would get the same answer
@@ -117,25 +142,24 @@ func (s *Shipper) judge(c *inflight, fault *victoria.Error, attempt int) (again 
 	if fault.RetryAfter > 0 {
 		wait = beyond(fault.RetryAfter, s.cfg.Retry.JitterPercent, s.Rand)
 	}
-	// A longer wait than a cycle has comes from notBefore.
-	again = s.cfg.Retry.Enabled && attempt < s.cfg.Retry.MaxAttempts && wait <= max(s.cfg.Retry.MaxBackoff, s.cfg.UploadInterval)
-	if again && c.state == inDoubt {
-		s.move(c, evAssumed, recorded) // at least once: nothing is read back
-	}
+	// A wait that is longer than a cycle is made by notBefore.
+	again = s.cfg.Retry.Enabled && attempt < s.cfg.Retry.MaxAttempts && wait <= max(s.cfg.Retry.MaxBackoff, s.interval())
 	return again, wait
 }
 
-// failed parks a chunk after the last attempt of a cycle; ok as for transmit.
-func (s *Shipper) failed(c *inflight, fault *victoria.Error, log *slog.Logger) (ok bool) {
+// failed parks the chunks of a request after the last attempt of a cycle; ok as for transmit.
+func (s *Shipper) failed(chunks []*inflight, fault *victoria.Error, log *slog.Logger) (ok bool) {
 	now := time.Now()
-	c.due = now
-	if c.state == inDoubt {
-		c.due = now.Add(s.cfg.Verify.Settle)
+	for _, c := range chunks {
+		c.due = now
+		if c.state == inDoubt {
+			c.due = now.Add(s.cfg.Verify.Settle)
+		}
 	}
 	s.Stats.failure(fault)
 	switch fault.Class {
 	case victoria.ClassRejected, victoria.ClassTooLarge:
-		return s.refused(c, fault, log)
+		return s.refused(chunks, fault, log)
 	case victoria.ClassAuth, victoria.ClassRedirect, victoria.ClassStranger:
 		s.pause(s.longPause())
 	default:
@@ -143,9 +167,11 @@ func (s *Shipper) failed(c *inflight, fault *victoria.Error, log *slog.Logger) (
 		switch {
 		case !fault.Ambiguous:
 		case fault.Class == victoria.ClassNetwork, fault.Class == victoria.ClassTimeout:
-			s.broke(c)
+			s.broke(chunks)
 		case fault.Class == victoria.ClassServer:
-			s.doubt(c)
+			for _, c := range chunks {
+				s.doubt(c)
+			}
 		}
 		if fault.RetryAfter > 0 {
 			s.pause(beyond(fault.RetryAfter, s.cfg.Retry.JitterPercent, s.Rand))
@@ -155,7 +181,7 @@ func (s *Shipper) failed(c *inflight, fault *victoria.Error, log *slog.Logger) (
 	return false
 }
 
-// away notes that the server did not answer to something else than a chunk.
+// away notes that the server did not answer a request without chunks.
 func (s *Shipper) away(err error) {
 	s.sending.lastAway = time.Now()
 	s.Stats.failure(err)
@@ -172,13 +198,16 @@ func (s *Shipper) stalled(log *slog.Logger, err error) {
 		logx.KeyBackoffMS, time.Until(s.notBefore).Milliseconds())
 }
 
-// slower is the time to the next cycle after some failed ones: up to four
-// intervals, but not above two minutes for that.
+// slower is the time to the next cycle after failed ones: up to four intervals, but at most two
+// minutes unless one interval is longer; always one interval with newest_first.
 func (s *Shipper) slower() time.Duration {
-	if s.drain != nil {
+	interval := s.interval()
+	switch {
+	case s.drain != nil:
 		return 2 * time.Second
+	case s.newestFirst():
+		return interval
 	}
-	interval := s.cfg.UploadInterval
 	return min(interval*time.Duration(min(s.sending.failures, 4)), max(interval, 2*time.Minute))
 }
 

@@ -226,7 +226,7 @@ func TestInflights_Owner(t *testing.T) {
 			if len(keys) == 0 {
 				continue
 			}
-			p := newInflight(&store.Chunk{Keys: keys.Sorted(), State: rapid.SampledFrom([]store.ChunkState{store.Sending, store.Requeued, store.Accepted}).Draw(t, "state")})
+			p := newInflight(&store.Chunk{Keys: keys.Sorted(), State: rapid.SampledFrom([]store.ChunkState{store.Sending, store.Requeued, store.Accepted}).Draw(t, "state")}, store.Timeline{{}})
 			p.pack()
 			for _, k := range keys {
 				owned[k] = p.State != store.Accepted
@@ -246,7 +246,7 @@ func TestInflights_Owner(t *testing.T) {
 func TestInflight_Pack(t *testing.T) {
 	t.Parallel()
 	keys := store.KeySet{5, 6, 1 << 40, 1<<62 - 1}
-	p := newInflight(&store.Chunk{Keys: keys, State: store.Accepted})
+	p := newInflight(&store.Chunk{Keys: keys, State: store.Accepted}, store.Timeline{{}})
 	p.pack()
 	if p.Keys != nil || p.n != 4 || p.first != 5 || p.last != 1<<62-1 {
 		t.Errorf("packed: %+v", p)

@@ -11,24 +11,25 @@ import (
 )
 
 const (
-	// Accepted chunks wait for each other, so that one count settles several: it
-	// costs more bytes than some uploads. As long as togetherUploads uploads take,
-	// at most togetherMost.
+	// Accepted chunks wait for each other, so that one count settles several: a count costs more
+	// bytes than some uploads. They wait for as long as togetherUploads uploads take, at most
+	// togetherMost.
 	togetherUploads = 10
-	togetherMost    = 5 * time.Minute
+	togetherMost    = 30 * time.Minute
 	// togetherDrain is the same while somebody waits for the end.
 	togetherDrain = 2 * time.Second
 	// togetherRows are enough for a count, whenever they were sent.
 	togetherRows = 1_000_000
-	// unseenEvery is the time between two looks at chunks of which nothing shows. Only the oldest is
-	// read back: if it does not show, the others do not either.
+	// unseenEvery is the time between two read-backs of chunks of which the server shows nothing.
+	// Only the oldest is read back: if the server does not show it, it does not show the others
+	// either.
 	unseenEvery = time.Minute
-	// unseenMost is how long a series may show nothing while others of the same requests do. Half a
-	// store that is frozen and a queue that is stuck look the same: none that we have measured lasted
-	// longer than ten minutes.
+	// unseenMost is how long the server may show nothing of a series while it shows others of the
+	// same requests. A partly frozen store and a stuck queue look the same; none that we have
+	// measured lasted longer than ten minutes.
 	unseenMost = 2 * time.Hour
-	// toldAfter is how long samples may be absent before that is worth a condition: what a killed
-	// server has lost has a witness by then.
+	// toldAfter is how long samples may be absent before a condition reports it, or two upload
+	// intervals if that is longer: what a killed server has lost has a witness by then.
 	toldAfter = 2 * time.Minute
 )
 
@@ -42,24 +43,44 @@ func (s *Shipper) verify(ctx context.Context) error {
 	if now.Before(s.reading.notBefore) {
 		return nil
 	}
-	for _, c := range s.chunks.due(now, in(inDoubt, missing)) {
-		if ok, err := s.readBack(ctx, c); err != nil || !ok {
+	for due := s.chunks.due(now, in(inDoubt, missing)); len(due) > 0; {
+		if s.presentWaits() {
+			return nil
+		}
+		if due[0].state == missing {
+			if ok, err := s.readBack(ctx, due[0]); err != nil || !ok {
+				return err
+			}
+			due = due[1:]
+			continue
+		}
+		n := 1 // those of one request are mostly all there, or none of them is
+		for n < len(due) && due[n].state == inDoubt && due[n].BatchID == due[0].BatchID && due[n].attempt == due[0].attempt {
+			n++
+		}
+		if ok, err := s.readTogether(ctx, due[:n]...); err != nil || !ok {
 			return err
 		}
+		due = due[n:]
 	}
 	if due := s.chunks.due(now, in(accepted)); s.worthReading(due, now) {
-		if ok, err := s.readTogether(ctx, due...); err != nil || !ok {
-			return err
+		for _, group := range runs(due) {
+			if s.presentWaits() {
+				return nil
+			}
+			if ok, err := s.readTogether(ctx, group...); err != nil || !ok {
+				return err
+			}
 		}
 	}
 	return s.readUnseen(ctx, now)
 }
 
-// assume is verify where the operator has switched it off: what was accepted counts as verified
-// after the delay, and what may have been stored is sent again. Delivery is at least once.
+// assume replaces verify if verification is off: what was accepted counts as verified after the
+// delay, and what may have been stored is sent again. Delivery is at-least-once.
 func (s *Shipper) assume(ctx context.Context, now time.Time) error {
 	for _, c := range s.chunks.due(now, in(inDoubt)) {
-		s.reading.blurred.add(c.first.TimestampMS(), c.last.TimestampMS())
+		s.reading.blurred.add(c.from(), c.to())
 		s.move(c, evAssumed, recorded)
 	}
 	if due := s.chunks.due(now, in(accepted)); len(due) > 0 {
@@ -79,7 +100,7 @@ func (s *Shipper) together() time.Duration {
 	}):
 		return 0
 	}
-	return min(togetherMost, togetherUploads*s.cfg.UploadInterval)
+	return min(togetherMost, togetherUploads*s.interval())
 }
 
 func (s *Shipper) worthReading(due []*inflight, now time.Time) bool {
@@ -92,15 +113,30 @@ func (s *Shipper) worthReading(due []*inflight, now time.Time) bool {
 	return len(due) > 0 && (rows >= togetherRows || now.Sub(oldest) >= s.together())
 }
 
-// readTogether finds out what became of chunks: all of them at once where one count shows that
-// everything is there, or nothing, else half by half, else sample by sample. ok = the server can be
-// read.
+// runs groups chunks in the order of their rows, without gaps in time, because a count covers a
+// span.
+func runs(chunks []*inflight) (all [][]*inflight) {
+	var reached int64
+	for _, c := range chunks {
+		if len(all) == 0 || c.from()-reached > holeAfter.Milliseconds() {
+			all, reached = append(all, nil), c.to()
+		}
+		all[len(all)-1] = append(all[len(all)-1], c)
+		reached = max(reached, c.to())
+	}
+	return all
+}
+
+// readTogether settles chunks: all of them at once if one count shows everything or nothing,
+// otherwise half by half, and in the end sample by sample. ok = the server can be read.
 func (s *Shipper) readTogether(ctx context.Context, group ...*inflight) (ok bool, err error) {
 	s.Beat()
 	found, ok, err := s.count(ctx, group)
 	switch {
 	case err != nil || !ok:
 		return false, err
+	case found != foundSome && group[0].early():
+		return true, nil
 	case found == foundAll:
 		return true, s.proved(ctx, group...)
 	case found == foundNothing:
@@ -120,10 +156,14 @@ func (s *Shipper) readTogether(ctx context.Context, group ...*inflight) (ok bool
 	return s.readTogether(ctx, group[half:]...)
 }
 
-// readUnseen looks at the chunks of which nothing shows: at those that have a witness now, or whose
-// time is up, and else at the oldest. While that one shows, the next ones follow, more each time.
+// readUnseen reads back chunks of which the server shows nothing: those that have a witness now
+// or whose time is up, otherwise the oldest. If the server shows that one, the next ones follow,
+// more each time.
 func (s *Shipper) readUnseen(ctx context.Context, now time.Time) error {
 	for _, c := range s.chunks.due(now, in(unseen)) {
+		if s.presentWaits() {
+			return nil
+		}
 		ready, err := s.unseenReady(c, now)
 		if err != nil {
 			return err
@@ -141,19 +181,21 @@ func (s *Shipper) readUnseen(ctx context.Context, now time.Time) error {
 	if len(waiting) == 0 {
 		return nil
 	}
+	young := false
 	for n := 1; len(waiting) > 0; n *= 2 {
 		group := waiting[:min(n, len(waiting))]
 		waiting = waiting[len(group):]
 		if ok, err := s.readTogether(ctx, group...); err != nil || !ok {
 			return err
 		}
-		if slices.ContainsFunc(group, in(unseen)) {
+		young = young || slices.ContainsFunc(group, func(c *inflight) bool { return c.state == unseen && c.shown == c.n })
+		if slices.ContainsFunc(group, func(c *inflight) bool { return c.state == unseen && c.shown < c.n }) {
 			break
 		}
 	}
 	s.reading.looks++
 	every := unseenEvery
-	if s.drain != nil {
+	if s.drain != nil || young {
 		every = s.cfg.Verify.Settle
 	}
 	s.reading.unseenAfter = now.Add(every)
@@ -161,7 +203,7 @@ func (s *Shipper) readUnseen(ctx context.Context, now time.Time) error {
 }
 
 // errNotVisible is why a drain gets no further: nothing is sent again without a witness.
-var errNotVisible = errors.New("what was sent does not show at the server: it may be in a queue, or be lost; nothing is sent again before the server shows something that was sent later")
+var errNotVisible = errors.New("the server does not show what was sent: it may be in a queue or lost; nothing is sent again before the server shows something that was sent later")
 
 // unseenReady reports whether something can be concluded about a chunk that was unseen so far.
 func (s *Shipper) unseenReady(c *inflight, now time.Time) (bool, error) {
@@ -172,6 +214,9 @@ func (s *Shipper) unseenReady(c *inflight, now time.Time) (bool, error) {
 		return false, nil
 	}
 	c.seen = s.order.newest
+	if c.refused() {
+		return s.provenOnce(), nil
+	}
 	if err := c.unpack(); err != nil {
 		return false, err
 	}
@@ -187,9 +232,12 @@ func (s *Shipper) readBack(ctx context.Context, c *inflight) (ok bool, err error
 	if err != nil || w == nil {
 		return err == nil, err
 	}
-	if err := w.read(ctx, s); err != nil {
+	done, err := w.read(ctx, s)
+	if err != nil {
 		s.readFailed(ctx, err)
 		c.due = s.reading.notBefore.Add(time.Second) // others first, next time
+	}
+	if !done {
 		return false, nil
 	}
 	s.readWorks()
@@ -220,43 +268,65 @@ func (s *Shipper) proved(ctx context.Context, chunks ...*inflight) error {
 		}
 		s.order.show(c.Keys, c.attempt)
 	}
-	if err := s.noteProof(ctx, chunks[len(chunks)-1]); err != nil {
+	if chunks = slices.DeleteFunc(slices.Clone(chunks), func(c *inflight) bool { return s.young(c, c.n) }); len(chunks) == 0 {
+		return nil
+	}
+	last := chunks[len(chunks)-1]
+	if err := s.noteProof(ctx, last, last.Keys); err != nil {
 		return err
 	}
 	return s.verified(ctx, evProved, chunks...)
 }
 
+// young reports whether an answer that shows a chunk proves nothing yet, because an earlier
+// answer lacked it. The server received it late, from a queue or because a part of it was frozen,
+// and would lose it if it were killed within seconds. Another answer, Settle later, has to show
+// it too.
+func (s *Shipper) young(c *inflight, shown int) bool {
+	if c.absent.IsZero() || shown == 0 {
+		c.shown = 0
+		return false
+	}
+	now := time.Now()
+	if shown != c.shown {
+		c.shown, c.shownAt = shown, now
+	}
+	proven := c.shownAt.Add(s.cfg.Verify.Settle)
+	if !now.Before(proven) {
+		return false
+	}
+	c.due = proven
+	c.pack()
+	return true
+}
+
 func (s *Shipper) verified(ctx context.Context, on event, chunks ...*inflight) error {
 	all := make([]*store.Chunk, len(chunks))
-	unanswered, rows := 0, 0
+	rows, now := 0, s.Now()
 	for i, c := range chunks {
 		all[i] = c.Chunk
 		rows += c.n
-		if !c.uploaded() {
-			unanswered += c.n
-		}
 	}
+	unanswered := slices.DeleteFunc(slices.Clone(chunks), (*inflight).uploaded)
 	if err := s.Outbox.MarkVerified(ctx, all...); err != nil {
 		return err
 	}
-	now := s.Now()
+	for _, c := range unanswered {
+		s.Stats.accept(c.n, c.how, now)
+	}
 	for _, c := range chunks {
 		s.noteHangup(c)
 		s.move(c, on, verified)
-	}
-	if unanswered > 0 {
-		s.Stats.accept(unanswered, now)
 	}
 	s.Stats.verify(rows, now)
 	s.Crash("verified")
 	return nil
 }
 
-// serverAnswered notes that the server has answered something. While nothing gets through, what an
-// attempt has sent may wait on the way: a proxy or a modem holds it, or the kernel sends it
-// repeatedly. It arrives with the first requests after the outage. An answer at that moment proves
-// nothing: what is there is a second old, and a server that is killed now loses it. So Settle
-// counts from the first answer after the attempt.
+// serverAnswered notes that the server has answered something. During an outage a request may be
+// held by a proxy, a modem or the kernel. It arrives with the first requests after the outage. An
+// answer at that moment proves nothing: what is there is a second old, and a server that is
+// killed now loses it. Settle therefore counts from the first answer after the attempt.
 func (s *Shipper) serverAnswered() {
 	for _, c := range s.chunks.all {
 		if c.state == inDoubt && !c.answered {

@@ -9,8 +9,8 @@ import (
 	"belabox-metrics/shipperd/internal/victoria"
 )
 
-// pieceSamples bounds the samples of one read, so that its answer of some 7 B
-// a sample gets through a slow link within remote.timeout.
+// pieceSamples bounds the samples of one read, so that its answer, some 7 B per sample, arrives
+// over a slow link within remote.timeout.
 const pieceSamples = 20_000
 
 // wanted is the list of samples that a chunk should have at the server; what the
@@ -18,7 +18,7 @@ const pieceSamples = 20_000
 type wanted struct {
 	chunkID int64
 	lines   []wantedLine
-	series  map[string][]int // label text → lines; a series may have several, and two series one text
+	series  map[string][]int // label text → lines; a series may have several, two series may share a text
 	labels  map[string]bool  // the names of all labels that our series use
 
 	selectors []victoria.Selector // one for each device
@@ -37,10 +37,9 @@ type wantedLine struct {
 // piece is a span of milliseconds, both ends inclusive.
 type piece struct{ from, to int64 }
 
-// wanted lists the samples of a chunk as they were sent: names made fit for
-// Prometheus, timestamps clamped. A list of which a part was read already is
-// taken up again: what was found stays found. nil = no row of the chunk is in the
-// file any more.
+// wanted lists the samples of a chunk as they were sent, with Prometheus names and clamped
+// timestamps. A list that was partly read is continued: what was found stays found. nil = no row
+// of the chunk is in the file any more.
 func (s *Shipper) wanted(ctx context.Context, c *inflight) (*wanted, error) {
 	if err := c.unpack(); err != nil {
 		return nil, err
@@ -48,10 +47,11 @@ func (s *Shipper) wanted(ctx context.Context, c *inflight) (*wanted, error) {
 	if w := s.reading.partly; w != nil && w.chunkID == c.ID {
 		return w, nil
 	}
-	body, err := s.rebuild(ctx, c)
-	if err != nil || body == nil {
+	req, err := s.rebuild(ctx, c)
+	if err != nil || req == nil {
 		return nil, err
 	}
+	body := req.Bodies[0]
 	w := &wanted{chunkID: c.ID, series: map[string][]int{}, labels: map[string]bool{}}
 	type head struct{ text, name, device string }
 	heads := map[int64]head{} // by series id
@@ -97,33 +97,35 @@ func (w *wanted) cut(most int) {
 	for len(all) > 0 {
 		n := min(most, len(all))
 		for n < len(all) && all[n] == all[n-1] {
-			n++ // a tick is not cut
+			n++ // a tick is not divided
 		}
 		w.pieces = append(w.pieces, piece{all[0], all[n-1]})
 		all = all[n:]
 	}
 }
 
-// read reads what the server has and crosses it off. After an error the pieces that were not
-// answered are left; nothing can be concluded yet.
-func (w *wanted) read(ctx context.Context, s *Shipper) error {
+// read reads what the server has and crosses it off. done = false, with an error or because the
+// present waits: the pieces that were not answered are left, and nothing can be concluded yet.
+func (w *wanted) read(ctx context.Context, s *Shipper) (done bool, err error) {
 	ours := func(text string) bool { return w.series[text] != nil }
 	for len(w.pieces) > 0 {
+		if s.presentWaits() {
+			return false, nil
+		}
 		for _, sel := range w.selectors {
 			err := s.export(ctx, sel, w.pieces[0].from, w.pieces[0].to, w.labels, ours,
 				func(text string, _ []store.Tag, timestamps []int64) { w.crossOff(text, timestamps) })
 			if err != nil {
-				return err
+				return false, err
 			}
 		}
 		w.pieces = w.pieces[1:]
 	}
-	return nil
+	return true, nil
 }
 
-// crossOff notes that the server has samples of a series, in time order. Two rows
-// that became the same series and timestamp cannot be told apart: one copy
-// crosses off both.
+// crossOff notes that the server has samples of a series, in time order. Two rows that became the
+// same series and timestamp cannot be distinguished: one copy crosses off both.
 func (w *wanted) crossOff(text string, timestamps []int64) {
 	for _, n := range w.series[text] {
 		l := &w.lines[n]

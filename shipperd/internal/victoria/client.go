@@ -1,13 +1,11 @@
-// Package victoria is shipperd's HTTP edge: it sends chunks to VictoriaMetrics or
-// to the project's receiver, queries what arrived, and says of every failure what it
-// means.
+// Package victoria is shipperd's HTTP client: it sends chunks to VictoriaMetrics or to the
+// project's receiver, queries what arrived, and classifies every failure.
 //
-// It promises that an error tells whether the server may have stored something;
-// that an answer that was cut, garbled or partial is never taken for "nothing
-// there" or "all accepted"; that no answer costs more than a bounded amount of
-// time and memory; and that no secret is in an error. It tries nothing twice, and
-// it remembers nothing but the server's clock and when connections broke: the
-// rest is the business of the delivery loop.
+// It promises that an error says whether the server may have stored something; that an answer
+// that is truncated, malformed or partial is never mistaken for "nothing there" or "all
+// accepted"; that no answer takes more than a bounded amount of time and memory; and that no
+// error contains a secret. It retries nothing, and remembers only the server's clock and when
+// connections broke; everything else is the task of the delivery loop.
 //
 // The server's interface: https://docs.victoriametrics.com/victoriametrics/url-examples/
 package victoria
@@ -45,12 +43,21 @@ type Config struct {
 	Timeout time.Duration
 	TLS     TLSFiles
 
+	// Boot is the boot clock, CLOCK_BOOTTIME; nil = the monotonic clock, which stands still while the
+	// device sleeps.
+	Boot func() time.Duration
+
 	// Proxy returns the proxy for a request; nil = what HTTP_PROXY, HTTPS_PROXY
 	// and NO_PROXY say, see http.ProxyFromEnvironment.
 	Proxy func(*http.Request) (*url.URL, error)
-	// Dial makes the connections; nil = over TCP. It lets a test do without sockets.
-	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	// Dial opens the connections; nil = over TCP. With it, tests need no sockets.
+	Dial DialFunc
+	// Meter wraps the dial function, to count the bytes below TLS; nil = it is not wrapped.
+	Meter func(DialFunc) DialFunc
 }
+
+// DialFunc is that of http.Transport.DialContext.
+type DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)
 
 // BasicAuth is user and password.
 type BasicAuth struct {
@@ -87,6 +94,10 @@ func New(cfg Config) (*Client, error) {
 	if cfg.UserAgent == "" {
 		cfg.UserAgent = defaultUserAgent
 	}
+	if cfg.Boot == nil {
+		began := time.Now()
+		cfg.Boot = func() time.Duration { return time.Since(began) }
+	}
 	c := &Client{cfg: cfg}
 	err := errors.Join(c.setURLs(), checkSettings(cfg), checkHeaders(cfg), c.makeTransport())
 	if err != nil {
@@ -95,21 +106,19 @@ func New(cfg Config) (*Client, error) {
 	return c, nil
 }
 
-// Close closes the connections that are idle. The Client can be used on.
+// Close closes idle connections. The Client can still be used afterwards.
 func (c *Client) Close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.transport.CloseIdleConnections()
 }
 
-// HungUp tells whether between two moments, by the monotonic clock, the other
-// side closed a connection without having announced it, as a server does that is
-// killed. VictoriaMetrics announces what it closes on purpose (Connection: close),
-// and idle connections are closed by us first.
+// HungUp reports whether the other side closed a connection without announcing it between two
+// times of the monotonic clock, as happens when a server is killed. VictoriaMetrics announces
+// what it closes intentionally (Connection: close), and idle connections are closed by us first.
 func (c *Client) HungUp(from, to time.Time) bool { return c.wire.hangups.between(from, to) }
 
-// Wire returns how many bytes went over all connections so far, headers, TLS and
-// all.
+// Wire returns how many bytes all connections have transferred so far, including headers and TLS.
 func (c *Client) Wire() (sent, received int64) {
 	return c.wire.sent.Load(), c.wire.received.Load()
 }
@@ -120,7 +129,7 @@ func (c *Client) setURLs() error {
 	if c.importURL, err = parseURL(c.cfg.URL); err != nil {
 		faults = append(faults, fmt.Errorf("remote.url: %w", err))
 	} else if c.cfg.VerifyURL == "" {
-		// Who only writes needs no address to read from: reading says what is missing.
+		// An address for reading is not needed if nothing is read; a read reports that it is missing.
 		c.exportURL, c.queryURL, c.deriveErr = derive(c.importURL)
 	}
 	if c.cfg.VerifyURL != "" {

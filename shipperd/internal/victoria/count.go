@@ -14,8 +14,8 @@ import (
 // stored twice counts twice, unless the server deduplicates. Samples of the last
 // seconds may not be visible yet.
 //
-// The error is an *Error; ErrNotSupported is in it where the server has no
-// queries, as the project's receiver.
+// The error is an *Error, and ErrNotSupported if the server has no queries, like the project's
+// receiver.
 func (c *Client) Count(ctx context.Context, sel Selector, fromMS, toMS int64) (total int64, err error) {
 	for _, part := range sel.within(fromMS, toMS) {
 		err := c.query(ctx, "sum(count_over_time("+part.String()+window(fromMS, toMS)+"))", toMS, false, func(_ string, n int64) { total += n })
@@ -59,8 +59,8 @@ func (c *Client) query(ctx context.Context, promql string, atMS int64, zip bool,
 	if err := parseCounts(body, add); err != nil {
 		return x.distrust("the answer to a query: %w", err)
 	}
-	// Only what answers queries as Prometheus does gets here.
-	c.clock.note(byRead, x.resp.Header)
+	// Only servers that answer queries in the form of Prometheus get here.
+	x.noteTime(Reading, true)
 	return nil
 }
 

@@ -23,9 +23,8 @@ var insertPath = regexp.MustCompile(`^(.*)/insert/([0-9]+(?::[0-9]+)?)/prometheu
 //	…/api/v1/import                             …/api/v1/export and …/api/v1/query
 //	…/insert/<tenant>/prometheus/api/v1/import  …/select/<tenant>/prometheus/api/v1/…
 //
-// Host, port and what stands before stay. Parameters of the import address, such
-// as extra_label, are left out. Any other address is an error that says to set
-// remote.verify.url.
+// Host, port and any path before these are kept. Parameters of the import address, such as
+// extra_label, are left out. Any other address is an error that says to set remote.verify.url.
 func derive(importURL *url.URL) (export, query *url.URL, err error) {
 	prefix, ok := strings.CutSuffix(strings.TrimRight(importURL.Path, "/"), importPath)
 	if !ok {
@@ -50,7 +49,7 @@ func beside(exportURL *url.URL) (*url.URL, error) {
 	return withPath(exportURL, prefix+queryPath), nil
 }
 
-// withPath keeps parameters of an export address, of which vmauth may need one.
+// withPath keeps the parameters of an export address, because vmauth may need one.
 func withPath(u *url.URL, path string) *url.URL {
 	v := &url.URL{Scheme: u.Scheme, Host: u.Host, Path: path}
 	if !strings.HasSuffix(strings.TrimRight(u.Path, "/"), importPath) {

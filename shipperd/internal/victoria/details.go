@@ -14,12 +14,12 @@ import (
 type Details struct {
 	Accepted int // samples
 	Rejected int // samples
-	// Lines are those of which not every sample was accepted. A line stands more
-	// than once if its samples were refused for several reasons.
+	// Lines are those of which not every sample was accepted. A line is listed more than once if its
+	// samples were refused for several reasons.
 	Lines []LineResult
 }
 
-// LineResult is what the server says of samples of one line.
+// LineResult is what the server says about samples of one line.
 type LineResult struct {
 	Line   int    // from 1
 	Reason string // at most 200 bytes, without secrets
@@ -35,8 +35,7 @@ func (d *Details) lines() []LineResult {
 	return d.Lines
 }
 
-// parseDetails reads details and refuses what contradicts itself. JSON of
-// another kind is no details: nil.
+// parseDetails reads details and refuses contradictory ones. Other JSON is not details: nil.
 func parseDetails(body []byte) (*Details, error) {
 	if !json.Valid(body) {
 		return nil, errors.New("malformed JSON")
@@ -94,10 +93,9 @@ type Refusal struct {
 	Retry  bool   // the server may take it another time
 }
 
-// Match tells which samples of a body are meant: lines is the number of its
-// lines and timestamps returns those of one line, from 1. Every other sample was
-// accepted. Details that do not fit the body are an error: then it is unknown
-// what was stored, as after a lost answer.
+// Match returns the samples of a body that were refused: lines is the number of its lines, and
+// timestamps returns those of one line, from 1. Every other sample was accepted. Details that do
+// not fit the body are an error: then it is unknown what was stored, as after a lost answer.
 func (d *Details) Match(lines int, timestamps func(line int) []int64) ([]Refusal, error) {
 	total := 0
 	for line := 1; line <= lines; line++ {

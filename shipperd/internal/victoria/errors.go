@@ -20,12 +20,12 @@ const (
 	ClassTimeout   Class = "timeout"   // no answer in time: try again
 	ClassServer    Class = "server"    // the server failed, or its answer is not valid: try again
 	ClassThrottled Class = "throttled" // the server demands a pause: try again then
-	ClassAuth      Class = "auth"      // credentials, address or another setting is wrong: a person must act, nothing is lost
+	ClassAuth      Class = "auth"      // a setting is wrong, such as credentials: a person must act, nothing is lost
 	ClassTooLarge  Class = "too_large" // send less at once
 	ClassRejected  Class = "rejected"  // something in the body is wrong: bisect
-	ClassRedirect  Class = "redirect"  // the address is wrong: a person must act, nothing is lost
-	// ClassStranger: the answer is none that VictoriaMetrics gives: a page of HTML, a change of
-	// protocol, samples of others. It may come from a login page of a network: wait.
+	ClassRedirect  Class = "redirect"  // a login page answers, or the address is wrong: a person must act, nothing is lost
+	// ClassStranger: the answer is not one that VictoriaMetrics gives: an HTML page, a change of
+	// protocol, samples of other devices. It may come from the login page of a network: wait.
 	ClassStranger Class = "not_our_server"
 )
 
@@ -36,7 +36,7 @@ type Evidence string
 const (
 	Refused      Evidence = "refused"        // the read itself is not allowed, or not known
 	Unreachable  Evidence = "unreachable"    // no answer, or not now
-	NotOurServer Evidence = "not our server" // somebody else has answered
+	NotOurServer Evidence = "not our server" // something else has answered
 )
 
 // Evidence returns what a failed read says.
@@ -50,9 +50,9 @@ func (e *Error) Evidence() Evidence {
 	return Unreachable
 }
 
-// Busy reports whether the server has too much to do, or the question was too large: the next one
-// has to be smaller and to come later. vmselect answers 422 to a query that timed out on its
-// storage, and 429 at -search.maxConcurrentRequests.
+// Busy reports whether the server is overloaded or the query was too large: the next one has to
+// be smaller and later. vmselect answers 422 to a query that timed out on its storage, and 429 at
+// -search.maxConcurrentRequests.
 func (e *Error) Busy() bool {
 	return e.Status == http.StatusUnprocessableEntity || e.Status == http.StatusTooManyRequests || e.Class == ClassThrottled
 }
@@ -124,6 +124,7 @@ type verdict struct {
 //	425, 429                          throttled  nothing stored
 //	400, other 4xx                    rejected   ambiguous
 //	503 with Retry-After              throttled  ambiguous
+//	511, by which a network demands a log-in   stranger   ambiguous
 //	5xx, anything else                server     ambiguous
 //
 // "other 4xx that blame the request" keeps a wrong setting from rejecting good samples: a proxy
@@ -161,13 +162,15 @@ func judge(status int, retryAfter bool, body string) verdict {
 	switch {
 	case status >= 400 && status <= 499:
 		return verdict{ClassRejected, true, ""}
+	case status == http.StatusNetworkAuthenticationRequired:
+		return verdict{ClassStranger, true, "the network demands a log-in"}
 	case status == http.StatusServiceUnavailable && retryAfter:
 		return verdict{ClassThrottled, true, ""}
 	}
 	return verdict{ClassServer, true, ""}
 }
 
-// unsupported tells a server without the endpoint from one that refuses us.
+// unsupported distinguishes a server without the endpoint from one that refuses the request.
 func unsupported(status int, v verdict) bool {
 	switch status {
 	case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented:
@@ -188,8 +191,8 @@ func classOf(err error) Class {
 	return ClassNetwork
 }
 
-// cause is an error whose text is clean of secrets. What it stands for can be
-// tested but not printed.
+// cause is an error whose text contains no secrets. The original error can be tested but not
+// printed.
 type cause struct {
 	text string
 	err  error

@@ -35,8 +35,10 @@ type exchange struct {
 	secrets []string // that this request carries
 
 	started time.Time
-	body    *countedBody // of an import, nil = a read
-	conn    atomic.Pointer[usedConn]
+	// The boot clock when it began, and when the head of the answer came.
+	startedBoot, arrivedBoot time.Duration
+	body                     *countedBody // of an import, nil = a read
+	conn                     atomic.Pointer[usedConn]
 }
 
 // usedConn is a connection and what had passed over it before.
@@ -45,8 +47,7 @@ type usedConn struct {
 	sent, received int64
 }
 
-// countedBody notes whether the body has been read: until then none of
-// it can be on its way.
+// countedBody notes whether the body has been read: until then nothing can have been sent.
 type countedBody struct {
 	data []byte
 	read atomic.Bool
@@ -69,7 +70,7 @@ func (r *countedReader) Read(p []byte) (int, error) {
 // begin sends a request and waits for the head of the answer. end must be called
 // on the exchange, also after an error.
 func (c *Client) begin(ctx context.Context, verb, method string, target *url.URL, header http.Header, body []byte, importing bool) (*exchange, error) {
-	x := &exchange{c: c, started: time.Now(), text: verb + " " + target.Scheme + "://" + target.Host + target.Path}
+	x := &exchange{c: c, started: time.Now(), startedBoot: c.cfg.Boot(), text: verb + " " + target.Scheme + "://" + target.Host + target.Path}
 	x.ctx, x.cancel = context.WithTimeout(ctx, c.cfg.Timeout)
 	trace := &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
 		if counted := countingConn(info.Conn); counted != nil {
@@ -85,7 +86,7 @@ func (c *Client) begin(ctx context.Context, verb, method string, target *url.URL
 	if len(body) > 0 {
 		counted := &countedBody{data: body}
 		req.Body, _ = counted.open()
-		req.GetBody = counted.open // for a connection that the server had closed before a byte was written
+		req.GetBody = counted.open // for a connection that was closed before a byte was written
 		req.ContentLength = int64(len(body))
 		if importing {
 			x.body = counted
@@ -100,8 +101,9 @@ func (c *Client) begin(ctx context.Context, verb, method string, target *url.URL
 	if x.resp, err = c.current().RoundTrip(req); err != nil {
 		return x, x.fail(err)
 	}
+	x.arrivedBoot = c.cfg.Boot()
 	if x.resp.StatusCode < 200 {
-		// After 101 the body is the bare connection, on which the time limit has no hold.
+		// After 101 the body is the raw connection, to which the time limit does not apply.
 		x.resp.Body.Close() //nolint:errcheck // nothing is read of it
 		x.resp.Body = http.NoBody
 	}
@@ -146,34 +148,34 @@ func (x *exchange) fail(err error) *Error {
 	return e
 }
 
-// distrust makes the Error of a 2xx answer that is not valid. What it quotes of the
-// answer has to be whole, or of quote: a secret that was cut first is not found any more.
+// distrust makes the Error for a 2xx answer that is not valid. What it quotes from the answer has
+// to be complete, or come from quote: a secret that was cut first is no longer found.
 func (x *exchange) distrust(format string, args ...any) *Error {
 	e := x.fail(fmt.Errorf(format, args...))
 	e.Class = ClassServer
 	return e
 }
 
-// webPage is the Error of a page of HTML, which no server of metrics sends with 2xx.
+// webPage is the Error for an HTML page, which no metrics server sends with 2xx.
 func (x *exchange) webPage() *Error {
 	e := x.distrust("the answer is a web page: something else than the server has answered, such as a proxy or a login page")
 	e.Class = ClassStranger
 	return e
 }
 
-// quote returns the beginning of what others wrote, fit for an Error.
+// quote returns the beginning of an external text, in a form that an Error may contain.
 func (x *exchange) quote(text []byte) string {
 	cut := len(text) > maxQuoted
 	return strconv.Quote(excerpt(x.clean(string(text[:min(len(text), maxQuoted)]), cut)))
 }
 
-// own reports whether the answer is of VictoriaMetrics' own kind, or of our receiver's: each of its
-// programs names its host. A login page or a proxy that answers by itself does not.
+// own reports whether only VictoriaMetrics or our receiver can have sent the answer: each of
+// their programs names its host. A login page, or a proxy that answers by itself, does not.
 func (x *exchange) own() bool {
 	return x.resp.Header.Get("X-Server-Hostname") != "" || x.resp.Header.Get("Server") == ReceiverName
 }
 
-// ReceiverName is how the project's own receiver calls itself in the header Server.
+// ReceiverName is the project's own receiver in the header Server.
 const ReceiverName = "belabox-metrics-receiver"
 
 // refused makes the Error of an answer that is not 2xx.
@@ -196,18 +198,17 @@ func (x *exchange) refused() *Error {
 	return e
 }
 
-// redirect says where a redirect leads, without the path, in which there may be
-// a secret.
+// redirect says where a redirect leads, without the path, which may contain a secret.
 func (x *exchange) redirect() string {
 	to, err := x.resp.Location()
 	if err != nil || to.Hostname() == "" {
-		return "it redirects to nowhere; set the address of the server itself"
+		return "it redirects to nowhere"
 	}
-	return x.clean(fmt.Sprintf("it redirects to %s://%s; redirects are not followed: set the address of the server itself", to.Scheme, to.Host), false)
+	return x.clean(fmt.Sprintf("it redirects to %s://%s; redirects are not followed, because it may be a login page", to.Scheme, to.Host), false)
 }
 
-// retryAfter measures a date against the server's own clock where it tells it:
-// the device's may be wrong.
+// retryAfter measures a date against the server's own clock, if the answer has it, because that
+// of the device may be wrong.
 func (x *exchange) retryAfter() (time.Duration, bool) {
 	now, err := http.ParseTime(x.resp.Header.Get("Date"))
 	if err != nil {
@@ -216,8 +217,8 @@ func (x *exchange) retryAfter() (time.Duration, bool) {
 	return ParseRetryAfter(x.resp.Header.Get("Retry-After"), now)
 }
 
-// readError reads the beginning of an error's answer. One that breaks off is as
-// good as none: the status has arrived.
+// readError reads the beginning of an error's answer. If it breaks off, nothing is lost, because
+// the status has arrived.
 func (x *exchange) readError() (text string, cut bool) {
 	body, err := io.ReadAll(io.LimitReader(x.resp.Body, maxErrorBytes+1))
 	if len(body) > maxErrorBytes {
@@ -241,7 +242,7 @@ func (x *exchange) readReply() ([]byte, *Error) {
 	return body, nil
 }
 
-// isPage looks at the label and at the first byte: no answer that we read begins with "<".
+// isPage checks the content type and the first byte: no answer that we read begins with "<".
 func (x *exchange) isPage(body []byte) bool {
 	return x.mediaType() == "text/html" || bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n\ufeff"), []byte("<"))
 }

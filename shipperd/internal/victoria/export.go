@@ -28,10 +28,11 @@ const (
 // returned as it is.
 //
 // What each has seen counts only when Export returns nil: it returns an *Error for an answer that
-// was cut off or garbled. A sample stored twice comes twice, unless the server deduplicates. It is
-// never asked past its deduplication (reduce_mem_usage=1): VictoriaMetrics 1.79 to 1.150 then puts
-// samples of one series under the name of another, once anybody has made a plain export. The values
-// are not handed out: the server keeps 12 to 15 digits of them, so they prove nothing.
+// was cut off or garbled. A sample that is stored twice comes twice, unless the server
+// deduplicates. Deduplication is never bypassed (reduce_mem_usage=1): VictoriaMetrics 1.79 to
+// 1.150 would then put samples of one series under the name of another, once any client has made
+// a plain export. Values are not passed on: the server keeps only 12 to 15 digits, so they prove
+// nothing.
 func (c *Client) Export(ctx context.Context, sel Selector, startMS, endMS int64, each func(labels []store.Tag, timestamps []int64) error) error {
 	form := url.Values{}
 	form.Set("start", seconds(startMS))
@@ -53,15 +54,13 @@ func (c *Client) Export(ctx context.Context, sel Selector, startMS, endMS int64,
 				return err
 			}
 		}
-		if samples > 0 {
-			c.clock.note(byRead, x.resp.Header)
-		}
+		x.noteTime(Reading, samples > 0 || x.own())
 	}
 	return nil
 }
 
-// isWhole checks an answer that ends with its connection, as HTTP/1.0 has it: it may have been cut
-// off between two lines. A count is complete in itself, and has to say the same.
+// isWhole checks an answer that ends with its connection, as in HTTP/1.0: it may have been cut
+// off between two lines. A count is complete in itself, and must give the same number.
 func (x *exchange) isWhole(ctx context.Context, sel Selector, startMS, endMS, samples int64) error {
 	n, err := x.c.Count(ctx, sel, startMS, endMS)
 	if errors.Is(err, ErrNotSupported) {
@@ -110,8 +109,8 @@ func (x *exchange) exported(each func([]store.Tag, []int64) error) (samples int6
 	return samples, x.fail(fmt.Errorf("the answer broke off: %w", err))
 }
 
-// endIsMarked tells whether an answer that was cut off would be noticed: it is
-// compressed, or sent in marked pieces, or has a length.
+// endIsMarked reports whether it would be noticed if the answer was cut off: it is compressed,
+// chunked or has a length.
 func (x *exchange) endIsMarked() bool {
 	_, compressed := x.resp.Body.(*gzipBody)
 	return compressed || x.resp.ContentLength >= 0 || slices.Contains(x.resp.TransferEncoding, "chunked")

@@ -16,7 +16,7 @@ var (
 	// flagMetric is a line of /metrics, which shows all that the program knows:
 	// flag{name="retentionPeriod", value="1d", is_set="true"} 1
 	flagMetric = regexp.MustCompile(`^flag\{name="([^"]*)", ?value=("(?:[^"\\]|\\.)*")`)
-	// selectPath is what stands before the paths of a cluster's vmselect.
+	// selectPath is the prefix of the paths of a cluster's vmselect.
 	selectPath = regexp.MustCompile(`/select/[0-9]+(?::[0-9]+)?/prometheus$`)
 )
 

@@ -25,8 +25,8 @@ func plain(resp *http.Response) io.ReadCloser {
 	return &gzipBody{under: resp.Body, err: fmt.Errorf("the answer has the encoding %q", encoding)}
 }
 
-// gzipBody reads one gzip member and then insists on the end of the answer, so
-// that what was cut off cannot pass for the end.
+// gzipBody reads one gzip member and then requires the end of the answer, so that a truncated
+// answer is not taken for a complete one.
 type gzipBody struct {
 	under io.ReadCloser
 	in    *bufio.Reader

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Reply is what became of an import. Where there was no answer, Status is 0 and
-// the rest says what was spent on it.
+// Reply is the result of an import. If there was no answer, Status is 0, and the rest says what
+// was spent on it.
 type Reply struct {
 	Status        int
 	BytesSent     int64 // on the wire, headers included
@@ -15,8 +15,8 @@ type Reply struct {
 	// Details is what the server says of single lines, nil if it says nothing:
 	// then a Reply without an error means that it took all of them.
 	Details *Details
-	// Own says that the answer is of VictoriaMetrics' own kind: then it is the server that has
-	// answered, not a proxy or a login page in its place.
+	// Own says that only VictoriaMetrics can have sent the answer, not a proxy or a login page in
+	// its place.
 	Own      bool
 	Duration time.Duration
 }
@@ -25,9 +25,8 @@ type Reply struct {
 // the body is sent again ("<batch>/<index>", in the header X-Chunk-Id). Failures
 // are of type *Error; the Reply is filled in with them, too.
 //
-// A request has some hundred samples, so each header counts. There is no
-// Content-Type, which the server does not look at, and no id where
-// VictoriaMetrics itself answers, which makes nothing of it.
+// A request has some hundred samples, so each header counts. There is no Content-Type, which the
+// server ignores, and no id if VictoriaMetrics itself answers, which does not use it.
 func (c *Client) Import(ctx context.Context, body []byte, id string) (Reply, error) {
 	header := http.Header{"Content-Encoding": {"gzip"}}
 	if !c.ignoresID.Load() {
@@ -44,8 +43,8 @@ func (c *Client) Import(ctx context.Context, body []byte, id string) (Reply, err
 		r.Status = x.resp.StatusCode
 		r.Own = details != nil || x.own()
 		c.ignoresID.Store(x.resp.Header.Get("X-Server-Hostname") != "")
-		if err == nil && r.Own {
-			c.clock.note(byImport, x.resp.Header)
+		if err == nil {
+			x.noteTime(Writing, r.Own)
 		}
 	}
 	r.BytesSent, r.BytesReceived = x.wire()

@@ -91,6 +91,7 @@ func TestImport_Statuses(t *testing.T) {
 	}
 	want[408] = "timeout ambiguous"
 	want[413] = "too_large"
+	want[511] = "not_our_server ambiguous"
 	want[425], want[429] = "throttled", "throttled"
 
 	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -151,6 +152,7 @@ func TestImport_ErrorText(t *testing.T) {
 	f(400, "", `requestURI: /insert/0/x; unsupported path requested: "/insert/0/x"`, ClassAuth, 0, false, "the path of the address is wrong")
 	f(429, "7", "", ClassThrottled, 7*time.Second, false)
 	f(503, "", "", ClassServer, 0, true)
+	f(511, "", "<html>", ClassStranger, 0, true, "the network demands a log-in")
 	f(503, "120", "", ClassThrottled, 2*time.Minute, true)
 	f(500, "3", "", ClassServer, 3*time.Second, true)
 	f(502, "", strings.Repeat("x", 100_000), ClassServer, 0, true, `x"`)

@@ -31,7 +31,7 @@ func (p *lineParser) parse(text []byte) error {
 	p.timestamps = p.timestamps[:0]
 	once := func(i int) error {
 		if have[i] {
-			return errors.New("a field stands twice")
+			return errors.New("a field appears twice")
 		}
 		have[i] = true
 		return nil
@@ -91,8 +91,8 @@ func (p *lineParser) readLabels(c *cursor) error {
 	return nil
 }
 
-// cursor walks over JSON. It checks what it needs to find the end of things:
-// that the text is whole is what it is for.
+// cursor walks over JSON. It checks only what it needs to find the end of each element, because
+// its purpose is to detect a truncated text.
 type cursor struct{ rest []byte }
 
 // take moves over ch and the white space around it.

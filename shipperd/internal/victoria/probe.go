@@ -29,7 +29,7 @@ const (
 	StageDone     Stage = "done"     // the server took the request
 )
 
-// Probe is what one import without a sample tells of the way to the server.
+// Probe is what one import without a sample shows about the path to the server.
 type Probe struct {
 	Stage     Stage    // that failed, or StageDone
 	Host      string   // whose name was resolved, "" for an address; a proxy's where there is one
@@ -39,14 +39,13 @@ type Probe struct {
 	CertEnds  time.Time
 	Status    int           // of the answer, 0 = none
 	RoundTrip time.Duration // from the open connection to the first byte of the answer
-	// Date is the clock of the server as it sent the answer, in whole seconds.
-	// Zero where it does not tell, or where the answer comes from a cache.
+	// Date is the time of the server when it sent the answer, in whole seconds. Zero if the answer
+	// has none or comes from a cache.
 	Date time.Time
 }
 
-// Probe posts a body without lines to the import address, which stores nothing,
-// and tells how far it came. A failure is of type *Error; the Probe is filled in
-// with it, too.
+// Probe posts a body without lines to the import address, which stores nothing, and returns how
+// far it came. A failure is of type *Error; the Probe is filled in then, too.
 func (c *Client) Probe(ctx context.Context) (Probe, error) {
 	var empty bytes.Buffer
 	if err := gzip.NewWriter(&empty).Close(); err != nil {

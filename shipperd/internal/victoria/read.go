@@ -46,9 +46,10 @@ func (c *Client) read(ctx context.Context, verb string, target *url.URL, form ur
 	return nil, err
 }
 
-// seconds writes a time in milliseconds as the server reads it exactly: Unix
-// seconds with up to three decimals.
+// seconds writes a time in milliseconds as the server reads it exactly: Unix seconds with up to
+// three decimals. It does not accept a sign with decimals, which a clock in 1970 may require.
 func seconds(ms int64) string {
+	ms = max(ms, 0)
 	if ms%1000 == 0 {
 		return strconv.FormatInt(ms/1000, 10)
 	}

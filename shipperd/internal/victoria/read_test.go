@@ -235,6 +235,7 @@ func TestRead_Statuses(t *testing.T) {
 	f(422, "too many series", ClassRejected, false)
 	f(429, "", ClassThrottled, false)
 	f(503, "", ClassServer, false)
+	f(511, "", ClassStranger, false)
 	f(302, "", ClassRedirect, false)
 	f(204, "", ClassServer, false)
 	f(206, "", ClassServer, false)
@@ -363,7 +364,7 @@ func TestSelector(t *testing.T) {
 
 func TestSeconds(t *testing.T) {
 	t.Parallel()
-	for ms, want := range map[int64]string{0: "0", 1: "0.001", 999: "0.999", 1000: "1", 1_700_000_000_010: "1700000000.010"} {
+	for ms, want := range map[int64]string{-60_000: "0", -45_878: "0", 0: "0", 1: "0.001", 999: "0.999", 1000: "1", 1_700_000_000_010: "1700000000.010"} {
 		if got := seconds(ms); got != want {
 			t.Errorf("%d: %s, want %s", ms, got, want)
 		}

@@ -18,7 +18,7 @@ func ParseRetryAfter(v string, now time.Time) (wait time.Duration, ok bool) {
 	v = strings.Trim(v, " \t")
 	if v != "" && strings.Trim(v, "0123456789") == "" {
 		seconds, err := strconv.ParseUint(v, 10, 64)
-		if err != nil || seconds > uint64(maxRetryAfter/time.Second) { // so many digits that they do not fit
+		if err != nil || seconds > uint64(maxRetryAfter/time.Second) { // too many digits
 			return maxRetryAfter, true
 		}
 		return time.Duration(seconds) * time.Second, true

@@ -12,9 +12,8 @@ import (
 	"belabox-metrics/shared/secret"
 )
 
-// TokenFile returns a function that reads a secret from a file each time. The
-// file holds one line, and its owner alone may read it; or it is a credential of
-// systemd.
+// TokenFile returns a function that reads a secret from a file each time. The file contains one
+// line, and only its owner may read it, or it is a systemd credential.
 func TokenFile(path string) func() (string, error) {
 	return func() (string, error) {
 		token, err := secret.ReadLine(path, secret.Owner)
@@ -52,10 +51,11 @@ func (c *Client) authorise(req *http.Request) (secrets []string, err error) {
 	return secrets, nil
 }
 
-// otherSecrets returns what must not show in an error of req either: headers and
-// parameters, which are no place for secrets but get them, and the proxy's password.
+// otherSecrets returns what else must not appear in an error of req: the proxy's password, and
+// headers and parameters, which are not meant for secrets but may contain them.
 func (c *Client) otherSecrets(req *http.Request) (secrets []string) {
-	// Short values are no secrets and would garble the error: a tenant's number.
+	// Short values, such as a tenant's number, are not secrets, and redacting them would garble the
+	// error.
 	add := func(value string) {
 		if len(value) >= 6 {
 			secrets = append(secrets, value)
@@ -64,7 +64,7 @@ func (c *Client) otherSecrets(req *http.Request) (secrets []string) {
 	for _, value := range c.cfg.Headers {
 		add(value)
 	}
-	for _, u := range []*url.URL{c.importURL, c.exportURL} { // what shipperd itself adds to them is no secret
+	for _, u := range []*url.URL{c.importURL, c.exportURL} { // what shipperd adds is not secret
 		if u == nil {
 			continue
 		}
@@ -81,7 +81,7 @@ func (c *Client) otherSecrets(req *http.Request) (secrets []string) {
 	return secrets
 }
 
-// pair returns the forms of a password: logx.Secrets knows those of each in turn.
+// pair returns the forms of a password; logx.Secrets adds the encodings of each.
 func pair(user, password string) []string {
 	return []string{password, user + ":" + password}
 }

@@ -48,8 +48,8 @@ func (s Selector) String() string {
 // is 16 KiB (-search.maxQueryLen).
 const maxNamesBytes = 6000
 
-// within returns the query for a time range, both ends included: nothing where
-// it is empty, which the server would take for another range.
+// within returns the query for a time range, both ends included: nothing if it is empty, because
+// the server would interpret that as a different range.
 func (s Selector) within(fromMS, toMS int64) []Selector {
 	if fromMS > toMS {
 		return nil

@@ -202,8 +202,46 @@ func TestTLS_Faults(t *testing.T) {
 		}
 	}
 	f(TLSFiles{CAFile: dir + "/none"}, "remote.tls.ca_file: open")
-	f(TLSFiles{CAFile: path("empty", "")}, "holds no certificate")
+	f(TLSFiles{CAFile: path("empty", "")}, "contains no certificate")
 	f(TLSFiles{CertFile: path("cert", string(cert))}, "belong together")
 	f(TLSFiles{KeyFile: path("key", string(otherKey))}, "belong together")
 	f(TLSFiles{CertFile: path("cert", string(cert)), KeyFile: path("key", string(otherKey))}, "remote.tls.cert_file, key_file: ")
+}
+
+// TestTLS_Resumed: a further connection to the server continues the session of the last one, which
+// takes no certificates.
+func TestTLS_Resumed(t *testing.T) {
+	t.Parallel()
+	ca := newAuthority(t)
+	resumed := make(chan bool, 2)
+	server := ca.serveTLS(nil, nil)
+	answer := server.Config.Handler
+	server.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		resumed <- r.TLS.DidResume
+		answer.ServeHTTP(w, r)
+	})
+	caFile := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(caFile, ca.pem, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := New(Config{URL: server.URL + "/api/v1/import", TLS: TLSFiles{CAFile: caFile}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var took [2]int64
+	for i := range took {
+		if _, err := c.Import(t.Context(), []byte("x"), "id"); err != nil {
+			t.Fatal(err)
+		}
+		sent, received := c.Wire()
+		took[i] = sent + received
+		if i == 1 {
+			took[1] -= took[0]
+		}
+		if got := <-resumed; got != (i == 1) {
+			t.Errorf("connection %d: resumed %v", i+1, got)
+		}
+		c.Close()
+	}
+	t.Logf("the first connection took %d bytes, the second %d", took[0], took[1])
 }

@@ -8,10 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// unackedAtMost bounds how long the kernel keeps sending what the other side does
-// not acknowledge. Else it does so for a minute and more after the connection was
-// closed, or its process killed, and a request that was given up long ago arrives
-// when the line is back. TCP_USER_TIMEOUT of tcp(7); it holds for orphans, too.
+// unackedAtMost bounds how long the kernel keeps sending what the other side does not
+// acknowledge. Otherwise it does so for more than a minute after the connection was closed, or
+// its process killed, and a request that was abandoned long ago arrives when the network is back.
+// It sets TCP_USER_TIMEOUT of tcp(7), which applies to orphaned connections, too.
 func unackedAtMost(limit time.Duration) func(network, address string, c syscall.RawConn) error {
 	return func(_, _ string, c syscall.RawConn) error {
 		var err error

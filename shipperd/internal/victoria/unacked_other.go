@@ -7,5 +7,5 @@ import (
 	"time"
 )
 
-// unackedAtMost is known for Linux alone.
+// unackedAtMost is implemented for Linux only.
 func unackedAtMost(time.Duration) func(network, address string, c syscall.RawConn) error { return nil }

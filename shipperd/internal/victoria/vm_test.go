@@ -56,9 +56,9 @@ func start(t *testing.T, flags ...string) (*testkit.VM, *victoria.Client) {
 	return vm, c
 }
 
-func send(t *testing.T, vm *testkit.VM, c *victoria.Client, bodies ...*chunk.Body) {
+func send(t *testing.T, vm *testkit.VM, c *victoria.Client, requests ...*chunk.Request) {
 	t.Helper()
-	for i, b := range bodies {
+	for i, b := range requests {
 		if r, err := c.Import(t.Context(), b.Gzip, fmt.Sprint("test/", i)); err != nil || r.Status != 204 || r.Details != nil {
 			t.Fatalf("import: %+v, %v", r, err)
 		}
@@ -109,25 +109,26 @@ func TestVM_EverySampleOnce(t *testing.T) {
 	sortRows(rows)
 	builder := chunk.New(chunk.Config{MaxBytes: 8000, MaxPast: 720 * time.Hour, MaxFuture: 47 * time.Hour})
 	half := len(rows) / 2
-	bodies, refused, text, err := builder.Build(rows[:half], infos.get, now)
+	requests, refused, text, err := builder.Build(rows[:half], infos.get, now, 0)
 	if err != nil || len(refused)+len(text) > 0 {
 		t.Fatal(refused, text, err)
 	}
-	more, refused, text, err := builder.BuildCatchUp(rows[half:], infos.get, now)
+	more, refused, text, err := builder.BuildCatchUp(rows[half:], infos.get, now, 0)
 	if err != nil || len(refused)+len(text) > 0 {
 		t.Fatal(refused, text, err)
 	}
-	bodies = append(bodies, more...)
-	send(t, vm, c, bodies...)
+	requests = append(requests, more...)
+	send(t, vm, c, requests...)
 
 	got := found{}
 	from, to := now.Add(-721*time.Hour).UnixMilli(), now.Add(48*time.Hour).UnixMilli()
 	if err := c.Export(t.Context(), victoria.Selector{DeviceID: "d"}, from, to, got.add); err != nil {
 		t.Fatal(err)
 	}
-	for _, b := range bodies {
+	for _, b := range requests {
 		for n := range b.Lines() {
-			for _, s := range b.Line(n + 1) {
+			body, line := b.Line(n + 1)
+			for _, s := range body.Line(line) {
 				if k := got[chunk.Text(chunk.Labels(infos[s.Key.SeriesID()]))][s.TimestampMS]; k != 1 {
 					t.Fatalf("series %d at %d is there %d times", s.Key.SeriesID(), s.TimestampMS, k)
 				}
@@ -142,9 +143,9 @@ func TestVM_EverySampleOnce(t *testing.T) {
 	}
 
 	// The same body again is there twice: the server does not help.
-	send(t, vm, c, bodies[0])
-	if n, err := c.Count(t.Context(), victoria.Selector{DeviceID: "d"}, from, to); err != nil || n != int64(len(rows)+len(bodies[0].Keys)) {
-		t.Errorf("count %d, %v, want %d more", n, err, len(bodies[0].Keys))
+	send(t, vm, c, requests[0])
+	if n, err := c.Count(t.Context(), victoria.Selector{DeviceID: "d"}, from, to); err != nil || n != int64(len(rows)+requests[0].Rows()) {
+		t.Errorf("count %d, %v, want %d more", n, err, requests[0].Rows())
 	}
 }
 
@@ -171,7 +172,7 @@ func TestVM_CountBoundaries(t *testing.T) {
 	infos[3] = &store.SeriesInfo{ID: 3, Device: "dev-2", Name: "first"}
 	rows = append(rows, store.Row{Key: store.PackKey(base+500, 3), Value: 1})
 	sortRows(rows)
-	body, err := chunk.New(chunk.Config{}).Rebuild(rows, infos.get, time.Now())
+	body, err := chunk.New(chunk.Config{}).Rebuild(rows, infos.get, time.Now(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -230,7 +231,7 @@ func TestVM_EveryMillisecond(t *testing.T) {
 	for i := range int64(1000) {
 		rows = append(rows, store.Row{Key: store.PackKey(base+i, 1), Value: float64(i)})
 	}
-	body, err := chunk.New(chunk.Config{}).Rebuild(rows, infos.get, time.Now())
+	body, err := chunk.New(chunk.Config{}).Rebuild(rows, infos.get, time.Now(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -265,7 +266,7 @@ func TestVM_AcceptsAndDrops(t *testing.T) {
 		{Key: store.PackKey(now.Add(-time.Minute).UnixMilli(), 6), Value: 1},
 		{Key: store.PackKey(now.Add(72*time.Hour).UnixMilli(), 2), Value: 1},
 	}
-	raw, err := chunk.New(chunk.Config{}).Rebuild(rows, infos.get, now)
+	raw, err := chunk.New(chunk.Config{}).Rebuild(rows, infos.get, now, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -289,14 +290,14 @@ func TestVM_AcceptsAndDrops(t *testing.T) {
 			t.Errorf("series %d has %d samples, want %d", id, n, want)
 		}
 	}
-	clamped, err := chunk.New(chunk.Config{MaxPast: 720 * time.Hour, MaxFuture: 47 * time.Hour}).Rebuild([]store.Row{rows[0], rows[5]}, infos.get, now)
-	if err != nil || clamped.Clamped != 2 {
+	clamped, err := chunk.New(chunk.Config{MaxPast: 720 * time.Hour, MaxFuture: 47 * time.Hour}).Rebuild([]store.Row{rows[0], rows[5]}, infos.get, now, 0)
+	if err != nil || clamped.Bodies[0].Clamped != 2 {
 		t.Fatal(clamped, err)
 	}
 	send(t, vm, c, clamped)
 	export()
 	for n := range clamped.Lines() {
-		s := clamped.Line(n + 1)[0]
+		s := clamped.Bodies[0].Line(n + 1)[0]
 		if got[chunk.Text(chunk.Labels(infos[s.Key.SeriesID()]))][s.TimestampMS] != 1 {
 			t.Errorf("the clamped sample of series %d is not at %d: %v", s.Key.SeriesID(), s.TimestampMS, got)
 		}

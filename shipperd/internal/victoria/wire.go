@@ -13,13 +13,12 @@ import (
 	"time"
 )
 
-// Limits on what a server can make us spend. remote.timeout bounds the whole of
-// a request, these its parts.
+// Limits on what a server can make us spend. remote.timeout bounds a whole request, these bound
+// its parts.
 const (
 	dialTimeout = 10 * time.Second // for the connection and again for its TLS
-	// idleTimeout is below VictoriaMetrics' own (-http.idleConnTimeout, a minute):
-	// who closes first does not run into a connection that the server closes at
-	// the moment of a request.
+	// idleTimeout is below VictoriaMetrics' own (-http.idleConnTimeout, a minute): because we close
+	// first, the server does not close a connection just when we send a request.
 	idleTimeout    = 50 * time.Second
 	maxIdleConns   = 10
 	maxHeaderBytes = 64 << 10
@@ -31,7 +30,7 @@ type wire struct {
 	hangups        hangups
 }
 
-// conn counts its own bytes, too, to tell those of one request.
+// conn counts its own bytes, too, to determine those of one request.
 type conn struct {
 	net.Conn
 	total          *wire
@@ -39,8 +38,8 @@ type conn struct {
 	closed         atomic.Bool // by us
 }
 
-// Read is called also while a connection is idle: the transport waits for what
-// it does not expect. So the end of a server shows at once.
+// Read is also called while a connection is idle, because the transport watches for unexpected
+// data. The end of a server is therefore noticed at once.
 func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	c.received.Add(int64(n))
@@ -97,12 +96,15 @@ func countingConn(c net.Conn) *conn {
 	}
 }
 
-// newTransport speaks HTTP/1.1 alone, where one connection carries one request
-// at a time: what is known of a connection is known of the request.
+// newTransport uses only HTTP/1.1, where a connection carries one request at a time: what is
+// known about a connection is known about its request.
 func (c *Client) newTransport(tlsConfig *tls.Config) *http.Transport {
 	dial := c.cfg.Dial
 	if dial == nil {
 		dial = (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second, Control: unackedAtMost(c.cfg.Timeout)}).DialContext
+	}
+	if c.cfg.Meter != nil {
+		dial = c.cfg.Meter(dial)
 	}
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
@@ -121,12 +123,12 @@ func (c *Client) newTransport(tlsConfig *tls.Config) *http.Transport {
 		MaxIdleConnsPerHost:    maxIdleConns,
 		IdleConnTimeout:        idleTimeout,
 		MaxResponseHeaderBytes: maxHeaderBytes,
-		DisableCompression:     true, // requested where it pays: its header costs more than an import's answer saves
+		DisableCompression:     true, // requested where it pays: the header costs more than it saves for an import
 		Protocols:              &protocols,
 	}
 }
 
-// proxy hides what is wrong with a proxy's address, which may hold a password.
+// proxy does not print a malformed proxy address, because it may contain a password.
 func (c *Client) proxy(req *http.Request) (*url.URL, error) {
 	choose := c.cfg.Proxy
 	if choose == nil {

@@ -105,10 +105,10 @@ func TestWire_CountsWhatTheServerSees(t *testing.T) {
 		}
 		allSent, allReceived := c.Wire()
 		s.Close() // its last reads are done then
-		if l.read.Load() != allSent || l.conns.Load() != 1 {
-			t.Errorf("encrypted %v: %d bytes sent, the server read %d on %d connections", encrypted, allSent, l.read.Load(), l.conns.Load())
+		// At the end each side of TLS may have written a farewell.
+		if n := l.read.Load(); n < allSent || n > allSent+100 || l.conns.Load() != 1 {
+			t.Errorf("encrypted %v: %d bytes sent, the server read %d on %d connections", encrypted, allSent, n, l.conns.Load())
 		}
-		// At the end the server may have written a farewell that nobody read.
 		if w := l.written.Load(); w < allReceived || w > allReceived+100 {
 			t.Errorf("encrypted %v: %d bytes received, the server wrote %d", encrypted, allReceived, w)
 		}
@@ -245,11 +245,8 @@ func TestProxy_Environment(t *testing.T) {
 		w.WriteHeader(http.StatusNoContent)
 	}))
 	t.Cleanup(proxy.Close)
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(exe)
+	self := testkit.Self(t)
+	cmd := exec.Command(self.Path, self.Args...)
 	cmd.Env = []string{childEnv + "=1", "HTTP_PROXY=" + proxy.URL}
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)

@@ -6,8 +6,11 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"net/url"
 	"os"
 	"time"
+
+	"belabox-metrics/shared/datafile"
 
 	"modernc.org/sqlite/vfs"
 )
@@ -123,19 +126,36 @@ func (f *file) readPage(n int64, b []byte) {
 	if err != nil {
 		clear(b)
 	}
+	if n == 1 && len(b) > 19 { // not in WAL mode: there is no shared memory
+		b[18], b[19] = min(b[18], 1), min(b[19], 1)
+	}
+}
+
+// View has SQLite show the database at path as the next one to open it would see it, with its WAL,
+// and changes not a byte of its files: no locks are taken and no shared memory is made. So nobody else
+// may have it open. pragmas go into the DSN.
+func View(path string, pragmas url.Values) (db *sql.DB, closeView func() error, err error) {
+	f, err := openFile(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	db, unregister, err := f.open(pragmas)
+	if err != nil {
+		return nil, nil, errors.Join(err, f.close())
+	}
+	return db, func() error { return errors.Join(unregister(), f.close()) }, nil
 }
 
 // open has SQLite open what readPage gives.
-func (f *file) open() (db *sql.DB, closeView func() error, err error) {
+func (f *file) open(pragmas url.Values) (db *sql.DB, closeView func() error, err error) {
 	name, registered, err := vfs.New(view{f})
 	if err != nil {
 		return nil, nil, err
 	}
-	db, err = sql.Open("sqlite", "file:db?mode=ro&vfs="+name)
+	db, err = sql.Open("sqlite", "file:db?mode=ro&vfs="+name+"&"+pragmas.Encode())
 	if err != nil {
 		return nil, nil, errors.Join(err, registered.Close())
 	}
-	db.SetMaxOpenConns(1)
 	return db, registered.Close, nil
 }
 
@@ -157,7 +177,12 @@ type shown struct {
 	at   int64
 }
 
-func (s *shown) Size() int64 { return (s.pages + 1) * int64(s.pageSize) }
+func (s *shown) Size() int64 {
+	if s.first == nil {
+		return s.pages * int64(s.pageSize)
+	}
+	return (s.pages + 1) * int64(s.pageSize)
+}
 
 // Seek always counts from the start.
 func (s *shown) Seek(offset int64, _ int) (int64, error) {
@@ -191,7 +216,11 @@ type header struct {
 	freelist    uint32
 	userVersion int
 	application int
+	format      byte // the greater of the versions for writing and for reading
 }
+
+// newestFormat is that of files in WAL mode (https://sqlite.org/fileformat2.html, 1.3.3).
+const newestFormat = 2
 
 // readHeader reads it from the file; ok is false when there is none.
 func readHeader(file *os.File) (h header, ok bool) {
@@ -215,6 +244,7 @@ func parseHeader(first []byte) (h header, ok bool) {
 		freelist:    binary.BigEndian.Uint32(first[32:]),
 		userVersion: int(int32(binary.BigEndian.Uint32(first[60:]))),
 		application: int(int32(binary.BigEndian.Uint32(first[68:]))),
+		format:      max(first[18], first[19]),
 	}
 	if h.pageSize == 1 {
 		h.pageSize = maxPageSize
@@ -228,7 +258,7 @@ func parseHeader(first []byte) (h header, ok bool) {
 func validPageSize(n int) bool { return n >= minPageSize && n <= maxPageSize && n&(n-1) == 0 }
 
 func openIfThere(path string) (*os.File, error) {
-	file, err := os.Open(path)
+	file, err := datafile.Open(path, os.O_RDONLY, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

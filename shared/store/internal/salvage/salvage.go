@@ -15,6 +15,9 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 )
 
 // Row is a row that could be read.
@@ -56,6 +59,9 @@ func Inspect(path string, tornWAL bool) (damage string, err error) {
 	switch {
 	case f.wal.bytes == 0 && ok && head.pages > f.pages:
 		return "the file is cut off: it is shorter than its header says", nil
+	case ok && head.format > newestFormat:
+		// SQLite would open it for reading only, which looks like a missing permission.
+		return fmt.Sprintf("its header has the file format %d, which no version of SQLite writes", head.format), nil
 	case f.wal.broken() && !tornWAL:
 		return fmt.Sprintf("the WAL is damaged behind frame %d: %d genuine ones follow", f.wal.good, f.wal.behind), nil
 	}
@@ -75,28 +81,55 @@ func Identity(path string) (application, userVersion int, ok bool, err error) {
 	return head.application, head.userVersion, ok, f.close()
 }
 
+// Unread is what could not be read.
+type Unread struct {
+	Pages    int   // of no kind that SQLite knows, or not to their end
+	Missing  int64 // pages behind the end of the file
+	PageSize int   // bytes
+	WAL      bool  // committed transactions are missing, or may be
+}
+
 // Rows calls each for every row that can be read in the database at path; the values stay
-// valid. Rows of tables WITHOUT ROWID may come more than once. badPages is how many pages
-// are of no kind that SQLite knows, or could not be read to their end. An error of each
-// ends it.
-func Rows(ctx context.Context, path string, each func(Row) error) (badPages int, err error) {
+// valid. Rows of tables WITHOUT ROWID may come more than once. An error of each ends it.
+func Rows(ctx context.Context, path string, each func(Row) error) (unread Unread, err error) {
 	f, err := openFile(path)
 	if err != nil {
-		return 0, err
+		return unread, err
 	}
-	defer f.close()  //nolint:errcheck // it was only read
+	defer f.close() //nolint:errcheck // it was only read
+	unread = Unread{PageSize: f.pageSize, WAL: f.wal.broken()}
+	if head, ok := readHeader(f.main); ok {
+		unread.Missing = max(0, head.pages-f.pages)
+	}
 	if f.pages < 2 { // page 1 is of the schema
-		return 0, nil
+		return unread, nil
 	}
 	r := &reader{f: f, free: f.freelist(), each: each}
 	err = f.show(ctx, func(db *sql.DB) error {
+		if err := limitRows(ctx, db); err != nil {
+			return err
+		}
 		if err := r.prepare(ctx, db); err != nil {
 			return err
 		}
-		badPages, err = r.pages(ctx)
+		unread.Pages, err = r.pages(ctx)
 		return err
 	})
-	return badPages, err
+	return unread, err
+}
+
+// MaxRow bounds a row that is read or written, in bytes: the largest that the daemons write is a
+// chunk's record.
+const MaxRow = 16 << 20
+
+// limitRows sets the bound; db has one connection.
+func limitRows(ctx context.Context, db *sql.DB) error {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = sqlite.Limit(conn, sqlite3.SQLITE_LIMIT_LENGTH, MaxRow)
+	return errors.Join(err, conn.Close())
 }
 
 type reader struct {
@@ -125,6 +158,9 @@ func (r *reader) pages(ctx context.Context) (bad int, err error) {
 		r.f.readPage(n, page)
 		_, isFree := slices.BinarySearch(r.free, uint32(n))
 		complete, err := r.page(ctx, n, page[0], isFree)
+		if complete && n > 1 && !slices.ContainsFunc(page, func(b byte) bool { return b != 0 }) {
+			complete = false // SQLite writes no such page
+		}
 		if err != nil {
 			return bad, err
 		}
@@ -192,10 +228,11 @@ func (f *file) show(ctx context.Context, use func(*sql.DB) error) (err error) {
 		return err
 	}
 	defer func() { f.first = nil }()
-	db, closeView, err := f.open()
+	db, closeView, err := f.open(nil)
 	if err != nil {
 		return err
 	}
+	db.SetMaxOpenConns(1)
 	return errors.Join(use(db), db.Close(), closeView())
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"database/sql"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -95,7 +96,7 @@ func sample(t testing.TB, pageSize int) made {
 func read(t testing.TB, path string) (rows map[string]string, badPages int) {
 	t.Helper()
 	rows = map[string]string{}
-	badPages, err := Rows(t.Context(), path, func(r Row) error {
+	unread, err := Rows(t.Context(), path, func(r Row) error {
 		if r.Free || len(r.Values) == 0 {
 			return nil
 		}
@@ -115,7 +116,7 @@ func read(t testing.TB, path string) (rows map[string]string, badPages int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return rows, badPages
+	return rows, unread.Pages
 }
 
 // TestRows_LikeSQLite: a whole file reads as SQLite reads it, at every page size,
@@ -286,6 +287,60 @@ func TestWAL_Faults(t *testing.T) {
 	}
 }
 
+// TestFile_Large: offsets beyond 4 GiB, which do not fit in 32 bits. Up to there the file is a hole.
+func TestFile_Large(t *testing.T) {
+	t.Parallel()
+	const size, limit = 65536, 4 << 30
+	m := sample(t, size)
+	if err := os.Remove(m.path + "-wal"); err != nil {
+		t.Fatal(err)
+	}
+	pages := content(t, m.path)[size:]
+	file, err := os.OpenFile(m.path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = file.WriteAt(pages, limit)
+	if err = errors.Join(err, file.Close()); err != nil {
+		t.Fatal(err)
+	}
+	f, err := openFile(m.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.close() //nolint:errcheck // it was only read
+	if want := (limit + int64(len(pages))) / size; f.pages != want {
+		t.Errorf("%d pages, want %d", f.pages, want)
+	}
+	page := make([]byte, size)
+	for at := 0; at < len(pages); at += size {
+		if f.readPage((limit+int64(at))/size+1, page); !bytes.Equal(page, pages[at:at+size]) {
+			t.Errorf("the page at %d differs", limit+int64(at))
+		}
+	}
+	f.wal.file, f.wal.frames[2] = f.main, limit // a frame of a WAL as large
+	if f.readPage(2, page); !bytes.Equal(page, pages[:size]) {
+		t.Error("the page in the WAL differs")
+	}
+	f.wal.file = nil
+}
+
+// TestRows_Missing: a header may speak of more pages than an int of 32 bits can count.
+func TestRows_Missing(t *testing.T) {
+	t.Parallel()
+	m := sample(t, 1024)
+	if err := os.Remove(m.path + "-wal"); err != nil {
+		t.Fatal(err)
+	}
+	file := content(t, m.path)
+	copy(file[28:], "\xff\xff\xff\xff")
+	write(t, m.path, file)
+	unread, err := Rows(t.Context(), m.path, func(Row) error { return nil })
+	if want := math.MaxUint32 - int64(len(file))/1024; err != nil || unread.Missing != want {
+		t.Errorf("%+v, %v, want %d missing pages", unread, err, want)
+	}
+}
+
 // TestRows_Garbage reads files in which bytes were changed at random, where pages
 // name each other above all: it ends soon, each time.
 func TestRows_Garbage(t *testing.T) {
@@ -359,4 +414,25 @@ func FuzzRows(f *testing.F) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// A format that is not there yet is damage: SQLite would only refuse to write.
+func TestInspect_Format(t *testing.T) {
+	t.Parallel()
+	for _, at := range []int64{18, 19} {
+		for format, bad := range map[byte]bool{1: false, 2: false, 3: true, 0x42: true} {
+			m := sample(t, 1024)
+			f, err := os.OpenFile(m.path, os.O_RDWR, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = f.WriteAt([]byte{format}, at)
+			if err = errors.Join(err, f.Close()); err != nil {
+				t.Fatal(err)
+			}
+			if damage, err := Inspect(m.path, false); err != nil || (damage != "") != bad {
+				t.Errorf("format %d at %d: %q, %v", format, at, damage, err)
+			}
+		}
+	}
 }
