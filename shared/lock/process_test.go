@@ -73,6 +73,8 @@ type process struct {
 	stdout *bufio.Reader
 }
 
+// Tests that call it are not parallel: between fork and exec the new process has every file of this
+// one, so that a lock which another test has just released would still be held.
 func start(t *testing.T, job, path string) *process {
 	t.Helper()
 	program := self()
@@ -119,7 +121,6 @@ func (p *process) kill(t *testing.T) {
 }
 
 func TestProcess_SecondCopy(t *testing.T) {
-	t.Parallel()
 	path := filepath.Join(t.TempDir(), "a.lock")
 	first := start(t, "hold", path)
 	if got := first.line(t); got != "held" {
@@ -152,7 +153,6 @@ func TestProcess_SecondCopy(t *testing.T) {
 }
 
 func TestProcess_Killed(t *testing.T) {
-	t.Parallel()
 	path := filepath.Join(t.TempDir(), "a.lock")
 	p := start(t, "hold", path)
 	if got := p.line(t); got != "held" {
@@ -166,7 +166,6 @@ func TestProcess_Killed(t *testing.T) {
 
 // TestProcess_ChildDoesNotInherit kills a holder whose own child lives on.
 func TestProcess_ChildDoesNotInherit(t *testing.T) {
-	t.Parallel()
 	path := filepath.Join(t.TempDir(), "a.lock")
 	p := start(t, "hold-with-child", path)
 	grandchild, err := strconv.Atoi(p.line(t))
@@ -182,7 +181,6 @@ func TestProcess_ChildDoesNotInherit(t *testing.T) {
 
 // TestProcess_Race starts several copies at once: exactly one wins.
 func TestProcess_Race(t *testing.T) {
-	t.Parallel()
 	path := filepath.Join(t.TempDir(), "a.lock")
 	var copies []*process
 	for range 6 {
