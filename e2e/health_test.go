@@ -159,8 +159,7 @@ func TestHealth_Collectors(t *testing.T) {
 }
 
 // TestHealth_Doc compares the examples of docs/health-monitoring.md with what the
-// daemons answer: the same fields, no more and no fewer. Its queries are put to a
-// real server.
+// daemons answer: the same fields, no more and no fewer.
 func TestHealth_Doc(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile(filepath.Join(testkit.ModuleRoot(t), "docs", "health-monitoring.md"))
@@ -202,18 +201,6 @@ func TestHealth_Doc(t *testing.T) {
 				t.Errorf("%s has no %s, and the example has", answer, name)
 			}
 		}
-	}
-	queries := 0
-	for line := range strings.Lines(regexp.MustCompile("(?s)```promql\n(.*?)```").FindStringSubmatch(string(text))[1]) {
-		if !strings.HasPrefix(line, "#") {
-			queries++
-			if _, err := vm.Query(line, time.Now()); err != nil {
-				t.Errorf("%s: %v", line, err)
-			}
-		}
-	}
-	if queries < 5 {
-		t.Errorf("%d queries, want those of the document", queries)
 	}
 }
 

@@ -25,14 +25,13 @@ type clocked struct {
 	m          *machine
 	proxy      *testkit.Proxy // the way to the server
 	collectord string         // address of its pages
-	refused    int            // samples, in boots that are over
+	shipperd   string
+	refused    int // samples, in boots that are over
 }
 
-func newClocked(t *testing.T, vm *testkit.VM) *clocked {
+func newClocked(t *testing.T, vm *testkit.VM, extra map[string]string) *clocked {
 	proxy := testkit.StartProxy(t, vm.Addr())
-	r := newRig(t, proxy.URL()+"/api/v1/import", map[string]string{
-		"collection": "interval: 500ms\ncollectors:\n  filesystem: {enabled: false}\n  thermal: {enabled: false}\n  hwmon: {enabled: false}",
-	})
+	r := newRig(t, proxy.URL()+"/api/v1/import", extra)
 	if *trueTimeBins != "" {
 		r.bins.Collectord, r.bins.Shipperd = filepath.Join(*trueTimeBins, "collectord"), filepath.Join(*trueTimeBins, "shipperd")
 	}
@@ -44,13 +43,15 @@ func (c *clocked) boot(ahead time.Duration) {
 	c.t.Helper()
 	c.off()
 	c.m.boot(ahead)
-	line := c.m.start("", c.bins.Collectord, "-config", c.config).WaitLine(testkit.WaitLimit, "collectord started")
-	var fields struct{ Health string }
-	if err := json.Unmarshal([]byte(line), &fields); err != nil {
-		c.t.Fatal(err)
+	start := func(bin, started string) (address string) {
+		line := c.m.start("", bin, "-config", c.config).WaitLine(testkit.WaitLimit, started)
+		var fields struct{ Health string }
+		if err := json.Unmarshal([]byte(line), &fields); err != nil {
+			c.t.Fatal(err)
+		}
+		return fields.Health
 	}
-	c.collectord = fields.Health
-	c.m.start("", c.bins.Shipperd, "-config", c.config).WaitLine(testkit.WaitLimit, "shipperd started")
+	c.collectord, c.shipperd = start(c.bins.Collectord, "collectord started"), start(c.bins.Shipperd, "shipperd started")
 }
 
 // off cuts the power.
@@ -221,7 +222,9 @@ func TestTrueTime(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			play(t, newClocked(t, vm))
+			play(t, newClocked(t, vm, map[string]string{
+				"collection": "interval: 500ms\ncollectors:\n  filesystem: {enabled: false}\n  thermal: {enabled: false}\n  hwmon: {enabled: false}",
+			}))
 		})
 	}
 }

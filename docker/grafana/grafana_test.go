@@ -1,23 +1,18 @@
-// Package grafana tests the dashboards beside it: each query of theirs gives an
-// answer on a real VictoriaMetrics that has the project's metrics, and asks for no
-// other.
+// Package grafana tests the dashboards beside it: their form, what can be chosen in them, and how
+// Grafana finds them. TestQueries of package e2e runs their queries.
 package grafana
 
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"gopkg.in/yaml.v3"
-
-	"belabox-metrics/shared/testkit"
 )
 
 // dashboard is what the test wants to know of one.
@@ -67,165 +62,6 @@ func dashboards(t *testing.T) map[string]dashboard {
 	return all
 }
 
-// metric is a row of docs/metrics.md, which is generated from the tables that the
-// daemons use.
-type metric struct {
-	name, kind string // name with underscores
-	labels     []string
-}
-
-var row = regexp.MustCompile("(?m)^\\| `([a-z0-9_.]+)` \\| (gauge|counter|histogram) \\| [^|]* \\| ([^|]*) \\|")
-
-func catalogue(t *testing.T) (all []metric) {
-	t.Helper()
-	text, err := os.ReadFile("../../docs/metrics.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, m := range row.FindAllStringSubmatch(string(text), -1) {
-		found := metric{name: strings.ReplaceAll(m[1], ".", "_"), kind: m[2]}
-		for _, label := range regexp.MustCompile("`([a-z_]+)`").FindAllStringSubmatch(m[3], -1) {
-			found.labels = append(found.labels, label[1])
-		}
-		all = append(all, found)
-	}
-	if len(all) < 70 {
-		t.Fatalf("docs/metrics.md has %d metrics: its form must have changed", len(all))
-	}
-	return all
-}
-
-// values are what labels can be; "all" is what cpu.usage_percent has.
-func values(label string) []string {
-	switch label {
-	case "core":
-		return []string{"all", "0"}
-	case "daemon":
-		return []string{"collectord", "shipperd"}
-	}
-	return []string{label + "-a", label + "-b"}
-}
-
-const device = "box-1"
-
-// fill imports an hour of every metric for three devices.
-func fill(t *testing.T, vm *testkit.VM, all []metric, now time.Time) {
-	t.Helper()
-	var lines strings.Builder
-	line := func(name string, labels map[string]string, value func(i int) float64) {
-		l := struct {
-			Metric     map[string]string `json:"metric"`
-			Values     []float64         `json:"values"`
-			Timestamps []int64           `json:"timestamps"`
-		}{Metric: map[string]string{"__name__": name}}
-		maps.Copy(l.Metric, labels)
-		for i := range 61 {
-			l.Values = append(l.Values, value(i))
-			l.Timestamps = append(l.Timestamps, now.Add(time.Duration(i-60)*time.Minute).UnixMilli())
-		}
-		text, err := json.Marshal(l)
-		if err != nil {
-			t.Fatal(err)
-		}
-		lines.Write(append(text, '\n'))
-	}
-	for _, id := range []string{device, "box-2", "box-3"} {
-		for _, m := range all {
-			gauge := func(i int) float64 { return 40 + float64(i%7) }
-			counter := func(i int) float64 { return 1000 + 60*float64(i) }
-			switch m.kind {
-			case "histogram":
-				for j, le := range []string{"0.1", "1", "+Inf"} {
-					line(m.name+"_bucket", map[string]string{"device_id": id, "le": le}, func(i int) float64 { return float64((j + 1) * i) })
-				}
-				line(m.name+"_sum", map[string]string{"device_id": id}, counter)
-				line(m.name+"_count", map[string]string{"device_id": id}, counter)
-			default:
-				value := gauge
-				if m.kind == "counter" {
-					value = counter
-				}
-				for i := range 2 {
-					labels := map[string]string{"device_id": id}
-					for _, label := range m.labels {
-						labels[label] = values(label)[i]
-					}
-					line(m.name, labels, value)
-					if len(m.labels) == 0 {
-						break
-					}
-				}
-			}
-		}
-	}
-	if err := vm.Import(lines.String()); err != nil {
-		t.Fatal(err)
-	}
-	if err := vm.ForceFlush(); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// filled puts values in the place of the variables, as Grafana does.
-var filled = strings.NewReplacer("$device", device, "$__rate_interval", "5m", "$__range", "1h")
-
-func TestDashboards_EveryQueryAnswers(t *testing.T) {
-	t.Parallel()
-	all := catalogue(t)
-	vm := testkit.StartVM(t, testkit.VMConfig{})
-	now := time.Now().Add(-time.Minute).Truncate(time.Second) // queries hide the last half minute
-	fill(t, vm, all, now)
-	known := map[string]bool{}
-	for _, m := range all {
-		known[m.name] = true
-		if m.kind == "histogram" {
-			known[m.name+"_bucket"], known[m.name+"_sum"], known[m.name+"_count"] = true, true, true
-		}
-	}
-	queries := 0
-	for file, d := range dashboards(t) {
-		for _, p := range d.Panels {
-			for _, target := range p.Targets {
-				queries++
-				query := filled.Replace(target.Expr)
-				if strings.Contains(query, "$") {
-					t.Errorf("%s, %q: a variable is left in %s", file, p.Title, query)
-				}
-				for _, name := range metricName.FindAllString(withoutLabels(query), -1) {
-					if !known[name] && !functions[name] {
-						t.Errorf("%s, %q: there is no metric %s", file, p.Title, name)
-					}
-				}
-				if p.Type == "timeseries" { // Grafana asks for a range
-					if draws(t, vm, query, now) == 0 {
-						t.Errorf("%s, %q: %s draws nothing", file, p.Title, query)
-					}
-					continue
-				}
-				results, err := vm.Query(query, now)
-				if err != nil {
-					t.Errorf("%s, %q: %s: %v", file, p.Title, query, err)
-				} else if len(results) == 0 {
-					t.Errorf("%s, %q: %s gives nothing", file, p.Title, query)
-				}
-			}
-		}
-	}
-	if queries < 60 {
-		t.Errorf("got %d queries", queries)
-	}
-}
-
-// functions are those of the query language whose names look like metrics.
-var functions = map[string]bool{
-	"last_over_time": true, "tlast_over_time": true, "histogram_quantile": true, "sort_desc": true, "topk_last": true, "device_id": true,
-}
-
-// withoutLabels leaves out what stands in braces and quotes.
-func withoutLabels(query string) string {
-	return regexp.MustCompile(`\{[^}]*\}`).ReplaceAllString(query, "")
-}
-
 func TestDashboards_Form(t *testing.T) {
 	t.Parallel()
 	uids := map[string]bool{}
@@ -261,6 +97,29 @@ func TestDashboards_Form(t *testing.T) {
 						t.Fatalf("%s: %q lies on %q", file, p.Title, other)
 					}
 					taken[[2]int{x, y}] = p.Title
+				}
+			}
+		}
+	}
+}
+
+// TestDashboards_Variables: every variable of a query is one that Grafana has or that can be chosen.
+func TestDashboards_Variables(t *testing.T) {
+	t.Parallel()
+	for file, d := range dashboards(t) {
+		chosen := map[string]bool{}
+		for _, v := range d.Templating.List {
+			chosen["$"+v.Name] = true
+			if v.Query.Query != v.Definition {
+				t.Errorf("%s: the variable %s asks %q and %q", file, v.Name, v.Definition, v.Query.Query)
+			}
+		}
+		for _, p := range d.Panels {
+			for _, target := range p.Targets {
+				for _, name := range regexp.MustCompile(`\$[a-z_]+`).FindAllString(target.Expr, -1) {
+					if !strings.HasPrefix(name, "$__") && !chosen[name] {
+						t.Errorf("%s, %q: nothing sets %s", file, p.Title, name)
+					}
 				}
 			}
 		}
