@@ -73,8 +73,9 @@ func serve(ctx context.Context, env daemon.Env) (err error) {
 	if err != nil {
 		return err
 	}
-	server, err := health.Listen(env.Config.Health.CollectordListen,
-		health.Config{Key: "health.collectord_listen", Progress: progress, Monitor: monitor, Access: access, Panicked: self.panics.Inc, Refused: self.refused, Log: env.Log})
+	key, address := port(env.Config.Health)
+	server, err := health.Listen(address,
+		health.Config{Key: key, Progress: progress, Monitor: monitor, Access: access, Panicked: self.panics.Inc, Refused: self.refused, Log: env.Log})
 	if err != nil {
 		return err
 	}

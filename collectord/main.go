@@ -18,9 +18,15 @@ func program() daemon.Program {
 		Name:    "collectord",
 		Summary: "sample this machine and store the samples for shipperd",
 		Serve:   serve,
+		Port:    port,
 		Commands: []daemon.Command{
 			{Name: "-once", Summary: "collect everything once, print it and exit; nothing is stored", Run: printOnce},
-			daemon.Healthcheck(func(c config.Config) string { return c.Health.CollectordListen }),
+			daemon.Healthcheck(port),
 		},
 	}
+}
+
+// port is that of the health report and of the status page.
+func port(c config.HealthConfig) (key, address string) {
+	return "health.collectord_listen", c.CollectordListen
 }

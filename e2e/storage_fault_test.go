@@ -3,6 +3,7 @@ package e2e
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -109,10 +110,6 @@ func TestStorage_ReadOnly(t *testing.T) {
 			t.Errorf("%s: exit code %d, want 1: it could not end its session", name, code)
 		}
 	})
-	third := r.start(r.bins.Collectord) // on a read-only disk
-	if code := third.Wait(testkit.WaitLimit); code != 1 || !strings.Contains(third.Stderr(), "is mounted read-only") {
-		t.Errorf("start on a read-only file system: exit code %d: %s", code, third.Stderr())
-	}
 	r.want(1, "doctor", "FAIL     directory", "is on a read-only file system", "(fsck)")
 	asRoot(t, "umount", dir)
 	// A container that was started meanwhile may have it mounted, too, and keep the
@@ -135,6 +132,68 @@ func TestStorage_ReadOnly(t *testing.T) {
 	if d := r.settle(vm, p); d.extra > 0 {
 		t.Errorf("%v\n%s", &d, d.few())
 	}
+}
+
+// TestStorage_NotStarted starts both daemons on a file system that is read-only, as after a reboot
+// with a worn card, and on a full one. Their ports say why they do not work, and they work as soon as
+// they can.
+func TestStorage_NotStarted(t *testing.T) {
+	t.Parallel()
+	vm := testkit.StartVM(t, testkit.VMConfig{})
+	dir := tmpfs(t, "8m")
+	ports := map[string]string{"collectord": testkit.FreeAddr(t), "shipperd": testkit.FreeAddr(t)}
+	r := newRig(t, vm.ImportURL(), map[string]string{
+		"storage": "path: " + filepath.Join(dir, "metrics.db"),
+		"health":  fmt.Sprintf("collectord_listen: %s\nshipperd_listen: %s", ports["collectord"], ports["shipperd"]),
+	})
+	r.stopBoth(r.startBoth())
+	// ask returns an answer, none while a daemon tries again and its port is closed for a moment.
+	ask := func(name, path string) (code int, text string) {
+		answer, err := http.Get("http://" + ports[name] + path)
+		if err != nil {
+			return 0, ""
+		}
+		defer answer.Body.Close()
+		body, _ := io.ReadAll(answer.Body)
+		return answer.StatusCode, string(body)
+	}
+	f := func(message string, fault, heal func()) {
+		t.Helper()
+		fault()
+		var running []*testkit.Proc
+		for name, bin := range daemons(r) {
+			running = append(running, r.start(bin))
+			for path, want := range map[string]string{"/health": message, "/api/status": message, "/health/live": "", "/": ""} {
+				testkit.Eventually(t, testkit.WaitLimit, name+path+" to answer "+message, func() error {
+					code, text := ask(name, path)
+					if code != http.StatusOK || !strings.Contains(text, want) || want != "" && !strings.Contains(text, `"not_started"`) {
+						return fmt.Errorf("%d %s", code, text)
+					}
+					return nil
+				})
+			}
+		}
+		heal()
+		for _, p := range running {
+			p.WaitLine(testkit.WaitLimit, "d started")
+			r.stopDaemon(p)
+		}
+	}
+	f("is mounted read-only",
+		func() { asRoot(t, "mount", "-o", "remount,ro", dir) },
+		func() { asRoot(t, "mount", "-o", "remount,rw", dir) })
+	ballast := filepath.Join(dir, "ballast")
+	f("disk full",
+		func() {
+			if err := os.WriteFile(ballast, make([]byte, 16<<20), 0o600); err == nil {
+				t.Fatal("the disk is not full")
+			}
+		},
+		func() {
+			if err := os.Remove(ballast); err != nil {
+				t.Fatal(err)
+			}
+		})
 }
 
 // loopDevice makes a block device of a file.

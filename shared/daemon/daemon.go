@@ -45,6 +45,8 @@ type Program struct {
 	Summary string // one line for -help
 	// Serve works until ctx ends. It runs with the lock held.
 	Serve func(ctx context.Context, env Env) error
+	// Port returns the configuration key and the value of the address of the health port.
+	Port func(config.HealthConfig) (key, address string)
 	// Commands are the other things the program can do, in the order -help lists them.
 	Commands []Command
 }
@@ -149,38 +151,51 @@ func (p Program) work(env Env, command *Command) (err error) {
 	defer context.AfterFunc(ctx, func() {
 		env.Log.Info("stopping", "signal", run.SignalOf(ctx), "hint", "a second signal kills")
 	})()
-	var held *lock.Lock
 	if command == nil || command.Locked {
 		useOneCore()
-		if held, err = p.acquire(env); err != nil {
-			return err
-		}
-		defer func() {
-			if held != nil {
-				err = errors.Join(err, held.Release())
-			}
-		}()
-		env.Lock = held
 	}
 	// A panic anywhere in it is logged with its stack, and the lock is released.
 	return run.Protect(ctx, p.Name, func(ctx context.Context) error {
-		if command != nil {
-			return command.Run(ctx, env)
+		switch {
+		case command == nil:
+			return p.stopped(ctx, env, p.serve(ctx, env))
+		case command.Locked:
+			return p.locked(env, func(env Env) error { return command.Run(ctx, env) })
 		}
-		for {
-			err := p.Serve(ctx, env)
-			if again := (*againError)(nil); !errors.As(err, &again) || ctx.Err() != nil {
-				return p.stopped(ctx, env, err)
-			}
-			env.Log.Error(p.Name+" stopped by a database error, starting again", logx.Err(err))
-			// The lock may have been removed together with the database.
-			_ = held.Release()
-			if held, err = p.acquire(env); err != nil {
+		return command.Run(ctx, env)
+	})
+}
+
+// serve works until ctx ends: it starts again after an error of the file, and waits while the file
+// cannot be opened for a reason that passes.
+func (p Program) serve(ctx context.Context, env Env) error {
+	idle := standby{Program: p, env: env}
+	for {
+		err := p.locked(env, func(env Env) error { return p.Serve(ctx, env) })
+		again, crash := (*againError)(nil), (*run.PanicError)(nil)
+		switch {
+		case ctx.Err() != nil, errors.As(err, &crash):
+			return err
+		case store.Waits(env.Config.Storage.Path, err):
+			if err := idle.wait(ctx, err); err != nil || ctx.Err() != nil {
 				return err
 			}
-			env.Lock = held
+		case errors.As(err, &again):
+			env.Log.Error(p.Name+" stopped by a database error, starting again", logx.Err(err))
+		default:
+			return err
 		}
-	})
+	}
+}
+
+// locked calls work with the lock held. Each call takes the lock anew: it may have been removed
+// together with the database.
+func (p Program) locked(env Env, work func(Env) error) (err error) {
+	if env.Lock, err = p.acquire(env); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, env.Lock.Release()) }()
+	return work(env)
 }
 
 // acquire makes the directory and takes the lock of this program.

@@ -22,19 +22,20 @@ var (
 
 // Healthcheck is the command -healthcheck: it requests from the daemon that runs with this
 // configuration /health/live and ends with ExitOK for an answer of 200, ExitFailure for any other
-// and for none. listen returns the daemon's address.
+// and for none. port is that of the Program.
 //
 // It is the health check of a container. Docker marks a container as unhealthy and does nothing
 // else, so a daemon that answers 503, which means that it makes no progress, is ended in the same
 // way as by systemd's watchdog: on SIGABRT it logs the stacks of all goroutines, and Docker
 // restarts it. Only process 1 is ended, and only if it is a daemon of this project. A daemon that
 // does not answer at all is not ended, because the machine may only be slow.
-func Healthcheck(listen func(config.Config) string) Command {
+func Healthcheck(port func(config.HealthConfig) (key, address string)) Command {
 	return Command{
 		Name:    "-healthcheck",
 		Summary: "request /health/live from the running daemon: exit 0 if it makes progress, else 1; in a container also abort it",
 		Run: func(ctx context.Context, env Env) error {
-			text, err := probe.Get(ctx, listen(env.Config), "/health/live")
+			_, address := port(env.Config.Health)
+			text, err := probe.Get(ctx, address, "/health/live")
 			if err == nil {
 				_, err = fmt.Fprintln(env.Stdout, text)
 				return err

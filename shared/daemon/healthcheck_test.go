@@ -42,7 +42,7 @@ func TestHealthcheck(t *testing.T) { // not parallel: it changes what abortConta
 			t.Fatal(err)
 		}
 		killed = nil
-		p := Program{Name: "collectord", Commands: []Command{Healthcheck(func(config.Config) string { return addr })}}
+		p := Program{Name: "collectord", Commands: []Command{Healthcheck(func(config.HealthConfig) (string, string) { return "", addr })}}
 		var out, errs bytes.Buffer
 		if got := p.Main([]string{"-healthcheck"}, &out, &errs); got != code || !strings.Contains(out.String()+errs.String(), text) {
 			t.Errorf("%s, %d: got exit code %d, %q and %q, want %d and %q", program, status, got, &out, &errs, code, text)

@@ -208,6 +208,13 @@ var (
 		repairFile + " No sample is lost by the pause.",
 		nil,
 	})
+	NotStarted = row(Condition{
+		"storage", "not_started", Error, "both",
+		"the daemon cannot open the database because the disk is full or its file system is mounted read-only; it tries again every 5 s, and until then does nothing else",
+		"the database cannot be opened: %s",
+		"Free disk space, or repair the file system: after a disk error it stays read-only until it is checked (fsck), so restart the device. If it fails again, replace the disk or card.",
+		nil,
+	})
 	DatabaseUnreadable = row(Condition{
 		"storage", codeUnreadable, Error, "both",
 		"the pending rows cannot be counted",

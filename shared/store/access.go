@@ -25,8 +25,8 @@ func ExplainAccess(path string, err error) error {
 		err = fmt.Errorf("%w: %w", ErrReadOnly, err)
 	}
 	folder := filepath.Dir(path)
-	if errors.Is(err, syscall.EROFS) || errors.Is(unix.Access(folder, unix.W_OK), unix.EROFS) {
-		if state := os.Getenv("STATE_DIRECTORY"); state != "" && !within(state, folder) {
+	if errors.Is(err, syscall.EROFS) || readOnly(folder) {
+		if state := os.Getenv("STATE_DIRECTORY"); sandboxed(folder) {
 			return fmt.Errorf("%w: the service may write only below %s: give %s to user %s and add ReadWritePaths=%s to section [Service] of both (systemctl edit belabox-collectord, and belabox-shipperd)",
 				err, state, folder, userName(os.Getuid()), folder)
 		}
@@ -51,6 +51,23 @@ func ExplainAccess(path string, err error) error {
 		}
 	}
 	return err
+}
+
+// Waits reports whether err, with which the database at path could not be opened, is worth waiting
+// for, because its cause ends without a change of rights or configuration: the disk is full, or the
+// file system is mounted read-only, as after an error of the disk.
+func Waits(path string, err error) bool {
+	folder := filepath.Dir(path)
+	return err != nil && (errors.Is(err, ErrFull) || errors.Is(err, syscall.ENOSPC) || readOnly(folder) && !sandboxed(folder))
+}
+
+// readOnly reports whether a directory is on a file system that is mounted read-only.
+func readOnly(folder string) bool { return errors.Is(unix.Access(folder, unix.W_OK), unix.EROFS) }
+
+// sandboxed reports whether the unit of this service lets it write only elsewhere.
+func sandboxed(folder string) bool {
+	state := os.Getenv("STATE_DIRECTORY")
+	return state != "" && !within(state, folder)
 }
 
 // giveAccess says how this user gets access to a file of the database at path, or to its directory.

@@ -9,7 +9,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
@@ -80,7 +79,7 @@ func (h *handle) Met(err error) error {
 	p := &h.patience
 	switch {
 	case err == nil, errors.Is(err, ErrFull), errors.Is(err, ErrBusy), errors.Is(err, ErrReadOnly),
-		errors.Is(unix.Access(filepath.Dir(h.o.Path), unix.W_OK), unix.EROFS):
+		readOnly(filepath.Dir(h.o.Path)):
 		p.since = time.Time{}
 	case p.since.IsZero():
 		p.since = time.Now()
