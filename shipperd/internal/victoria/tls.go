@@ -37,9 +37,13 @@ func (f TLSFiles) stamps() (stamps [3]stamp) {
 }
 
 func (f TLSFiles) load() (*tls.Config, error) {
-	// With the cache, a further connection to a server transfers no certificates: hundreds of bytes
-	// instead of thousands if uploads are further apart than idleTimeout.
-	cfg := &tls.Config{MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(4)}
+	// Uploads that are further apart than idleTimeout need a connection each. With the cache it
+	// transfers no certificates, and without X25519MLKEM768, which Go offers by default, no keys of
+	// 1 kB: hundreds of bytes instead of thousands (docs/decisions/0017-shared-requests.md).
+	cfg := &tls.Config{
+		MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(4),
+		CurvePreferences: []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384, tls.CurveP521},
+	}
 	var faults []error
 	if f.CAFile != "" {
 		pem, err := datafile.ReadNamed(f.CAFile, maxPEM)

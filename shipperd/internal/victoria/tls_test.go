@@ -209,7 +209,7 @@ func TestTLS_Faults(t *testing.T) {
 }
 
 // TestTLS_Resumed: a further connection to the server continues the session of the last one, which
-// takes no certificates.
+// takes no certificates, and the key exchange is short.
 func TestTLS_Resumed(t *testing.T) {
 	t.Parallel()
 	ca := newAuthority(t)
@@ -244,4 +244,7 @@ func TestTLS_Resumed(t *testing.T) {
 		c.Close()
 	}
 	t.Logf("the first connection took %d bytes, the second %d", took[0], took[1])
+	if took[1] > 1500 {
+		t.Errorf("the second connection took %d bytes, want at most 1500", took[1])
+	}
 }
