@@ -147,9 +147,17 @@ func healthSource(c config.Config, v *vitals, inserter *store.Inserter) health.S
 		at := clockOf(c, shipper, time.Now())
 		at.Synchronised = v.clocks().Sync == clock.Yes
 		at.Found = slices.Concat(at.Found, v.noKeys(), clockUnset(c, v.clocks(), func() (store.Timeline, error) { return inserter.Timeline(ctx) }))
-		_, stretch := link.Carried(shipper, c.Remote)
-		return health.Input{Collectors: v.collectors(time.Now()), Storage: storage, Time: at, Stretch: stretch}
+		return health.Input{Collectors: v.collectors(time.Now()), Storage: storage, Time: at, Stretch: stretch(ctx, c.Remote, inserter)}
 	}
+}
+
+// stretch is how many times remote.upload_interval the last upload may be ago, to keep the budget.
+func stretch(ctx context.Context, c config.RemoteConfig, file link.Source) float64 {
+	if c.MonthlyBudgetMB == 0 {
+		return 1
+	}
+	use, _ := link.Read(ctx, file, c) // an error of the file is a condition already
+	return use.Slack()
 }
 
 func (v *vitals) noKeys() []health.Active {

@@ -69,6 +69,7 @@ func TestHealthSource(t *testing.T) {
 	t.Parallel()
 	c := config.Default()
 	c.Storage.Path = filepath.Join(t.TempDir(), "metrics.db")
+	c.Remote.MonthlyBudgetMB = 1
 	in, err := store.OpenInserter(t.Context(), store.Options{Path: c.Storage.Path, Daemon: "collectord"}, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -83,8 +84,12 @@ func TestHealthSource(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := ob.SaveStats(t.Context(), []store.Stat{
-		{Name: "time.skew_ms", Tags: "{}", Kind: "gauge", Value: -2500}, {Name: "link.upload_interval_seconds", Tags: "{}", Kind: "gauge", Value: 75},
+		{Name: "time.skew_ms", Tags: "{}", Kind: "gauge", Value: -2500}, {Name: "link.upload_interval_seconds", Tags: "{}", Kind: "gauge", Value: 60},
 	}); err != nil {
+		t.Fatal(err)
+	}
+	ob.MeterTraffic(func() (sent, received int64) { return 1_000_000, 1_000_000 }, clock.Read)
+	if err := ob.BookTraffic(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	source := healthSource(c, newVitals(), in)
@@ -100,8 +105,10 @@ func TestHealthSource(t *testing.T) {
 		t.Errorf("time: %+v, want what shipperd saved", got.Time)
 	}
 
-	if got.Stretch != 2.5 {
-		t.Errorf("stretch %v, want 2.5: shipperd uploads each 75 s, not each 30 s", got.Stretch)
+	// What shipperd has saved is the interval of the next upload. That of the last one counts until
+	// then, when a month begins (link.Use.Slack).
+	if got.Stretch != 5 {
+		t.Errorf("stretch %v, want 5: the budget is used up, and the last upload was due after 5m, not 1m", got.Stretch)
 	}
 
 	held, err := lock.Acquire(c.Storage.Path + ".shipperd.lock")

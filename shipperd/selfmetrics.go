@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"belabox-metrics/shared/clock"
-	"belabox-metrics/shared/config"
 	"belabox-metrics/shared/health"
 	"belabox-metrics/shared/link"
 	"belabox-metrics/shared/logx"
@@ -212,7 +211,7 @@ func (m *selfMetrics) restore(ctx context.Context) error {
 		return err
 	}
 	m.set.Restore(metrics.FromStats(stats))
-	m.link.carried, _ = link.Carried(stats, config.RemoteConfig{})
+	m.link.carried = link.Interface(stats)
 	if m.uploaded, err = m.outbox.LastAccepted(ctx); err != nil || m.uploaded.IsZero() {
 		return err
 	}

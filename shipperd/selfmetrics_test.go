@@ -93,7 +93,7 @@ func TestSelfMetrics_InterfaceSurvivesARestart(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if name, _ := link.Carried(stats, c.Remote); name != "wwan0" {
+		if name := link.Interface(stats); name != "wwan0" {
 			t.Fatalf("after a restart: got %q, want wwan0", name)
 		}
 	}

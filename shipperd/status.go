@@ -201,7 +201,7 @@ func gatherStatus(ctx context.Context, cfg config.Config, file *store.Reader, no
 	for _, s := range stats {
 		r.Stats = append(r.Stats, statStatus{s.Daemon, s.Name, s.Tags, s.Value})
 	}
-	r.Link.Interface, _ = link.Carried(stats, cfg.Remote)
+	r.Link.Interface = link.Interface(stats)
 	if r.Daemons[1].Running {
 		r.saved.Saved(stats, cfg.Remote.URL, now)
 	}

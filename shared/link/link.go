@@ -191,18 +191,15 @@ func MB(n int64) string {
 	return strconv.FormatFloat(mb, 'f', digits, 64)
 }
 
-// Carried returns what shipperd has left in the file of its uploads: the interface that carried the last
-// one, "" where that is not known, and how many times remote.upload_interval is between two of them.
-func Carried(stats []store.Stat, c config.RemoteConfig) (name string, stretch float64) {
+// Interface returns the interface that carried the last upload, which shipperd has left in the file, or
+// "" where that is not known.
+func Interface(stats []store.Stat) string {
 	for _, p := range metrics.FromStats(stats) {
-		switch {
-		case p.Name == metrics.LinkInterface.Name && len(p.Tags) == 1:
-			name = p.Tags[0].Value
-		case p.Name == metrics.LinkInterval.Name && c.UploadInterval > 0:
-			stretch = p.Value / c.UploadInterval.Seconds()
+		if p.Name == metrics.LinkInterface.Name && len(p.Tags) == 1 {
+			return p.Tags[0].Value
 		}
 	}
-	return name, stretch
+	return ""
 }
 
 // Unsampled returns how to have the interface that carries the uploads sampled, in a line of the

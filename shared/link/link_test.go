@@ -253,17 +253,16 @@ func TestUnsampled(t *testing.T) {
 	}
 }
 
-func TestCarried(t *testing.T) {
+func TestInterface(t *testing.T) {
 	t.Parallel()
 	stats := []store.Stat{
-		{Name: "link.interface", Tags: `{"interface":"wwan0"}`, Value: 1},
-		{Name: "link.upload_interval_seconds", Tags: "{}", Value: 75},
 		{Name: "link.interface", Tags: `{"inter`, Value: 1},
+		{Name: "link.interface", Tags: `{"interface":"wwan0"}`, Value: 1},
 	}
-	if name, stretch := Carried(stats, remote(5, 1)); name != "wwan0" || stretch != 2.5 {
-		t.Errorf("got %q, %v", name, stretch)
+	if name := Interface(stats); name != "wwan0" {
+		t.Errorf("got %q, want wwan0", name)
 	}
-	if name, stretch := Carried(nil, remote(5, 1)); name != "" || stretch != 0 {
-		t.Errorf("without any: %q, %v", name, stretch)
+	if name := Interface(stats[:1]); name != "" {
+		t.Errorf("without any: %q", name)
 	}
 }

@@ -149,7 +149,7 @@ func (p *Page) fill(s *status, w waiting, f slowFacts, t totals) {
 	if u, ok := s.Components["uploader"].Facts.(health.Uploader); ok && !u.LastUpload.IsZero() && u.LastUpload.Add(f.behind).After(f.lastAccepted) {
 		d.LastAccepted = u.LastUpload.Add(f.behind)
 	}
-	via, _ := link.Carried(f.stats, p.cfg.Config.Remote)
+	via := link.Interface(f.stats)
 	d.Traffic = &traffic{f.use, f.use.Mode(), via, link.Unsampled(p.cfg.Config.Network, via)}
 	d.Rejected, d.Dropped = map[string]int64{}, map[string]int64{}
 	for _, point := range metrics.FromStats(f.stats) {

@@ -23,7 +23,7 @@ func (d *doctor) link(ctx context.Context) Check {
 	}
 	if name == "" {
 		stats, _ := file.Stats(ctx, "shipperd") // without them it is not known
-		name, _ = link.Carried(stats, d.Config.Remote)
+		name = link.Interface(stats)
 	}
 	if text := link.Unsampled(d.Config.Network, name); text != "" {
 		detail += "; " + text
