@@ -174,12 +174,16 @@ func (s *Shipper) sendPending(ctx context.Context, from, end store.Key) (more, o
 		}
 		if more {
 			s.size.took(req.Rows(), time.Since(begun))
-			s.pace.spent(len(req.Gzip), time.Now())
+			s.pace.spent(len(req.Gzip)+headBytes, time.Now())
 			s.pace.free = later(s.pace.free, s.rested(ctx, req.Bodies[0]))
 		}
 	}
 	return more, true, nil
 }
+
+// headBytes is what a request takes beside its body. A backlog with holes, such as samples that a
+// textfile has for earlier times, is many small requests.
+const headBytes = 130
 
 // catchUpRows is how many rows of a backlog are read at once: one body, so that others can be sent
 // between two of them.

@@ -103,6 +103,36 @@ func TestCatchUp_Pace(t *testing.T) {
 	})
 }
 
+// TestCatchUp_PaceWithHoles: samples for earlier times, each with delivered ones on both sides, are a
+// request each. Their heads count, too.
+func TestCatchUp_PaceWithHoles(t *testing.T) {
+	t.Parallel()
+	const pace = 100
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 1, func(r *rig) { r.cfg.CatchUpBytesPerSecond = pace })
+		r.ticks(40, time.Hour)
+		r.run()
+		r.deliver(time.Hour)
+		delivered := len(r.vm.Imports())
+		for i := range 40 {
+			r.tick(r.now().Add(-time.Duration(i)*time.Hour - 30*time.Minute))
+		}
+		r.deliver(time.Hour)
+		imports := r.vm.Imports()[delivered:]
+		if len(imports) < 40 {
+			t.Fatalf("%d requests, want one for each of 40 samples", len(imports))
+		}
+		bytes := 0
+		for _, req := range imports[:39] {
+			bytes += len(req.Body) + headBytes
+		}
+		took := imports[39].Time.Sub(imports[0].Time).Seconds()
+		if rate := float64(bytes) / took; rate > pace*1.01 || rate < pace/2 {
+			t.Errorf("%d bytes in %.0f s: %.0f a second, want at most %d", bytes, took, rate, pace)
+		}
+	})
+}
+
 // TestCatchUp_BrokenLink: over a link on which large bodies break off, they
 // shrink until they get through.
 func TestCatchUp_BrokenLink(t *testing.T) {
