@@ -32,6 +32,33 @@ func TestFleet_FirstPhase(t *testing.T) {
 	}
 }
 
+// TestFleet_NewFile: on a new device the first upload comes after half a minute, or the interval if
+// that is shorter, and has what needs two ticks.
+func TestFleet_NewFile(t *testing.T) {
+	t.Parallel()
+	f := func(interval, want time.Duration) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, 1, func(r *rig) { r.cfg.UploadInterval = interval })
+			start := time.Now()
+			r.run()
+			for len(r.vm.Imports()) == 0 && time.Since(start) < 2*interval {
+				r.sleep(want / 3)
+				r.tick(r.now())
+			}
+			if imports := r.vm.Imports(); len(imports) != 1 || imports[0].Time.Sub(start) != want {
+				t.Errorf("interval %v: imports %v after the start at %v, want one after %v", interval, imports, start, want)
+			}
+			if n := len(r.vm.Samples()); n < 2 {
+				t.Errorf("interval %v: the first upload has %d ticks, want two or more", interval, n)
+			}
+		})
+	}
+	f(time.Minute, 30*time.Second)
+	f(5*time.Minute, 30*time.Second)
+	f(10*time.Second, 10*time.Second)
+}
+
 // TestFleet_Jitter: later uploads keep to the interval, ± the jitter.
 func TestFleet_Jitter(t *testing.T) {
 	t.Parallel()

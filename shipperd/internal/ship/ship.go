@@ -177,7 +177,7 @@ func New(cfg Config, deps Deps) *Shipper {
 // time do not send at the same time.
 func (s *Shipper) Run(ctx context.Context) error {
 	defer s.quiet(0) // log the notices that are not over
-	s.nextBatch = time.Now().Add(time.Duration(s.Rand.Float64() * float64(s.cfg.UploadInterval)))
+	s.nextBatch = s.firstBatch(ctx)
 	if err := s.load(ctx); err != nil {
 		if err := s.storeTrouble(ctx, err); err != nil {
 			return err
@@ -192,6 +192,18 @@ func (s *Shipper) Run(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// newFile is the time from the start with an empty file to the first upload: somebody waits for the
+// first values, and rates and CPU usage need two ticks.
+const newFile = 30 * time.Second
+
+func (s *Shipper) firstBatch(ctx context.Context) time.Time {
+	wait := time.Duration(s.Rand.Float64() * float64(s.cfg.UploadInterval))
+	if last, err := s.Outbox.LastKey(ctx); err == nil && last == 0 {
+		wait = min(newFile, s.cfg.UploadInterval)
+	}
+	return time.Now().Add(wait)
 }
 
 // cycle does everything that can be done now, once. more = there is a backlog
