@@ -14,9 +14,9 @@ import (
 	"belabox-metrics/shared/testkit"
 )
 
-// By default shipperd asks for the proof of five minutes of uploads at once, so
-// anything shorter than six and a half minutes leaves that out.
-var budgetFor = flag.Duration("budget.for", 7*time.Minute, "how long BenchmarkBudget measures")
+// By default shipperd asks for the proof of ten minutes of uploads at once, so
+// anything shorter than twelve minutes leaves that out.
+var budgetFor = flag.Duration("budget.for", 13*time.Minute, "how long BenchmarkBudget measures")
 
 // budgetWarmUp: rates begin with the second tick, buffers find their size.
 const budgetWarmUp = 25 * time.Second

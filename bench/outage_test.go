@@ -34,8 +34,8 @@ func BenchmarkOutage(b *testing.B) {
 		line := func(name, unit, target string, of func(outageCost) float64) {
 			r.add(name, unit, of(newest), target, of(oldest))
 		}
-		line("present visible after", "s-present", "≤ 60", func(o outageCost) float64 { return o.present.Seconds() })
-		line("largest lag from then on", "s-lag", "≤ 60", func(o outageCost) float64 { return o.lag.Seconds() })
+		line("present visible after", "s-present", "≤ 90", func(o outageCost) float64 { return o.present.Seconds() })
+		line("largest lag from then on", "s-lag", "≤ 90", func(o outageCost) float64 { return o.lag.Seconds() })
 		line("past sent after", "s-past", "", func(o outageCost) float64 { return o.past.Seconds() })
 		line("all proven after", "s-all", "", func(o outageCost) float64 { return o.all.Seconds() })
 		line("wire, both ways", "B/sample", "", func(o outageCost) float64 { return float64(o.wire) / float64(o.stored) })

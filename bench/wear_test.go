@@ -21,7 +21,7 @@ var wearFor = flag.Duration("wear.for", 7*time.Minute, "how long BenchmarkWear w
 // often as on a device, and so do the file system's own commits.
 var (
 	wearTick   = flag.Duration("wear.tick", time.Second, "collection.interval of BenchmarkWear; for 10s half an hour makes sense")
-	wearUpload = flag.Duration("wear.upload", 10*time.Second, "its remote.upload_interval, by default 30s on a device")
+	wearUpload = flag.Duration("wear.upload", 10*time.Second, "its remote.upload_interval, by default 1m on a device")
 )
 
 const (

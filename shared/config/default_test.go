@@ -220,7 +220,7 @@ func TestDefault_Values(t *testing.T) {
 		"network.max_interfaces":                  {c.Network.MaxInterfaces, 32},
 		"storage.wal_checkpoint_interval":         {c.Storage.WALCheckpointInterval, time.Hour},
 		"storage.wal_checkpoint_size_mb":          {c.Storage.WALCheckpointSizeMB, int64(64)},
-		"remote.upload_interval":                  {c.Remote.UploadInterval, 30 * time.Second},
+		"remote.upload_interval":                  {c.Remote.UploadInterval, time.Minute},
 		"remote.batch_size":                       {c.Remote.BatchSize, 2500},
 		"remote.chunk_size":                       {c.Remote.ChunkSize, 50},
 		"remote.max_chunk_bytes":                  {c.Remote.MaxChunkBytes, int64(256 << 10)},

@@ -69,7 +69,7 @@ const (
 const (
 	repairFile = "Free disk space, remount the file system read-write, or give the directory of `storage.path` to the user of the daemons, as the error says."
 	checkLink  = "While the network is down, do nothing: samples wait in the file. Otherwise run `belabox-shipperd doctor`."
-	catchUp    = "After an outage, do nothing: shipperd catches up. If the backlog keeps growing, the network is too slow: raise `collection.interval` or disable collectors."
+	catchUp    = "After an outage, do nothing: shipperd catches up. If this ends with each upload, one interval brings more samples than the limit: lower `remote.upload_interval` or raise the limit. If the backlog keeps growing, the network is too slow: raise `collection.interval` or disable collectors."
 )
 
 // The table. Of the conditions with a rule, the first of each component that holds is reported, so
@@ -113,13 +113,13 @@ var (
 	})
 	_ = row(Condition{
 		"uploader", "upload_overdue", Degraded, "shipperd",
-		"no upload for more than 10 × `remote.upload_interval` (5m)",
+		"no upload for more than 10 × `remote.upload_interval` (10m)",
 		"no upload for %s, limit %s%s", checkLink,
 		uploadOverdue,
 	})
 	_ = row(Condition{
 		"uploader", "upload_late", Degraded, "shipperd",
-		"no upload for more than 2 × `remote.upload_interval` (1m)",
+		"no upload for more than 2 × `remote.upload_interval` (2m)",
 		"no upload for %s, limit %s%s", checkLink,
 		uploadLate,
 	})
@@ -139,7 +139,7 @@ var (
 	})
 	NotVisible = row(Condition{
 		"uploader", "not_visible", Degraded, "shipperd",
-		"for two minutes (two upload intervals if that is longer), the server has shown none of the samples that were sent; it is read every 10 upload intervals (5m), at most every 30 minutes",
+		"for two minutes (two upload intervals if that is longer), the server has shown none of the samples that were sent; it is read every 10 upload intervals (10m), at most every 30 minutes",
 		"the server shows none of the samples that were sent; the oldest is from %s UTC",
 		"Check that `remote.verify.url` reads the tenant that `remote.url` writes to, that no filter hides the device's series and no relabeling renames them, and whether a proxy such as vmagent holds samples in a queue. Meanwhile no sample is lost or sent again.",
 		nil,

@@ -16,7 +16,8 @@ import (
 )
 
 var (
-	now      = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	now = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	// defaults with half the interval: ten of them are then less than ten minutes.
 	defaults = Limits{UploadInterval: 30 * time.Second, DegradedPending: 5000, ErrorPending: 10000, SkewWarnMS: 2000}
 )
 
@@ -335,6 +336,7 @@ func TestLimitsOf(t *testing.T) {
 	t.Parallel()
 	c := config.Default()
 	want := defaults
+	want.UploadInterval = time.Minute
 	if got := LimitsOf(c); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}

@@ -148,7 +148,7 @@ func TestPage_Degraded(t *testing.T) {
 	at := sceneNamed(t, "degraded").serve(t)
 	b := look(t, "degraded", at.url, always, desktop, phone, desktop.inTheDark())
 	b.says("state", "Degraded")
-	b.says("reasons", "No upload for 4 min, limit 1 min: connection refused by metrics.example", "Last error", "Remedy", "shipperd doctor", "The clock is 7.2 s behind", "since")
+	b.says("reasons", "No upload for 4 min, limit 2 min: connection refused by metrics.example", "Last error", "Remedy", "shipperd doctor", "The clock is 7.2 s behind", "since")
 }
 
 func TestPage_CatchingUp(t *testing.T) {

@@ -168,7 +168,7 @@ type fleetChunk struct {
 
 func newFleetDevice(plan fleetPlan, server *fleetServer, r *rand.Rand) *fleetDevice {
 	cfg := Config{
-		UploadInterval: 30 * time.Second, BatchSize: 2500, // the defaults of the configuration
+		UploadInterval: 30 * time.Second, BatchSize: 2500, // half the default interval: twice the load
 		Retry:  RetryConfig{Enabled: true, MaxAttempts: 3, InitialBackoff: time.Second, MaxBackoff: time.Minute, Multiplier: 2, JitterPercent: 20},
 		Verify: VerifyConfig{Enabled: true, Delay: 30 * time.Second, Settle: 15 * time.Second, MaxResends: 5},
 	}

@@ -94,35 +94,40 @@ func never() bool { return false }
 
 // soon is what an upload of the present may take: an interval with its jitter, a request of the
 // past, and some seconds of its own.
-const soon = 36*time.Second + shortFor + 10*time.Second
+func (n *newest) soon() time.Duration { return n.cfg.UploadInterval*6/5 + shortFor + 10*time.Second }
 
 // TestNewest_SlowLink: after an outage the present is there within an upload interval and 30 s, and
 // stays so until the past is there, too. The backlog takes minutes.
 func TestNewest_SlowLink(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		n := newNewest(t, 40)
-		n.vm.Through(slow(250))
-		n.outage(8 * time.Hour)
-		n.run()
-		start := time.Now()
-		n.goOn(time.Minute, never)
-		if behind := n.behind(); behind < 10_000 {
-			t.Fatalf("only %d samples of the outage are left after a minute", behind)
-		}
-		n.goOn(3*time.Hour, func() bool { return n.behind() < 100 })
-		t.Logf("largest lag %v, the past took %v", n.lag, time.Since(start))
-		if n.lag > soon {
-			t.Errorf("a sample took %v, want at most %v", n.lag, soon)
-		}
-		if n.behind() >= 100 {
-			t.Errorf("%d samples are left after %v", n.behind(), time.Since(start))
-		}
-		n.deliver(time.Hour)
-		if c := n.counts(); c.Requeued > 0 {
-			t.Errorf("%d samples sent again", c.Requeued)
-		}
-	})
+	for _, interval := range []time.Duration{30 * time.Second, time.Minute} {
+		t.Run(interval.String(), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				n := newNewest(t, 40, func(r *rig) { r.cfg.UploadInterval = interval })
+				n.vm.Through(slow(250))
+				n.outage(8 * time.Hour)
+				n.run()
+				start := time.Now()
+				n.goOn(time.Minute, never)
+				if behind := n.behind(); behind < 10_000 {
+					t.Fatalf("only %d samples of the outage are left after a minute", behind)
+				}
+				n.goOn(3*time.Hour, func() bool { return n.behind() < 200 })
+				t.Logf("largest lag %v, the past took %v", n.lag, time.Since(start))
+				if n.lag > n.soon() {
+					t.Errorf("a sample took %v, want at most %v", n.lag, n.soon())
+				}
+				if n.behind() >= 200 {
+					t.Errorf("%d samples are left after %v", n.behind(), time.Since(start))
+				}
+				n.deliver(time.Hour)
+				if c := n.counts(); c.Requeued > 0 {
+					t.Errorf("%d samples sent again", c.Requeued)
+				}
+			})
+		})
+	}
 }
 
 // TestNewest_Faults: each fault in both its ways, while the past is being sent.
@@ -177,8 +182,8 @@ func TestNewest_OutagesAndKills(t *testing.T) {
 			back := time.Now()
 			n.waiting, n.lag, n.arrived = nil, 0, 0
 			n.goOn(10*time.Minute, func() bool { return n.arrived > 0 })
-			if took := time.Since(back); took > soon {
-				t.Errorf("the present came back after %v, want %v at most", took, soon)
+			if took := time.Since(back); took > n.soon() {
+				t.Errorf("the present came back after %v, want %v at most", took, n.soon())
 			}
 			if n.behind() == 0 {
 				t.Fatal("nothing is left to send")
@@ -187,8 +192,8 @@ func TestNewest_OutagesAndKills(t *testing.T) {
 			n.check()
 		}
 		n.goOn(20*time.Minute, n.settled)
-		if n.lag > soon {
-			t.Errorf("a sample took %v, want at most %v", n.lag, soon)
+		if n.lag > n.soon() {
+			t.Errorf("a sample took %v, want at most %v", n.lag, n.soon())
 		}
 		n.deliver(time.Hour)
 	})
@@ -251,8 +256,8 @@ func TestNewest_Full(t *testing.T) {
 		if n.counts().Dropped["size"] == 0 {
 			t.Error("nothing was dropped")
 		}
-		if n.lag > soon {
-			t.Errorf("a sample took %v, want at most %v", n.lag, soon)
+		if n.lag > n.soon() {
+			t.Errorf("a sample took %v, want at most %v", n.lag, n.soon())
 		}
 		n.deliver(time.Hour)
 	})

@@ -52,7 +52,7 @@ func newChaos(t *testing.T, seed uint64) *chaos {
 		r.file.BusyTimeout = time.Millisecond
 		r.cfg.BatchSize = []int{20, 200, 2500}[dice.IntN(3)]
 		r.cfg.CatchUpRows = []int{100, 1000, 100_000}[dice.IntN(3)]
-		r.cfg.UploadInterval = []time.Duration{time.Second, 10 * time.Second, 30 * time.Second, 5 * time.Minute}[dice.IntN(4)]
+		r.cfg.UploadInterval = []time.Duration{time.Second, 10 * time.Second, time.Minute, 5 * time.Minute}[dice.IntN(4)]
 		r.cfg.Retention = []time.Duration{0, 10 * time.Minute, 24 * time.Hour}[dice.IntN(3)]
 		r.cfg.NewestFirst = dice.IntN(2) == 0
 		r.cfg.Verify.MaxResends = 1000 // this server loses good samples, again and again
