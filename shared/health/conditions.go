@@ -104,20 +104,20 @@ var (
 		nil,
 	})
 
-	_ = row(Condition{
+	UploadStalled = row(Condition{
 		"uploader", "upload_stalled", Error, "shipperd",
 		"no upload for more than 10 minutes, and more than `health.error_threshold` (10000) rows pending",
 		"no upload for %s and more than %s rows pending%s",
 		"Check the network and the server, then run `belabox-shipperd doctor`. Samples wait in the file; at `storage.max_size_mb` the oldest are dropped.",
 		uploadStalled,
 	})
-	_ = row(Condition{
+	UploadOverdue = row(Condition{
 		"uploader", "upload_overdue", Degraded, "shipperd",
 		"no upload for more than 10 × `remote.upload_interval` (10m)",
 		"no upload for %s, limit %s%s", checkLink,
 		uploadOverdue,
 	})
-	_ = row(Condition{
+	UploadLate = row(Condition{
 		"uploader", "upload_late", Degraded, "shipperd",
 		"no upload for more than 2 × `remote.upload_interval` (2m)",
 		"no upload for %s, limit %s%s", checkLink,

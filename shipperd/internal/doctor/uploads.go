@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"slices"
 	"strings"
 	"time"
 
@@ -26,16 +25,13 @@ func (d *doctor) uploads(ctx context.Context) Check {
 	if !d.Config.Remote.Enabled || !d.shipperdRuns {
 		return unknown("none: shipperd is not running, or remote.enabled is false")
 	}
-	up, late, err := fetchUploader(ctx, d.Config.Health)
+	up, remedy, err := fetchUploader(ctx, d.Config.Health)
 	switch {
 	case err != nil:
 		return unknown("no answer from shipperd: " + err.Error())
 	case up.Error != "":
-		fix := "fix this if no check above fails; shipperd keeps the samples and retries within two minutes"
-		if len(late) > 0 && !strings.Contains(late[0].Remedy, "doctor") { // which is running
-			fix = cmp.Or(late[0].Remedy, fix)
-		}
-		return fail("the last upload failed: "+up.Error, fix)
+		return fail("the last upload failed: "+up.Error,
+			cmp.Or(remedy, "fix this if no check above fails; shipperd keeps the samples and retries within two minutes"))
 	case up.LastUpload.IsZero():
 		return ok("none yet")
 	}
@@ -47,26 +43,26 @@ const (
 	maxState     = 1 << 20         // bytes of its answer
 )
 
-// fetchUploader returns the facts of component uploader from /health of shipperd, and the condition
-// of late uploads, if it is active.
-func fetchUploader(ctx context.Context, c config.HealthConfig) (up health.Uploader, late []health.Active, err error) {
+// fetchUploader returns the facts of component uploader from /health of shipperd. If uploads are late
+// by a cause that has a remedy, it returns that too: the conditions' own is to run the doctor.
+func fetchUploader(ctx context.Context, c config.HealthConfig) (up health.Uploader, remedy string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, requestLimit)
 	defer cancel()
 	host, port, err := net.SplitHostPort(c.ShipperdListen)
 	if err != nil {
-		return up, nil, err
+		return up, "", err
 	}
 	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
 		host = "127.0.0.1"
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/health", nil)
 	if err != nil {
-		return up, nil, err
+		return up, "", err
 	}
 	if c.AuthFile != "" {
 		login, err := secret.ReadLine(c.AuthFile, secret.Owner)
 		if err != nil {
-			return up, nil, fmt.Errorf("health.auth_file: %w", err)
+			return up, "", fmt.Errorf("health.auth_file: %w", err)
 		}
 		user, password, _ := strings.Cut(login, ":")
 		req.SetBasicAuth(user, password)
@@ -75,7 +71,7 @@ func fetchUploader(ctx context.Context, c config.HealthConfig) (up health.Upload
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	res, err := client.Do(req)
 	if err != nil {
-		return up, nil, err
+		return up, "", err
 	}
 	defer res.Body.Close() //nolint:errcheck // it was read
 	var state struct {
@@ -88,13 +84,17 @@ func fetchUploader(ctx context.Context, c config.HealthConfig) (up health.Upload
 	}
 	// The answer has the state also where the status is not 200.
 	if err := json.NewDecoder(io.LimitReader(res.Body, maxState)).Decode(&state); err != nil {
-		return up, nil, fmt.Errorf("%s: %s: %w", req.URL, res.Status, err)
+		return up, "", fmt.Errorf("%s: %s: %w", req.URL, res.Status, err)
 	}
 	if state.Components.Uploader == nil {
-		return up, nil, errors.New(req.URL.String() + ": " + res.Status + ", without the state of the uploads")
+		return up, "", errors.New(req.URL.String() + ": " + res.Status + ", without the state of the uploads")
 	}
-	late = slices.DeleteFunc(state.Conditions, func(a health.Active) bool {
-		return !slices.Contains([]string{"upload_late", "upload_overdue", "upload_stalled"}, a.Code)
-	})
-	return state.Components.Uploader.Facts, late, nil
+	for _, a := range state.Conditions {
+		for _, late := range []*health.Condition{health.UploadLate, health.UploadOverdue, health.UploadStalled} {
+			if a.Code == late.Code && a.Remedy != late.Remedy {
+				remedy = a.Remedy
+			}
+		}
+	}
+	return state.Components.Uploader.Facts, remedy, nil
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"belabox-metrics/shared/health"
 	"belabox-metrics/shared/lock"
 )
 
@@ -39,7 +40,11 @@ func TestDoctor_Uploads(t *testing.T) {
 				state(`"error":"connection refused"`)[1:], Fail, "Replace the token.",
 		},
 		{
-			"late, and the remedy is this program", 200, `{"reasons":[{"code":"upload_late","severity":"degraded","remedy":"Run ` + "`belabox-shipperd doctor`" + `."}],` +
+			"late, and the cause names this program", 200, `{"reasons":[{"code":"upload_overdue","severity":"degraded","remedy":"Give doctor the token."}],` +
+				state(`"error":"connection refused"`)[1:], Fail, "Give doctor the token.",
+		},
+		{
+			"late, and the remedy is this program", 200, `{"reasons":[{"code":"upload_stalled","severity":"error","remedy":"` + health.UploadStalled.Remedy + `"}],` +
 				state(`"error":"connection refused"`)[1:], Fail, "fix this if no check above fails",
 		},
 		{"ill", 503, state(`"error":"connection refused"`), Fail, "retries within two minutes"},
