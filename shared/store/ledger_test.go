@@ -88,6 +88,25 @@ func TestLedger_Difference(t *testing.T) {
 	f(Ledger{Verified: 2}, 2)
 }
 
+// wrongAccount makes a file of which one account has the number that the expression gives it, and
+// returns its path and the ledger before that.
+func wrongAccount(t *testing.T, account, expression string) (path string, before Ledger) {
+	t.Helper()
+	path = newPath(t)
+	in, ob := openInserter(t, options(path), time.Hour), openOutbox(t, options(path))
+	for tick := range 5 {
+		mustInsert(t, in, tick0.Add(time.Duration(tick)*time.Second), samples(numberSeries(10), 1))
+	}
+	c := recordPending(t, ob, 20)
+	noError(t, ob.MarkUploaded(t.Context(), c, []Rejection{{c.Keys[0], "rejected", ""}}, nil))
+	before = checkLedger(t, ob)
+	mustExec(t, ob.db, "INSERT OR IGNORE INTO ledger VALUES (?, 0)", account)
+	mustExec(t, ob.db, "UPDATE ledger SET samples = "+expression+" WHERE account = ?", account)
+	_ = in.close()
+	abandon(ob)
+	return path, before
+}
+
 // TestLedger_DamagedAccount: whichever account is wrong, the next start corrects what was inserted,
 // and the ledger adds up.
 func TestLedger_DamagedAccount(t *testing.T) {
@@ -95,19 +114,7 @@ func TestLedger_DamagedAccount(t *testing.T) {
 	for _, account := range []string{accountInserted, accountThrough, accountVerified, accountText, accountRejected, accountDropped + "size"} {
 		t.Run(account, func(t *testing.T) {
 			t.Parallel()
-			path := newPath(t)
-			in, ob := openInserter(t, options(path), time.Hour), openOutbox(t, options(path))
-			for tick := range 5 {
-				mustInsert(t, in, tick0.Add(time.Duration(tick)*time.Second), samples(numberSeries(10), 1))
-			}
-			c := recordPending(t, ob, 20)
-			if err := ob.MarkUploaded(t.Context(), c, []Rejection{{c.Keys[0], "rejected", ""}}, nil); err != nil {
-				t.Fatal(err)
-			}
-			before := checkLedger(t, ob)
-			mustExec(t, ob.db, "INSERT INTO ledger VALUES (?, 7) ON CONFLICT (account) DO UPDATE SET samples = samples + 7000000000", account)
-			_ = in.close()
-			abandon(ob)
+			path, before := wrongAccount(t, account, "samples + 7000000000")
 			if l := checkLedger(t, openOutbox(t, options(path))); l.Pending != before.Pending || l.Accepted != before.Accepted {
 				t.Errorf("got %+v, want %+v but for account %s", l, before, account)
 			}
@@ -123,17 +130,7 @@ func TestLedger_ImpossibleAccount(t *testing.T) {
 		for _, n := range []int64{math.MaxInt64, 1 << 62, -1, math.MinInt64} {
 			t.Run(fmt.Sprint(account, n), func(t *testing.T) {
 				t.Parallel()
-				path := newPath(t)
-				in, ob := openInserter(t, options(path), time.Hour), openOutbox(t, options(path))
-				for tick := range 5 {
-					mustInsert(t, in, tick0.Add(time.Duration(tick)*time.Second), samples(numberSeries(10), 1))
-				}
-				c := recordPending(t, ob, 20)
-				noError(t, ob.MarkUploaded(t.Context(), c, []Rejection{{c.Keys[0], "rejected", ""}}, nil))
-				before := checkLedger(t, ob)
-				mustExec(t, ob.db, "INSERT INTO ledger VALUES (?, ?2) ON CONFLICT (account) DO UPDATE SET samples = ?2", account, n)
-				_ = in.close()
-				abandon(ob)
+				path, before := wrongAccount(t, account, fmt.Sprint(n))
 				for range 2 {
 					ob := openOutbox(t, options(path))
 					if l := checkLedger(t, ob); l.Pending != before.Pending || l.Accepted != before.Accepted || l.Inserted > 1000 {

@@ -114,7 +114,7 @@ func (s *salvager) copyRows(ctx context.Context) (err error) {
 			}
 		}
 		table := tableOf(r, s.version)
-		if table == "ledger" && !possible(r.Values[0], r.Values[1]) {
+		if table == "ledger" && !possible(r.Values[0].(string), r.Values[1].(int64)) {
 			s.wrong = true
 			return nil
 		}

@@ -122,11 +122,9 @@ func isAccount(v any) bool {
 }
 
 // possible reports whether an account can have that number.
-func possible(account, n any) bool {
-	name, _ := account.(string)
-	samples, _ := n.(int64)
-	key := name == accountThrough || strings.HasPrefix(name, "pruned_")
-	return 0 <= samples && (key || samples <= mostSamples)
+func possible(account string, n int64) bool {
+	key := account == accountThrough || strings.HasPrefix(account, "pruned_")
+	return 0 <= n && (key || n <= mostSamples)
 }
 
 // insertInto prepares the statement for rows with these columns.
