@@ -39,56 +39,69 @@ type distribution struct {
 // user's cache between runs, and made anew when it is not whole.
 func (d distribution) bootstrapped() (string, error) {
 	recipe := sha256.Sum256([]byte(packages + d.mirror))
-	dir, err := inCache(fmt.Sprintf("%s-%x", d.suite, recipe[:6]))
-	if err != nil {
-		return "", err
-	}
-	lock := flock.New(dir + ".lock")
-	if err := lock.Lock(); err != nil {
-		return "", err
-	}
-	defer lock.Unlock() //nolint:errcheck // the process may hold it until it ends
-	if whole(dir) == nil {
-		return dir, nil
-	}
-	// Renamed when it is complete: a run that was killed leaves nothing under the name.
-	making := dir + ".new"
-	if err := os.RemoveAll(making); err != nil {
-		return "", err
-	}
-	// What debootstrap mounts there ends with it, also when it is killed.
-	args := []string{"--mount", "debootstrap", "--variant=minbase", "--include=" + packages}
-	if d.ubuntu {
-		keyring, err := ubuntuKeyring()
-		if err != nil {
-			return "", err
+	return inCache(fmt.Sprintf("%s-%x", d.suite, recipe[:6]), whole, func(making string) error {
+		// What debootstrap mounts there ends with it, also when it is killed.
+		args := []string{"--mount", "debootstrap", "--variant=minbase", "--include=" + packages}
+		if d.ubuntu {
+			keyring, err := ubuntuKeyring()
+			if err != nil {
+				return err
+			}
+			args = append(args, "--keyring="+keyring, d.suite, making, d.mirror, "gutsy")
+		} else {
+			args = append(args, d.suite, making, d.mirror)
 		}
-		args = append(args, "--keyring="+keyring, d.suite, making, d.mirror, "gutsy")
-	} else {
-		args = append(args, d.suite, making, d.mirror)
-	}
-	cmd := exec.Command("unshare", args...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("debootstrap %s: %w\n%s", d.suite, err, out)
-	}
-	if err := whole(making); err != nil {
-		return "", fmt.Errorf("what debootstrap made: %w", err)
-	}
-	if err := os.RemoveAll(dir); err != nil {
-		return "", err
-	}
-	return dir, os.Rename(making, dir)
+		cmd := exec.Command("unshare", args...)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("debootstrap %s: %w\n%s", d.suite, err, out)
+		}
+		return nil
+	})
 }
 
-// inCache is a path in the user's cache, in a folder that exists.
-func inCache(name string) (string, error) {
+// inCache returns the path of name in the user's cache. What is there and fails the check is made
+// again, by one process at a time. It gets its name when it is complete: a run that was killed
+// leaves nothing under it.
+func inCache(name string, check, build func(path string) error) (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return "", err
 	}
-	dir := filepath.Join(cache, "belabox-metrics")
-	return filepath.Join(dir, name), os.MkdirAll(dir, 0o755)
+	path := filepath.Join(cache, "belabox-metrics", name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return "", err
+	}
+	lock := flock.New(path + ".lock")
+	if err := lock.Lock(); err != nil {
+		return "", err
+	}
+	defer lock.Unlock() //nolint:errcheck // the process may hold it until it ends
+	if check(path) == nil {
+		return path, nil
+	}
+	making := path + ".new"
+	if err := os.RemoveAll(making); err != nil {
+		return "", err
+	}
+	if err := build(making); err != nil {
+		return "", err
+	}
+	if err := check(making); err != nil {
+		return "", fmt.Errorf("make %s: %w", path, err)
+	}
+	if err := os.RemoveAll(path); err != nil {
+		return "", err
+	}
+	return path, os.Rename(making, path)
+}
+
+// holds returns the check that a path has a file of that name.
+func holds(name string) func(path string) error {
+	return func(path string) error {
+		_, err := os.Stat(filepath.Join(path, name))
+		return err
+	}
 }
 
 // whole checks that every package is configured and every file of it is as it came.

@@ -15,8 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gofrs/flock"
-
 	"belabox-metrics/shared/testkit"
 )
 
@@ -235,53 +233,30 @@ const firstRelease = "4f97a454c2c2e6c135d860eaf2b1f5ff0fb5ffcd"
 // release1 is the package of 1.0.0, which is kept in the user's cache.
 func release1(t *testing.T) string {
 	t.Helper()
-	deb, err := theRelease1(testkit.ModuleRoot(t))
+	root := testkit.ModuleRoot(t)
+	name := fmt.Sprintf("belabox-metrics_1.0.0-1_%s.deb", runtime.GOARCH)
+	dir, err := inCache("release-"+firstRelease[:12], holds(name), func(making string) error {
+		git := exec.Command("git", "cat-file", "-e", firstRelease+"^{commit}")
+		git.Dir = root
+		if git.Run() != nil {
+			return fmt.Errorf("this clone lacks commit %s, which is 1.0.0: run 'git fetch --unshallow', then the test again", firstRelease[:12])
+		}
+		build := exec.Command("sh", "-euc", `
+			mkdir -p "$2/src" && git archive "$1" | tar -x -C "$2/src"
+			make -C "$2/src" "deb-linux-$3" VERSION=1.0.0 COMMIT="$4" DIST="$2"
+			rm -r "$2/src"`,
+			"sh", firstRelease, making, runtime.GOARCH, firstRelease[:12])
+		build.Dir = root
+		build.Env = append(os.Environ(), "MAKEFLAGS=", "SOURCE_DATE_EPOCH=1764000000")
+		if out, err := build.CombinedOutput(); err != nil {
+			return fmt.Errorf("make 1.0.0: %w\n%s", err, out)
+		}
+		return nil
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return deb
-}
-
-func theRelease1(root string) (deb string, err error) {
-	dir, err := inCache("release-" + firstRelease[:12])
-	if err != nil {
-		return "", err
-	}
-	lock := flock.New(dir + ".lock")
-	if err := lock.Lock(); err != nil {
-		return "", err
-	}
-	defer lock.Unlock() //nolint:errcheck // the process may hold it until it ends
-	name := fmt.Sprintf("belabox-metrics_1.0.0-1_%s.deb", runtime.GOARCH)
-	deb = filepath.Join(dir, name)
-	if _, err := os.Stat(deb); err == nil {
-		return deb, nil
-	}
-	git := exec.Command("git", "cat-file", "-e", firstRelease+"^{commit}")
-	git.Dir = root
-	if git.Run() != nil {
-		return "", fmt.Errorf("this clone lacks commit %s, which is 1.0.0: run 'git fetch --unshallow', then the test again", firstRelease[:12])
-	}
-	making := dir + ".new"
-	if err := os.RemoveAll(making); err != nil {
-		return "", err
-	}
-	build := exec.Command("sh", "-euc", `
-		mkdir -p "$2/src" && git archive "$1" | tar -x -C "$2/src"
-		exec make -C "$2/src" "deb-linux-$3" VERSION=1.0.0 COMMIT="$4" DIST="$2"`,
-		"sh", firstRelease, making, runtime.GOARCH, firstRelease[:12])
-	build.Dir = root
-	build.Env = append(os.Environ(), "MAKEFLAGS=", "SOURCE_DATE_EPOCH=1764000000")
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("make 1.0.0: %w\n%s", err, out)
-	}
-	if err := os.RemoveAll(filepath.Join(making, "src")); err != nil {
-		return "", err
-	}
-	if err := os.RemoveAll(dir); err != nil {
-		return "", err
-	}
-	return deb, os.Rename(making, dir)
+	return filepath.Join(dir, name)
 }
 
 // ubuntuKeyring is the file with the keys of Ubuntu's archive, which Debian has no package of. It
@@ -291,17 +266,14 @@ func ubuntuKeyring() (string, error) {
 		name = "ubuntu-keyring_2023.11.28.1_all.deb"
 		hash = "36de43b15853ccae0028e9a767613770c704833f82586f28eb262f0311adb8a8"
 	)
-	path, err := inCache("ubuntu-archive-keyring.gpg")
-	if err != nil {
-		return "", err
-	}
-	out, err := exec.Command("sh", "-euc", `
-		/usr/lib/apt/apt-helper download-file "$1" "$2.deb" "SHA256:$3"
-		dpkg-deb --fsys-tarfile "$2.deb" | tar -xO ./usr/share/keyrings/ubuntu-archive-keyring.gpg >"$2.new"
-		rm "$2.deb"
-		mv "$2.new" "$2"`, "sh", ubuntuMirror+"/pool/main/u/ubuntu-keyring/"+name, path, hash).CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("the keys of Ubuntu: %w\n%s", err, out)
-	}
-	return path, nil
+	return inCache("ubuntu-archive-keyring.gpg", holds("."), func(making string) error {
+		out, err := exec.Command("sh", "-euc", `
+			/usr/lib/apt/apt-helper download-file "$1" "$2.deb" "SHA256:$3"
+			dpkg-deb --fsys-tarfile "$2.deb" | tar -xO ./usr/share/keyrings/ubuntu-archive-keyring.gpg >"$2"
+			rm "$2.deb"`, "sh", ubuntuMirror+"/pool/main/u/ubuntu-keyring/"+name, making, hash).CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("the keys of Ubuntu: %w\n%s", err, out)
+		}
+		return nil
+	})
 }
