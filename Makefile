@@ -38,17 +38,21 @@ TOOL     := $(GO) tool -modfile=shared/devtools/go.mod
 cross     = GOOS=$(word 1,$(subst -, ,$(1))) \
             $(patsubst GOARCH=arm7,GOARCH=arm GOARM=7,GOARCH=$(word 2,$(subst -, ,$(1))))
 # The race detector sees the process of the test alone. Left out are packages whose tests
-# start programs, or read files of the repository.
-RACE_PKGS ?= $(shell $(GO) list ./... | grep -vE '/(e2e|bench|docs|docker|docker/grafana|scripts|systemd|migrations)$$')
+# start programs or read files of the repository, packages without a goroutine, and tests
+# that take long because they start many programs, fill the memory or simulate hours
+# (RACE_LONG).
+RACE_PKGS ?= $(shell $(GO) list ./... | grep -vE '/(e2e|bench|docs|docker|docker/grafana|scripts|systemd|migrations|config|selector|salvage|chunk|truetime)$$')
+RACE_LONG ?= ^Test(Files_Odd|Hostile_Bombs|Import_(Count)?Limits|Machine_SQLite|Root_FollowsNoLink|Budget|Thrift_Month)$$
 # SQLite itself, C translated to Go, is most of what the tests execute, and three times
 # slower with the detector. It is left out; its locks and the driver around it are not.
 RACE_FLAGS := -race -gcflags=modernc.org/sqlite/lib=-race=false -timeout 60m
 # All but the race detector does without a C compiler. One setting for all targets also
-# means that the packages in common are compiled once.
+# means that the packages in common are compiled once, by builds and tests.
 export CGO_ENABLED := 0
+export GOFLAGS := $(GOFLAGS) -trimpath
 
 .DEFAULT_GOAL := help
-.PHONY: help build build-all run test test-arm test-arm-all test-deps test-systemd test-docker test-distros race lint fmt vet-cross bench fuzz crash damage powercut random soak fronts \
+.PHONY: help build build-all run test test-arm test-arm-all test-deps test-wal test-systemd test-docker test-distros race lint fmt vet-cross bench fuzz crash damage powercut random soak fronts \
         install install-files deb release vuln clean
 
 help: ## List the targets
@@ -73,7 +77,10 @@ test-deps: ## Install the Debian packages that the tests need
 	@scripts/test-deps.sh
 
 race: test-deps ## Run the tests with the race detector (needs a C compiler)
-	CGO_ENABLED=1 $(GO) test $(RACE_FLAGS) $(RACE_PKGS)
+	CGO_ENABLED=1 $(GO) test $(RACE_FLAGS) -skip '$(RACE_LONG)' $(RACE_PKGS)
+
+test-wal: ## Test the write-ahead log with its default limit of 64 MB; make test uses a smaller one
+	$(GO) test ./shared/wal -run '^TestWAL_StaysBelowItsLimit$$' -count 1 -wal.mb=256
 
 test-systemd: ## Test the Debian package in a container with systemd (needs root)
 	@scripts/test-deps.sh systemd
@@ -107,13 +114,13 @@ test-arm-all: ## The same with the tests of all packages of the daemons, also th
 
 # There is no binfmt_misc: TEST_EMULATOR runs what the tests start, TEST_ARCH the daemons.
 test-arm-linux-%: test-deps
-	TEST_EMULATOR=$(call emulator,$*) $(call cross,linux-$*) $(GO) test -exec $(call emulator,$*) $(ARM_PKGS) -skip '$(ARM_LONG)|$(ARM_NOT)' -timeout 60m
+	TEST_EMULATOR=$(call emulator,$*) $(call cross,linux-$*) $(GO) test -tags $(TAGS) -exec $(call emulator,$*) $(ARM_PKGS) -skip '$(ARM_LONG)|$(ARM_NOT)' -timeout 60m
 	TEST_ARCH=$* $(GO) test ./e2e -run '^TestMainJob$$' -count 1 -v -timeout 60m
 
 vet-cross: $(TARGETS:%=vet-%) ## Run go vet for all targets
 
 vet-%:
-	$(call cross,$*) $(GO) vet ./...
+	$(call cross,$*) $(GO) vet -tags $(TAGS) ./...
 
 bench: build test-deps ## Run the benchmarks of the packages, then compare the programs with others
 	@scripts/bench.sh

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs the programs that the tests start, where they are missing. With a word
-# behind it, also those of a group: "test-deps.sh systemd" for "make test-systemd".
+# Installs the programs that the tests start, where they are missing. With words
+# behind it, also those of groups: "test-deps.sh systemd" for "make test-systemd".
 #
 # Nothing else installs anything, and this list is the only one. On a machine
 # that has them all it does nothing. It leaves no service running: Debian starts
@@ -25,7 +25,7 @@ ip                        iproute2           systemd
 busybox                   busybox-static     docker
 '
 needed=$(while read -r program package group; do
-	case $group in "" | "${1-}") echo "$program $package" ;; esac
+	case "  $* " in *" $group "*) echo "$program $package" ;; esac
 done <<<"$all")
 
 export PATH="$PATH:${SBIN:-/usr/sbin:/sbin}"

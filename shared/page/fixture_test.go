@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -425,4 +426,13 @@ var scenes = []scene{
 			return health.Input{Collectors: &health.Collectors{List: list}, Storage: &st, Time: compared(now)}
 		},
 	},
+}
+
+func sceneNamed(t *testing.T, name string) scene {
+	t.Helper()
+	i := slices.IndexFunc(scenes, func(s scene) bool { return s.Name == name })
+	if i < 0 {
+		t.Fatalf("no scene %s", name)
+	}
+	return scenes[i]
 }

@@ -1,3 +1,7 @@
+//go:build !race
+
+// What a browser shows takes minutes with the detector, which does not see the browser.
+
 package page
 
 import (
@@ -16,15 +20,6 @@ import (
 
 	"belabox-metrics/shared/store"
 )
-
-func sceneNamed(t *testing.T, name string) scene {
-	t.Helper()
-	i := slices.IndexFunc(scenes, func(s scene) bool { return s.Name == name })
-	if i < 0 {
-		t.Fatalf("no scene %s", name)
-	}
-	return scenes[i]
-}
 
 // look takes the pictures of a scene and checks what holds for all of them.
 func look(t *testing.T, name, url string, ready string, views ...view) *tab {

@@ -2,7 +2,6 @@ package ship
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,7 +10,6 @@ import (
 	"testing"
 
 	"belabox-metrics/shared/store"
-	"belabox-metrics/shared/testkit"
 )
 
 // emptyFile is a database without rows. Making one takes longer than most tests.
@@ -19,12 +17,6 @@ var emptyFile []byte
 
 func TestMain(m *testing.M) {
 	saveWork()
-	if testkit.Race {
-		// As testkit.Rounds: a fifth of rapid's rounds.
-		if err := flag.Set("rapid.checks", "20"); err != nil {
-			panic(err)
-		}
-	}
 	var err error
 	if emptyFile, err = makeEmptyFile(); err != nil {
 		fmt.Fprintln(os.Stderr, "make an empty database:", err)
