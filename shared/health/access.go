@@ -42,15 +42,15 @@ func AccessOf(c config.HealthConfig) (Access, error) {
 	if !found || user == "" || password == "" {
 		return a, fmt.Errorf("health.auth_file: %q must contain one line, user:password", c.AuthFile)
 	}
-	a.Login = NewLogin(user, password)
+	a.Login = newLogin(user, password)
 	return a, nil
 }
 
 // Login is a user and a password, kept as a hash.
 type Login struct{ sum [sha256.Size]byte }
 
-// NewLogin returns the login of a user, whose name has no colon.
-func NewLogin(user, password string) *Login {
+// newLogin returns the login of a user, whose name has no colon.
+func newLogin(user, password string) *Login {
 	return &Login{sha256.Sum256([]byte(user + ":" + password))}
 }
 

@@ -94,7 +94,7 @@ func TestServer_NoHostHeader(t *testing.T) {
 func TestServer_Login(t *testing.T) {
 	t.Parallel()
 	m := NewMonitor(About{}, Limits{}, func(context.Context) Input { return Input{} }, nil)
-	addr, log := serve(t, Config{Monitor: m, Access: Access{Login: NewLogin("op", "s:3cret")}}, page)
+	addr, log := serve(t, Config{Monitor: m, Access: Access{Login: newLogin("op", "s:3cret")}}, page)
 	f := func(path, user, password string, want int) {
 		t.Helper()
 		resp := ask(t, addr, path, addr, user, password)
@@ -124,7 +124,7 @@ func TestServer_LoginsRefused(t *testing.T) {
 	t.Parallel()
 	var log testkit.Buffer
 	now := time.Now()
-	s := &Server{log: testLog(t, &log), login: NewLogin("op", "secret"), hosts: newHosts("127.0.0.1:1", nil)}
+	s := &Server{log: testLog(t, &log), login: newLogin("op", "secret"), hosts: newHosts("127.0.0.1:1", nil)}
 	clock := func() time.Time { return now }
 	s.failures, s.panics, s.logins, s.crowded = logx.NewThrottle(0, clock), logx.NewThrottle(0, clock), logx.NewThrottle(0, clock), logx.NewThrottle(0, clock)
 	try := func() {
@@ -203,7 +203,7 @@ func TestListen_WarnsOfAnOpenPort(t *testing.T) {
 	f("127.0.0.2:0", nil, false)
 	f("0.0.0.0:0", nil, true)
 	f(":0", nil, true)
-	f("0.0.0.0:0", NewLogin("a", "b"), false)
+	f("0.0.0.0:0", newLogin("a", "b"), false)
 }
 
 func TestAccessOf(t *testing.T) {
@@ -220,7 +220,7 @@ func TestAccessOf(t *testing.T) {
 		}
 		a, err := AccessOf(config.HealthConfig{AuthFile: path, AllowedHosts: []string{"box"}})
 		switch {
-		case want == "" && (err != nil || a.Login == nil || *a.Login != *NewLogin("op", "s:3cret") || len(a.Hosts) != 1):
+		case want == "" && (err != nil || a.Login == nil || *a.Login != *newLogin("op", "s:3cret") || len(a.Hosts) != 1):
 			t.Errorf("%q: got %+v, %v, want a login", text, a, err)
 		case want != "" && (err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "3cret")):
 			t.Errorf("%q: got %v, want an error with %q and without the password", text, err, want)

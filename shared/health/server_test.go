@@ -217,7 +217,7 @@ func TestServer_NothingBesides(t *testing.T) {
 // passwords would otherwise be told to wait as fast as it asks.
 func TestServer_BusyEnds(t *testing.T) {
 	t.Parallel()
-	addr, _ := serve(t, Config{Access: Access{Login: NewLogin("op", "right")}}, func(s *Server) {
+	addr, _ := serve(t, Config{Access: Access{Login: newLogin("op", "right")}}, func(s *Server) {
 		s.guesses.by[netip.MustParsePrefix("127.0.0.1/32")] = &guesser{wrong: freeGuesses, next: time.Now().Add(time.Hour)}
 	})
 	conn := dial(t, addr)

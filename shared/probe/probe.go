@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// Timeout bounds one question. Docker's own limit in the Dockerfiles is 5 s.
-const Timeout = 3 * time.Second
+// timeout bounds one question. Docker's own limit in the Dockerfiles is 5 s.
+const timeout = 3 * time.Second
 
 // answerMost is how much of an answer is read. Another program may listen where the daemon should.
 const answerMost = 64 << 10
@@ -41,7 +41,7 @@ func Get(ctx context.Context, addr, path string) (body string, err error) {
 		return "", err
 	}
 	fail := func(err error) (string, error) { return "", fmt.Errorf("get http://%s%s: %w", target, path, err) }
-	ctx, cancel := context.WithTimeout(ctx, Timeout)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", target)
 	if err != nil {

@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// StopLimit is how long final work may take after the signal to stop: writes of the last tick, the
+// stopLimit is how long final work may take after the signal to stop: writes of the last tick, the
 // last checkpoint.
-const StopLimit = 5 * time.Second
+const stopLimit = 5 * time.Second
 
 // Signals returns a context that ends with the first SIGINT or SIGTERM, or with parent;
 // SignalOf names the signal. When it ends, and after stop, both signals have their default
@@ -53,7 +53,7 @@ func (e signalError) Error() string { return "stopped by signal " + e.String() }
 func (e signalError) Unwrap() error { return context.Canceled }
 
 // Final returns a context for the work that remains when ctx has ended: it keeps the values of ctx,
-// is not cancelled with it, and ends after StopLimit.
+// is not cancelled with it, and ends after stopLimit.
 func Final(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), StopLimit)
+	return context.WithTimeout(context.WithoutCancel(ctx), stopLimit)
 }

@@ -115,8 +115,8 @@ func TestFinal(t *testing.T) {
 		}
 		start := time.Now()
 		<-ctx.Done()
-		if got := time.Since(start); got != StopLimit {
-			t.Errorf("got %v, want %v", got, StopLimit)
+		if got := time.Since(start); got != stopLimit {
+			t.Errorf("got %v, want %v", got, stopLimit)
 		}
 	})
 }

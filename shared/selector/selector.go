@@ -21,8 +21,8 @@ import (
 	"github.com/VictoriaMetrics/metricsql"
 )
 
-// MaxBytes bounds the text of a selector, which may list the names of a device's series.
-const MaxBytes = 256 << 10
+// maxBytes bounds the text of a selector, which may list the names of a device's series.
+const maxBytes = 256 << 10
 
 // maxInstructions bounds a compiled regular expression.
 const maxInstructions = 10_000
@@ -50,8 +50,8 @@ func Parse(text string) (Selector, error) {
 	fail := func(err error) (Selector, error) {
 		return Selector{}, fmt.Errorf("parse selector %.64q: %.200s", text, err.Error()) // the parser repeats the text
 	}
-	if len(text) > MaxBytes {
-		return fail(fmt.Errorf("longer than %d bytes", MaxBytes))
+	if len(text) > maxBytes {
+		return fail(fmt.Errorf("longer than %d bytes", maxBytes))
 	}
 	// WITH templates and nested expressions could make a short text expensive. A selector needs no
 	// parenthesis.

@@ -72,7 +72,7 @@ func TestParse_Errors(t *testing.T) {
 		`WITH (x = y) x`, `WITH (x(a) = a+a+a+a) x(x(x(x(x(x(x(x(b))))))))`,
 		`{a=~"((x{10}){10}){10}y{1000}(ab){1000}(abcdefgh){1000}"}`,
 		`{a=~"` + strings.Repeat("(", 1500) + strings.Repeat(")", 1500) + `"}`,
-		strings.Repeat("x", 5000) + "(", strings.Repeat("x", MaxBytes+1), strings.Repeat("-", MaxBytes),
+		strings.Repeat("x", 5000) + "(", strings.Repeat("x", maxBytes+1), strings.Repeat("-", maxBytes),
 	} {
 		s, err := Parse(text)
 		if err == nil {

@@ -87,7 +87,7 @@ func retryDeadLetter(ctx context.Context, w *writer, id int64) (retried bool, er
 			return err
 		}
 		var series int64
-		identity := SeriesKey(l.Device, l.Name, l.Tags, l.Type)
+		identity := seriesKey(l.Device, l.Name, l.Tags, l.Type)
 		err = tx.QueryRowContext(ctx, "SELECT id FROM series WHERE dedup_key = ?", identity[:]).Scan(&series)
 		if errors.Is(err, sql.ErrNoRows) {
 			err = tx.QueryRowContext(ctx, `INSERT INTO series (dedup_key, name, tags, device_id, value_type)

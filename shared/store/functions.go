@@ -14,10 +14,10 @@ import (
 	"modernc.org/sqlite"
 )
 
-// SeriesKey is the identity of a series: SHA-256 over device, name, canonical
+// seriesKey is the identity of a series: SHA-256 over device, name, canonical
 // tags and value type, each preceded by its length so that no two series can
 // run into one text.
-func SeriesKey(device, name, canonicalTags string, typ ValueType) [sha256.Size]byte {
+func seriesKey(device, name, canonicalTags string, typ ValueType) [sha256.Size]byte {
 	return identity(device, name, canonicalTags, fmt.Sprint(int(typ)))
 }
 

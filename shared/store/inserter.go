@@ -320,7 +320,7 @@ func (in *Inserter) find(ctx context.Context, s *Series) error {
 // resolve finds or makes the row of a series. One that has our key and other texts is damaged: the
 // key is a checksum, so the texts are put right.
 func (in *Inserter) resolve(ctx context.Context, s *Series) error {
-	key := SeriesKey(s.Device, s.Name, s.Tags, s.Type)
+	key := seriesKey(s.Device, s.Name, s.Tags, s.Type)
 	args := []any{key[:], s.Name, s.Tags, s.Device, int(s.Type)}
 	var id int64
 	err := in.stmts.findSeries.QueryRowContext(ctx, args...).Scan(&id)

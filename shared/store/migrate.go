@@ -11,8 +11,8 @@ import (
 	"belabox-metrics/migrations"
 )
 
-// SchemaVersion returns the schema version of the open file; 0 = empty.
-func SchemaVersion(ctx context.Context, db querier) (int, error) {
+// schemaVersion returns the schema version of the open file; 0 = empty.
+func schemaVersion(ctx context.Context, db querier) (int, error) {
 	var version int
 	err := db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version)
 	return version, classify(err)
@@ -36,14 +36,14 @@ func Migrate(ctx context.Context, o Options) error {
 // then finds nothing to do.
 func migrate(ctx context.Context, db *sql.DB, o Options, steps []migrations.Migration, takeLock func() error) error {
 	newest := len(steps)
-	version, err := SchemaVersion(ctx, db)
+	version, err := schemaVersion(ctx, db)
 	if err != nil || version == newest {
 		return err
 	}
 	if err := takeLock(); err != nil {
 		return err
 	}
-	if version, err = SchemaVersion(ctx, db); err != nil {
+	if version, err = schemaVersion(ctx, db); err != nil {
 		return err
 	}
 	if version > newest {

@@ -153,7 +153,7 @@ func checkCurrent(ctx context.Context, db *sql.DB) error {
 	if err := checkFile(ctx, db); err != nil {
 		return err
 	}
-	version, err := SchemaVersion(ctx, db)
+	version, err := schemaVersion(ctx, db)
 	if err != nil {
 		return err
 	}
@@ -196,7 +196,7 @@ func checkSeries(id int64, key []byte, device, name, tags, typ any) *SeriesInfo 
 	object, _ := tags.(string)
 	n, _ := typ.(int64)
 	s.Type = ValueType(n)
-	if want := SeriesKey(s.Device, s.Name, object, s.Type); !vouches(key, want) {
+	if want := seriesKey(s.Device, s.Name, object, s.Type); !vouches(key, want) {
 		return s
 	}
 	var err error

@@ -16,7 +16,7 @@ func TestSeriesKey_Fixed(t *testing.T) {
 	t.Parallel()
 	f := func(s *Series, want string) {
 		t.Helper()
-		key := SeriesKey(s.Device, s.Name, s.Tags, s.Type)
+		key := seriesKey(s.Device, s.Name, s.Tags, s.Type)
 		if got := hex.EncodeToString(key[:]); got != want {
 			t.Errorf("%+v: got %s, want %s", s, got, want)
 		}
@@ -32,7 +32,7 @@ func TestSeriesKey_Fixed(t *testing.T) {
 func TestSeriesKey_ValueType(t *testing.T) {
 	t.Parallel()
 	number, text := NewSeries("d", "n", Number, Tag{"a", "1"}), NewSeries("d", "n", Text, Tag{"a", "1"})
-	if SeriesKey(number.Device, number.Name, number.Tags, number.Type) == SeriesKey(text.Device, text.Name, text.Tags, text.Type) {
+	if seriesKey(number.Device, number.Name, number.Tags, number.Type) == seriesKey(text.Device, text.Name, text.Tags, text.Type) {
 		t.Error("number and text have one key")
 	}
 	in := openInserter(t, options(newPath(t)), time.Hour)
@@ -55,7 +55,7 @@ func TestSeriesKey_PartsDoNotRunTogether(t *testing.T) {
 		NewSeries("ab", "c", Number, Tag{"a", "1"}), NewSeries("ab", "c", Number, Tag{"a", ""}, Tag{"1", ""}),
 		NewSeries("ab", "c", Number, Tag{"a1", ""}), NewSeries("ab", "c", Number, Tag{"", "a1"}),
 	} {
-		key := SeriesKey(s.Device, s.Name, s.Tags, s.Type)
+		key := seriesKey(s.Device, s.Name, s.Tags, s.Type)
 		name := fmt.Sprintf("%+v", *s)
 		if other, taken := keys[string(key[:])]; taken {
 			t.Errorf("%s and %s have one key", name, other)
@@ -75,7 +75,7 @@ func TestSeriesKey_DistinctIdentitiesHaveDistinctKeys(t *testing.T) {
 	})
 	rapid.Check(t, func(t *rapid.T) {
 		a, b := identity.Draw(t, "a"), identity.Draw(t, "b")
-		sameKey := SeriesKey(a.Device, a.Name, a.Tags, a.Type) == SeriesKey(b.Device, b.Name, b.Tags, b.Type)
+		sameKey := seriesKey(a.Device, a.Name, a.Tags, a.Type) == seriesKey(b.Device, b.Name, b.Tags, b.Type)
 		if sameKey != (a == b) {
 			t.Errorf("%+v and %+v: same key %v", a, b, sameKey)
 		}

@@ -109,7 +109,7 @@ func provenSeries(r salvage.Row) bool {
 	tags, _ := r.Values[3].(string)
 	device, _ := r.Values[4].(string)
 	typ, _ := r.Values[5].(int64)
-	want := SeriesKey(device, name, tags, ValueType(typ))
+	want := seriesKey(device, name, tags, ValueType(typ))
 	return slices.Equal(key, want[:])
 }
 

@@ -134,7 +134,7 @@ func TestMigrate_NewFile(t *testing.T) {
 	}
 	db := rawDB(t, path)
 	checkIntegrity(t, db)
-	if got, err := SchemaVersion(t.Context(), db); err != nil || got != migrations.Newest() {
+	if got, err := schemaVersion(t.Context(), db); err != nil || got != migrations.Newest() {
 		t.Errorf("schema %d, %v, want %d", got, err, migrations.Newest())
 	}
 	if got := queryLines(t, db, "SELECT * FROM metric_rows"); len(got) != 0 {

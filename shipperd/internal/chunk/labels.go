@@ -73,7 +73,7 @@ func refusal(labels []store.Tag) (Reason, string) {
 
 // Labels returns the labels of a series as they are sent, sorted by name:
 // __name__, device_id and the tags. Labels without a value are left out, as the
-// server has it. A tag whose name is taken, by device_id or, after LabelName, by
+// server has it. A tag whose name is taken, by device_id or, after labelName, by
 // another tag, is called tag_<name>, then tag_<name>_2 and so on.
 func Labels(s *store.SeriesInfo) []store.Tag {
 	labels := make([]store.Tag, 0, len(s.Tags)+2)
@@ -88,7 +88,7 @@ func Labels(s *store.SeriesInfo) []store.Tag {
 	for _, t := range s.Tags {
 		switch {
 		case t.Value == "":
-		case LabelName(t.Name) != t.Name || taken[t.Name]:
+		case labelName(t.Name) != t.Name || taken[t.Name]:
 			changed = append(changed, t)
 		default:
 			taken[t.Name] = true
@@ -96,9 +96,9 @@ func Labels(s *store.SeriesInfo) []store.Tag {
 		}
 	}
 	for _, t := range changed {
-		name := LabelName(t.Name)
+		name := labelName(t.Name)
 		for n := 1; taken[name]; n++ {
-			name = "tag_" + LabelName(t.Name)
+			name = "tag_" + labelName(t.Name)
 			if n > 1 {
 				name += "_" + strconv.Itoa(n)
 			}

@@ -31,8 +31,8 @@ func MetricName(name string) string {
 	return name
 }
 
-// LabelName returns name in the form [a-zA-Z_][a-zA-Z0-9_]*, in the same way.
-func LabelName(name string) string { return sanitise(name, false) }
+// labelName returns name in the form [a-zA-Z_][a-zA-Z0-9_]*, in the same way.
+func labelName(name string) string { return sanitise(name, false) }
 
 func sanitise(name string, colons bool) string {
 	s := strings.Map(func(r rune) rune {

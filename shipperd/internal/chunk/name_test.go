@@ -65,8 +65,8 @@ func TestNames_Properties(t *testing.T) {
 		if got := MetricName(name); !metric.MatchString(got) || MetricName(got) != got {
 			t.Errorf("%q gives %q and that %q", name, got, MetricName(got))
 		}
-		if got := LabelName(name); !label.MatchString(got) || LabelName(got) != got {
-			t.Errorf("%q gives %q and that %q", name, got, LabelName(got))
+		if got := labelName(name); !label.MatchString(got) || labelName(got) != got {
+			t.Errorf("%q gives %q and that %q", name, got, labelName(got))
 		}
 	})
 }
@@ -119,7 +119,7 @@ func TestLabels_Properties(t *testing.T) {
 		}
 		seen := map[string]bool{}
 		for i, l := range labels {
-			if l.Value == "" || LabelName(l.Name) != l.Name || seen[l.Name] || i > 0 && labels[i-1].Name > l.Name {
+			if l.Value == "" || labelName(l.Name) != l.Name || seen[l.Name] || i > 0 && labels[i-1].Name > l.Name {
 				t.Errorf("labels %v", labels)
 			}
 			seen[l.Name] = true

@@ -172,11 +172,11 @@ func (x *exchange) quote(text []byte) string {
 // own reports whether only VictoriaMetrics or our receiver can have sent the answer: each of
 // their programs names its host. A login page, or a proxy that answers by itself, does not.
 func (x *exchange) own() bool {
-	return x.resp.Header.Get("X-Server-Hostname") != "" || x.resp.Header.Get("Server") == ReceiverName
+	return x.resp.Header.Get("X-Server-Hostname") != "" || x.resp.Header.Get("Server") == receiverName
 }
 
-// ReceiverName is the project's own receiver in the header Server.
-const ReceiverName = "belabox-metrics-receiver"
+// receiverName is the project's own receiver in the header Server.
+const receiverName = "belabox-metrics-receiver"
 
 // refused makes the Error of an answer that is not 2xx.
 func (x *exchange) refused() *Error {
@@ -214,7 +214,7 @@ func (x *exchange) retryAfter() (time.Duration, bool) {
 	if err != nil {
 		now = time.Now()
 	}
-	return ParseRetryAfter(x.resp.Header.Get("Retry-After"), now)
+	return parseRetryAfter(x.resp.Header.Get("Retry-After"), now)
 }
 
 // readError reads the beginning of an error's answer. If it breaks off, nothing is lost, because

@@ -10,11 +10,11 @@ import (
 // maxRetryAfter is the longest wait that a server can impose.
 const maxRetryAfter = time.Hour
 
-// ParseRetryAfter reads the value of a Retry-After header, seconds or an HTTP
+// parseRetryAfter reads the value of a Retry-After header, seconds or an HTTP
 // date, as the time to wait from now: never negative, at most an hour. ok is
 // false for anything else.
 // https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3
-func ParseRetryAfter(v string, now time.Time) (wait time.Duration, ok bool) {
+func parseRetryAfter(v string, now time.Time) (wait time.Duration, ok bool) {
 	v = strings.Trim(v, " \t")
 	if v != "" && strings.Trim(v, "0123456789") == "" {
 		seconds, err := strconv.ParseUint(v, 10, 64)

@@ -12,7 +12,7 @@ func TestParseRetryAfter(t *testing.T) {
 	t.Parallel()
 	f := func(v string, want time.Duration, ok bool) {
 		t.Helper()
-		if got, gotOK := ParseRetryAfter(v, testNow); got != want || gotOK != ok {
+		if got, gotOK := parseRetryAfter(v, testNow); got != want || gotOK != ok {
 			t.Errorf("%q: got %v, %v, want %v, %v", v, got, gotOK, want, ok)
 		}
 	}
@@ -38,7 +38,7 @@ func FuzzParseRetryAfter(f *testing.F) {
 		f.Add(v)
 	}
 	f.Fuzz(func(t *testing.T, v string) {
-		wait, ok := ParseRetryAfter(v, testNow)
+		wait, ok := parseRetryAfter(v, testNow)
 		if wait < 0 || wait > maxRetryAfter || !ok && wait != 0 {
 			t.Errorf("%q: %v, %v", v, wait, ok)
 		}
