@@ -21,9 +21,9 @@ var (
 
 const outageTick = 10 * time.Second
 
-// BenchmarkOutage is a device of 100 series every ten seconds whose server was away for days. The link
-// comes back with 20 kB/s each way. It shows when the present is visible at the server, whether it
-// stays so, and when the past is complete and proven, with each order.
+// BenchmarkOutage is a device of 100 series every ten seconds whose server was away for days. The
+// link comes back with 20 kB/s each way. It shows when the present is visible at the server,
+// whether it stays so, and when the past is complete and proven, with each order.
 func BenchmarkOutage(b *testing.B) {
 	for b.Loop() {
 		oldest, newest := outage(b, "oldest_first"), outage(b, "newest_first")

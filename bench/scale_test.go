@@ -28,9 +28,9 @@ var (
 // scaleInterval is the default collection.interval.
 const scaleInterval = 10 * time.Second
 
-// BenchmarkScale is what a device of 5,000 series costs with a file of 300,000, of 3 million and of 30
-// million rows, which is a day at the default interval and more. The ratios show what
-// grows with the file.
+// BenchmarkScale is what a device of 5,000 series costs with a file of 300,000, of 3 million and of
+// 30 million rows, which is a day at the default interval and more. The ratios show what grows with
+// the file.
 func BenchmarkScale(b *testing.B) {
 	for b.Loop() {
 		large, middle, small := scale(b, *scaleRows), scale(b, *scaleRows/10), scale(b, *scaleRows/100)
@@ -161,7 +161,8 @@ func scale(b *testing.B, rows int) (c scaleCost) {
 	newest := func() int64 {
 		return count(b, db, "SELECT coalesce(max(dedup_key), 0) >> 22 FROM metrics")
 	}
-	// The first upload reads the file from its beginning where the check at the start ran out of time.
+	// The first upload reads the file from its beginning where the check at the start ran out of
+	// time.
 	had := newest()
 	testkit.Eventually(b, testkit.WaitLimit, "the first upload", func() bool {
 		return newest() > had && count(b, db, "SELECT coalesce(max(last_key), 0) >> 22 FROM upload_checkpoints WHERE state <> 'sending'") > had

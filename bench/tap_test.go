@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// tap is an HTTP/1.1 server's address that hands everything on as it is, and counts the bytes by what
-// they are for.
+// tap is an HTTP/1.1 server's address that hands everything on as it is, and counts the bytes by
+// what they are for.
 type tap struct {
 	listener net.Listener
 	target   string

@@ -14,7 +14,8 @@ import (
 )
 
 // absences remembers which series had values, because one that ends without an error, such as the
-// signal of a radio or a file system that may no longer be read, looks like a device that is silent.
+// signal of a radio or a file system that may no longer be read, looks like a device that is
+// silent.
 type absences struct {
 	seen   map[string]sighting // by series
 	looked map[string]look     // by collector
@@ -43,9 +44,9 @@ func newAbsences() absences {
 }
 
 // tick notes the series of a tick, in the first one of each minute for each collector: a look takes
-// more than the rest of a tick's report, and there are values which only that tick has. Failures are
-// reported elsewhere: while a collector fails, nothing of it becomes absent. What others write in files
-// may end when they like.
+// more than the rest of a tick's report, and there are values which only that tick has. Failures
+// are reported elsewhere: while a collector fails, nothing of it becomes absent. What others write
+// in files may end when they like.
 func (a absences) tick(t *schedule.Tick) {
 	now, samples := look{t.Time.Unix() / 60, t.Moment.Boot}, t.Samples
 	for i := range t.Results {
@@ -64,8 +65,8 @@ func (a absences) tick(t *schedule.Tick) {
 	}
 }
 
-// conditions names the series whose collector has run without them for ten minutes. An interface that
-// is gone has a condition of its own.
+// conditions names the series whose collector has run without them for ten minutes. An interface
+// that is gone has a condition of its own.
 func (a absences) conditions(now time.Time, gone map[string]time.Time) []health.Active {
 	absent := func(s sighting) time.Duration { return a.looked[s.collector].boot - s.boot }
 	maps.DeleteFunc(a.seen, func(_ string, s sighting) bool { return absent(s) > rememberAbsent })

@@ -91,8 +91,8 @@ func TestVitals_AbsentValues(t *testing.T) {
 	})
 }
 
-// TestAbsences_OnceAMinute: what only the first tick of a minute has is not absent, however the ticks
-// lie in the minute.
+// TestAbsences_OnceAMinute: what only the first tick of a minute has is not absent, however the
+// ticks lie in the minute.
 func TestAbsences_OnceAMinute(t *testing.T) {
 	t.Parallel()
 	worn := store.NewSeries("d", "emmc.life_used_percent", store.Number)

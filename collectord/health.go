@@ -172,9 +172,9 @@ func (v *vitals) noKeys() []health.Active {
 // unsetFor is how long a clock may take to be synchronised.
 const unsetFor = time.Minute
 
-// clockUnset finds out whether samples wait for their true time. A clock that agrees with the file is
-// not called wrong where nobody ever says what is right. One that does not may be right: the message says
-// what is known.
+// clockUnset finds out whether samples wait for their true time. A clock that agrees with the file
+// is not called wrong where nobody ever says what is right. One that does not may be right: the
+// message says what is known.
 func clockUnset(c config.Config, at clock.Moment, read func() (store.Timeline, error)) []health.Active {
 	if at.Wall.IsZero() || at.Sync == clock.Yes {
 		return nil

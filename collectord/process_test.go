@@ -55,8 +55,8 @@ func TestProcess_Panic(t *testing.T) {
 	}
 }
 
-// TestProcess_ClockBehind: the newest row is an hour ahead of the clock, as after a power cut on a board
-// without a clock battery. No sample is refused, a kill changes nothing, and health says it.
+// TestProcess_ClockBehind: the newest row is an hour ahead of the clock, as after a power cut on a
+// board without a clock battery. No sample is refused, a kill changes nothing, and health says it.
 func TestProcess_ClockBehind(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -85,8 +85,8 @@ func (r *recorder) record(ctx context.Context, tick *schedule.Tick) error {
 	r.self.duplicate.Add(float64(result.Duplicates))
 	r.self.invalid.Add(float64(result.Invalid))
 	r.state.ended(result.Ended)
-	// A series has one sample a tick: a duplicate is a mistake of a collector, or of a textfile with a
-	// series of node_exporter's.
+	// A series has one sample a tick: a duplicate is a mistake of a collector, or of a textfile
+	// with a series of node_exporter's.
 	if result.Duplicates > 0 {
 		r.refused.Fail(r.log, slog.LevelWarn, "duplicate samples refused", nil,
 			logx.KeyCount, result.Duplicates, "tick", tick.Time.UTC(), "series", firstTwice(tick.Samples))
@@ -99,7 +99,8 @@ func (r *recorder) record(ctx context.Context, tick *schedule.Tick) error {
 	return r.save(ctx, tick)
 }
 
-// firstTwice returns the name and labels of the first series with a second sample, "" if there is none.
+// firstTwice returns the name and labels of the first series with a second sample, "" if there is
+// none.
 func firstTwice(samples []store.Sample) string {
 	seen := make(map[string]bool, len(samples))
 	for i := range samples {
@@ -112,8 +113,8 @@ func firstTwice(samples []store.Sample) string {
 	return ""
 }
 
-// recordDated stores the samples that have a time of their own. What the file does not take now comes
-// with the next tick again.
+// recordDated stores the samples that have a time of their own. What the file does not take now
+// comes with the next tick again.
 func (r *recorder) recordDated(ctx context.Context, tick *schedule.Tick) error {
 	if len(tick.Dated) == 0 {
 		return nil

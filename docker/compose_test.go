@@ -1,5 +1,6 @@
-// Package docker tests what is beside it: the Compose files as YAML, and the Dockerfiles by their own build commands.
-// With the tag dockertest also everything together, with a Docker engine: engine_test.go.
+// Package docker tests what is beside it: the Compose files as YAML, and the Dockerfiles by their
+// own build commands. With the tag dockertest also everything together, with a Docker engine:
+// engine_test.go.
 package docker
 
 import (
@@ -22,7 +23,8 @@ import (
 	"belabox-metrics/shared/testkit"
 )
 
-// service has every key that a service of the Compose files uses, in the forms that they use: another key is an error.
+// service has every key that a service of the Compose files uses, in the forms that they use:
+// another key is an error.
 // https://docs.docker.com/reference/compose-file/services/
 type service struct {
 	Image, User, Restart string
@@ -242,7 +244,8 @@ func older(t testing.TB, version, than string) bool {
 	return false
 }
 
-// Each service that is built is a stage of its Dockerfile, and the flags it is given are flags of its program.
+// Each service that is built is a stage of its Dockerfile, and the flags it is given are flags of
+// its program.
 func TestCompose_Builds(t *testing.T) {
 	t.Parallel()
 	for name, s := range services(t, "docker-compose.yml") {
@@ -259,7 +262,8 @@ func TestCompose_Builds(t *testing.T) {
 	}
 }
 
-// The second file adds to collectord the host's root, read-only, and its configuration, and nothing else.
+// The second file adds to collectord the host's root, read-only, and its configuration, and nothing
+// else.
 func TestCompose_Filesystems(t *testing.T) {
 	t.Parallel()
 	all := services(t, "docker-compose.filesystems.yml")

@@ -66,8 +66,8 @@ func readDockerfile(t testing.TB, name string) dockerfile {
 	return d
 }
 
-// build runs the go build of the first stage as it stands in the file, with the arguments that Docker would give it, and
-// returns what is then in /out.
+// build runs the go build of the first stage as it stands in the file, with the arguments that
+// Docker would give it, and returns what is then in /out.
 func (d dockerfile) build(t *testing.T, args map[string]string) (out string) {
 	t.Helper()
 	out = filepath.Join(t.TempDir(), "out")
@@ -99,7 +99,8 @@ func (d dockerfile) build(t *testing.T, args map[string]string) (out string) {
 	return out
 }
 
-// TestDockerfiles runs the build of each Dockerfile by hand and looks at what its images would hold.
+// TestDockerfiles runs the build of each Dockerfile by hand and looks at what its images would
+// hold.
 func TestDockerfiles(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"Dockerfile", "Dockerfile.receiver"} {
@@ -166,7 +167,8 @@ func checkProgram(t *testing.T, file string) {
 	}
 }
 
-// TestDockerfiles_Health: the program of each image asks itself, with the configuration that it is started with.
+// TestDockerfiles_Health: the program of each image asks itself, with the configuration that it is
+// started with.
 func TestDockerfiles_Health(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]map[string]string{
@@ -208,7 +210,8 @@ func TestDockerfiles_Go(t *testing.T) {
 	}
 }
 
-// TestDockerfiles_Platform: what Docker says of the platform reaches Go; a 32-bit board's variant is v7 there and 7 here.
+// TestDockerfiles_Platform: what Docker says of the platform reaches Go; a 32-bit board's variant
+// is v7 there and 7 here.
 func TestDockerfiles_Platform(t *testing.T) {
 	t.Parallel()
 	goBuild := regexp.MustCompile(`go build .*`)

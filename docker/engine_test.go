@@ -28,8 +28,8 @@ import (
 	"belabox-metrics/shared/testkit"
 )
 
-// project is not the name in the Compose file, so that the containers, networks, volumes and images of the test are its
-// own. The ports are those of the file, so the stack must not run beside it.
+// project is not the name in the Compose file, so that the containers, networks, volumes and images
+// of the test are its own. The ports are those of the file, so the stack must not run beside it.
 const project = "belabox-metrics-test"
 
 // buildLimit is for one command, with the build of the images in it.
@@ -38,15 +38,16 @@ const buildLimit = 10 * time.Minute
 // ports are those that the Compose file publishes, by service.
 var ports = map[string]string{"victoriametrics": "8428", "collectord": "9100", "shipperd": "9101", "receiver": "8427"}
 
-// stack is what docker/docker-compose.yml makes, and the commands of README.md that have not been run yet.
+// stack is what docker/docker-compose.yml makes, and the commands of README.md that have not been
+// run yet.
 type stack struct {
 	t        *testing.T
 	env      []string
 	commands map[string]bool
 }
 
-// newStack checks that there is an engine, makes the images that the Dockerfiles start from, and has everything removed
-// that the test makes.
+// newStack checks that there is an engine, makes the images that the Dockerfiles start from, and
+// has everything removed that the test makes.
 func newStack(t *testing.T) *stack {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -154,7 +155,8 @@ func (s *stack) inspect(service string) (c container, err error) {
 	return list[0], nil
 }
 
-// healthy waits until the health checks of the services have passed, in processes other than before.
+// healthy waits until the health checks of the services have passed, in processes other than
+// before.
 func (s *stack) healthy(before map[string]int, services ...string) map[string]int {
 	s.t.Helper()
 	pids := map[string]int{}
@@ -171,12 +173,12 @@ func (s *stack) healthy(before map[string]int, services ...string) map[string]in
 	return pids
 }
 
-// composeVersion is the last of version 2. Its module has "exclude" directives, with which "go install" refuses it, so a
-// module of the test's own requires it.
+// composeVersion is the last of version 2. Its module has "exclude" directives, with which "go
+// install" refuses it, so a module of the test's own requires it.
 const composeVersion = "v2.40.3"
 
-// composeDir returns a folder for DOCKER_CONFIG with Compose as a plugin; "" if docker has it already. It is built once,
-// which takes minutes, and kept in the user's cache.
+// composeDir returns a folder for DOCKER_CONFIG with Compose as a plugin; "" if docker has it
+// already. It is built once, which takes minutes, and kept in the user's cache.
 func composeDir(t *testing.T) string {
 	t.Helper()
 	if exec.Command("docker", "compose", "version").Run() == nil {
@@ -212,8 +214,8 @@ func composeDir(t *testing.T) string {
 	return dir
 }
 
-// TestEngine walks through README.md with a real engine, to the letter: start, look, ask, kill, stop, start, and the
-// receiver and file systems.
+// TestEngine walks through README.md with a real engine, to the letter: start, look, ask, kill,
+// stop, start, and the receiver and file systems.
 func TestEngine(t *testing.T) {
 	s := newStack(t)
 	vm := testkit.Client{BaseURL: "http://127.0.0.1:8428"}
@@ -255,7 +257,8 @@ func TestEngine(t *testing.T) {
 	}
 }
 
-// hardened: no user's rights, no capabilities, nothing to write to but the volumes, and small images.
+// hardened: no user's rights, no capabilities, nothing to write to but the volumes, and small
+// images.
 func (s *stack) hardened(services []string, pids map[string]int) {
 	s.t.Helper()
 	for _, service := range services {
@@ -286,7 +289,8 @@ func (s *stack) hardened(services []string, pids map[string]int) {
 	}
 }
 
-// pages: each daemon answers on its own port of the loopback address, with its page, and on no other address.
+// pages: each daemon answers on its own port of the loopback address, with its page, and on no
+// other address.
 func (s *stack) pages() {
 	s.t.Helper()
 	for _, daemon := range []string{"collectord", "shipperd"} {
@@ -316,8 +320,8 @@ func (s *stack) pages() {
 	}
 }
 
-// isolated: what shipperd reaches through its gateway, collectord does not, and no name server answers it. The world is a
-// listener on the host, at the address of another network.
+// isolated: what shipperd reaches through its gateway, collectord does not, and no name server
+// answers it. The world is a listener on the host, at the address of another network.
 func (s *stack) isolated(pids map[string]int) {
 	s.t.Helper()
 	c, err := s.inspect("shipperd")
@@ -347,7 +351,8 @@ func (s *stack) isolated(pids map[string]int) {
 	} else {
 		s.t.Log("collectord and the world:", err)
 	}
-	// Docker's own name server, which asks those of the host. RFC 1035: a question for the address of example.com.
+	// Docker's own name server, which asks those of the host. RFC 1035: a question for the address
+	// of example.com.
 	question := "\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x07example\x03com\x00\x00\x01\x00\x01"
 	err = inNetwork(pids["collectord"], func() error {
 		conn, err := net.Dial("udp", "127.0.0.11:53")
@@ -388,8 +393,8 @@ func inNetwork(pid int, f func() error) error {
 	return <-result
 }
 
-// hostSeen: what collectord samples on the host itself, under which id, it samples in the container, too. File systems are
-// a variant of their own.
+// hostSeen: what collectord samples on the host itself, under which id, it samples in the
+// container, too. File systems are a variant of their own.
 func (s *stack) hostSeen(vm testkit.Client, pid int) {
 	s.t.Helper()
 	out, err := exec.Command(testkit.Binaries(s.t).Collectord, "-once").Output()
@@ -435,7 +440,8 @@ func (s *stack) hostSeen(vm testkit.Client, pid int) {
 	}
 }
 
-// queries: all queries of README.md have a result. One asks for a device that has been silent for a while.
+// queries: all queries of README.md have a result. One asks for a device that has been silent for a
+// while.
 func (s *stack) queries(vm testkit.Client) {
 	s.t.Helper()
 	if err := vm.Import(fmt.Sprintf(`{"metric":{"__name__":"system_uptime_seconds","device_id":"silent"},"values":[1],"timestamps":[%d]}`,
@@ -481,8 +487,8 @@ func (s *stack) receiver() {
 	}
 }
 
-// filesystems: the variant starts with a shared root mount. With a private one Docker refuses it, and README.md has its
-// words and the command that helps. All mounts are afterwards what they were.
+// filesystems: the variant starts with a shared root mount. With a private one Docker refuses it,
+// and README.md has its words and the command that helps. All mounts are afterwards what they were.
 func (s *stack) filesystems(vm testkit.Client) {
 	s.t.Helper()
 	mounts, err := os.ReadFile("/proc/self/mountinfo")

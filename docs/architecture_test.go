@@ -76,8 +76,8 @@ func TestArchitectureDoc_Steps(t *testing.T) {
 	}
 }
 
-// TestArchitectureDoc_Layers: each package of the programs is in one of the five layers, and imports
-// nothing of a higher one.
+// TestArchitectureDoc_Layers: each package of the programs is in one of the five layers, and
+// imports nothing of a higher one.
 func TestArchitectureDoc_Layers(t *testing.T) {
 	t.Parallel()
 	_, section, _ := strings.Cut(read(t, "architecture.md"), "\n## Layers\n")

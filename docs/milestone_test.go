@@ -285,7 +285,8 @@ func TestMilestone_Catches(t *testing.T) {
 	}
 }
 
-// hasLiteral reports whether the tests of a package contain a string literal: the name of a sub-test.
+// hasLiteral reports whether the tests of a package contain a string literal: the name of a
+// sub-test.
 func hasLiteral(pkg, text string) bool {
 	paths, _ := filepath.Glob(filepath.Join("..", pkg, "*_test.go")) // the pattern is right
 	return slices.ContainsFunc(paths, func(path string) bool {
@@ -371,9 +372,9 @@ func anchorOf(heading string) string {
 	return strings.ReplaceAll(heading, " ", "-")
 }
 
-// TestMilestone_Counts: there are at least as many tests as the document says, and the document says
-// at least as many as required. An integration test starts the built programs; every other test
-// function is a unit test.
+// TestMilestone_Counts: there are at least as many tests as the document says, and the document
+// says at least as many as required. An integration test starts the built programs; every other
+// test function is a unit test.
 func TestMilestone_Counts(t *testing.T) {
 	t.Parallel()
 	folders := map[string]bool{}
@@ -419,8 +420,8 @@ func TestMilestone_Counts(t *testing.T) {
 	t.Logf("%d unit tests, %d integration tests", units, integrations)
 }
 
-// TestMilestone_Criteria: all twenty are in the document, each with a figure and with a command that
-// shows it.
+// TestMilestone_Criteria: all twenty are in the document, each with a figure and with a command
+// that shows it.
 func TestMilestone_Criteria(t *testing.T) {
 	t.Parallel()
 	rows := criterion.FindAllStringSubmatch(read(t, "MILESTONE-2.md"), -1)

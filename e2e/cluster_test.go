@@ -21,9 +21,10 @@ import (
 	"belabox-metrics/shared/testkit/front"
 )
 
-// cluster is vminsert and vmselect, two addresses, each with the paths of the one and no others. They are the real ones
-// where vminsert, vmselect and vmstorage are on the PATH; no package of Debian brings them. Else they are stand-ins, and
-// behind them a real VictoriaMetrics for each tenant.
+// cluster is vminsert and vmselect, two addresses, each with the paths of the one and no others.
+// They are the real ones where vminsert, vmselect and vmstorage are on the PATH; no package of
+// Debian brings them. Else they are stand-ins, and behind them a real VictoriaMetrics for each
+// tenant.
 // https://docs.victoriametrics.com/victoriametrics/cluster-victoriametrics/#url-format
 type cluster struct {
 	inserts  []string // "http://host:port"
@@ -147,8 +148,8 @@ func (c *cluster) used(path string) bool {
 	return c.seen[path] > 0 || c.flushes != nil
 }
 
-// vmauth is a gate with a user for each device: the real vmauth, or a front with its manners. The front that watches
-// stands before either.
+// vmauth is a gate with a user for each device: the real vmauth, or a front with its manners. The
+// front that watches stands before either.
 type vmauth struct {
 	t            *testing.T
 	list, config string
@@ -297,9 +298,9 @@ func (a *vmauth) client(token, base string) testkit.Client {
 
 const verifySoon = "upload_interval: 1s\nverify:\n  delay: 15s\n  settle: 15s\n"
 
-// TestCluster ships in each of the ways that lead to a cluster: through a vmauth that keeps two devices of one tenant
-// apart, and whose read-back address is derived; and with vmselect on an address of its own, which remote.verify.url
-// names.
+// TestCluster ships in each of the ways that lead to a cluster: through a vmauth that keeps two
+// devices of one tenant apart, and whose read-back address is derived; and with vmselect on an
+// address of its own, which remote.verify.url names.
 func TestCluster(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, "0", "12:34")
@@ -335,9 +336,9 @@ func TestCluster(t *testing.T) {
 	gate.keepsApart("/insert/0/prometheus", "/select/0/prometheus")
 }
 
-// TestCluster_StandIn puts the manners of vmauth and vmselect between two devices and a server that deduplicates, where
-// no vmauth is needed: users and routes, imports that are repeated, reads that are answered 422 and 429, partial answers,
-// and samples that become visible late.
+// TestCluster_StandIn puts the manners of vmauth and vmselect between two devices and a server that
+// deduplicates, where no vmauth is needed: users and routes, imports that are repeated, reads that
+// are answered 422 and 429, partial answers, and samples that become visible late.
 func TestCluster_StandIn(t *testing.T) {
 	t.Parallel()
 	vm := testkit.StartVM(t, testkit.VMConfig{Flags: []string{"-dedup.minScrapeInterval=1ms"}})
@@ -355,8 +356,8 @@ func TestCluster_StandIn(t *testing.T) {
 	gate.keepsApart("", "")
 }
 
-// keepsApart checks that whatever a device claims, it writes and reads under its own id, and that there is nothing else
-// to reach. The gate has two devices.
+// keepsApart checks that whatever a device claims, it writes and reads under its own id, and that
+// there is nothing else to reach. The gate has two devices.
 func (a *vmauth) keepsApart(write, read string) {
 	t := a.t
 	t.Helper()

@@ -103,8 +103,8 @@ func newDamaged(t *testing.T, vm testkit.Client, bins string, dice *rand.Rand) *
 	return f
 }
 
-// live makes the file as the daemons do, with rows and chunks in every state. What it says is at the
-// server is there.
+// live makes the file as the daemons do, with rows and chunks in every state. What it says is at
+// the server is there.
 func (f *damagedFile) live() {
 	f.t.Helper()
 	ctx := f.t.Context()
@@ -556,8 +556,8 @@ func (f *damagedFile) run(k damageKindOf) (r damageResult) {
 	if r.arrived < r.untouched || !r.collected {
 		f.t.Errorf("%d of %d untouched samples arrived, new ones: %v\n%s", r.arrived, r.untouched, r.collected, tail(log))
 	}
-	// What the damage has taken is told, wherever that can be known: a bit of a key or a mark may make
-	// another sample of it.
+	// What the damage has taken is told, wherever that can be known: a bit of a key or a mark may
+	// make another sample of it.
 	if gone > 1 && !r.salvaged && !strings.Contains(log, store.DamagedSeries) && !strings.Contains(log, store.UnknownSeries) {
 		f.t.Errorf("%d touched samples are gone without a word\n%s", gone, tail(log))
 	}

@@ -22,8 +22,8 @@ import (
 // not decode.
 const foreign = "FOREIGN\x1b[2J\u009b2J\x7f\u202e\u2066\u200b\ufeff\u3164\ufe0f\xff\\x1b[2J"
 
-// terminal returns the path of a pseudo-terminal, what was written to it so far, and a function that
-// waits for the rest.
+// terminal returns the path of a pseudo-terminal, what was written to it so far, and a function
+// that waits for the rest.
 func terminal(t *testing.T) (path string, text *testkit.Buffer, written func() string) {
 	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)

@@ -169,8 +169,9 @@ func selectors(query string) (all []string) {
 	return all
 }
 
-// anyBoard copies a board of Rockchip with what only others have: the firmware of a Raspberry Pi and
-// its alarm of undervoltage, a battery, and a chip that reports power. step lets its cores work.
+// anyBoard copies a board of Rockchip with what only others have: the firmware of a Raspberry Pi
+// and its alarm of undervoltage, a battery, and a chip that reports power. step lets its cores
+// work.
 func anyBoard(t *testing.T, root string) (step func()) {
 	t.Helper()
 	for _, from := range []string{

@@ -16,8 +16,8 @@ func newNamedRig(t testing.TB, device, remote string) *rig {
 	return r
 }
 
-// ship lets the devices sample for some ticks while they deliver, stops them, and delivers and proves the rest. What
-// takes its time are the waits for the proof, so all do it at once.
+// ship lets the devices sample for some ticks while they deliver, stops them, and delivers and
+// proves the rest. What takes its time are the waits for the proof, so all do it at once.
 func ship(t testing.TB, ticks int, meanwhile func(), rigs ...*rig) {
 	t.Helper()
 	var pairs []pair
@@ -63,7 +63,8 @@ func (r *rig) arrived(vm testkit.Client) {
 	}
 }
 
-// TestReceiver has the project's own receiver at the other end. It is killed in between, and every sample arrives once.
+// TestReceiver has the project's own receiver at the other end. It is killed in between, and every
+// sample arrives once.
 func TestReceiver(t *testing.T) {
 	t.Parallel()
 	addr := testkit.FreeAddr(t)

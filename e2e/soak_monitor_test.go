@@ -155,7 +155,8 @@ func goroutines(t testing.TB, log string) (stacks []string) {
 		}
 		stack := []string{"[" + head[1] + "]"}
 		for line := range strings.Lines(part) {
-			// Indented are file and line; what calls what is enough, and is the same in two processes.
+			// Indented are file and line; what calls what is enough, and is the same in two
+			// processes.
 			if line = strings.TrimRight(line, "\n"); !strings.HasPrefix(line, "\t") && !goroutineHead.MatchString(line) {
 				stack = append(stack, stackNumbers.ReplaceAllString(line, ""))
 			}

@@ -170,8 +170,8 @@ func cutOff(t *testing.T, path string) {
 	}
 }
 
-// TestStorage_DamagedInUse damages the database under both daemons. Whoever meets it tells the other
-// one, one of them salvages, and both go on.
+// TestStorage_DamagedInUse damages the database under both daemons. Whoever meets it tells the
+// other one, one of them salvages, and both go on.
 func TestStorage_DamagedInUse(t *testing.T) {
 	t.Parallel()
 	vm := testkit.StartVM(t, testkit.VMConfig{})

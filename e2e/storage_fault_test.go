@@ -135,8 +135,8 @@ func TestStorage_ReadOnly(t *testing.T) {
 }
 
 // TestStorage_NotStarted starts both daemons on a file system that is read-only, as after a reboot
-// with a worn card, and on a full one. Their ports say why they do not work, and they work as soon as
-// they can.
+// with a worn card, and on a full one. Their ports say why they do not work, and they work as soon
+// as they can.
 func TestStorage_NotStarted(t *testing.T) {
 	t.Parallel()
 	vm := testkit.StartVM(t, testkit.VMConfig{})

@@ -94,8 +94,8 @@ func (r *rig) awaitUploads(more int) {
 	testkit.Eventually(r.t, testkit.WaitLimit, "uploads", func() bool { return uploaded() >= before+more })
 }
 
-// settle waits for a new sample of each series, stops both, delivers the rest, and wants the server to have each
-// row of the file once, and what it has besides to be no more than the lost ones.
+// settle waits for a new sample of each series, stops both, delivers the rest, and wants the server
+// to have each row of the file once, and what it has besides to be no more than the lost ones.
 func (r *rig) settle(vm *testkit.VM, p pair) difference {
 	r.t.Helper()
 	r.goOn()

@@ -23,9 +23,9 @@ func writeTextfile(dir, name, text string) error {
 	return os.Rename(draft, filepath.Join(dir, name))
 }
 
-// TestTextfile: samples of a file are delivered exactly once, without timestamps, and with those that
-// lie hours back among what was delivered long ago; also if both daemons are killed, and the file is
-// read again or written anew meanwhile.
+// TestTextfile: samples of a file are delivered exactly once, without timestamps, and with those
+// that lie hours back among what was delivered long ago; also if both daemons are killed, and the
+// file is read again or written anew meanwhile.
 func TestTextfile(t *testing.T) {
 	t.Parallel()
 	vm := testkit.StartVM(t, testkit.VMConfig{})
@@ -60,7 +60,8 @@ func TestTextfile(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// Among the old rows, in the same millisecond as one of them, behind them, just now; and too old.
+	// Among the old rows, in the same millisecond as one of them, behind them, just now; and too
+	// old.
 	write(-170*time.Minute+7*time.Millisecond, -150*time.Minute, -65*time.Minute, -2*time.Second, -100*time.Hour)
 	testkit.Eventually(t, testkit.WaitLimit, "the file to be stored", func() bool { return rows("dated", "true") == 4 && rows("plain_byte", "true") >= 2 })
 	for i := range 3 {
@@ -112,9 +113,9 @@ func (r *rig) seed(from time.Time, n int, every time.Duration) {
 	}
 }
 
-// feedTextfile writes a page of n series without a timestamp each second until ctx ends, and with it
-// samples with one: of the last seconds, most of which the pages before have had, and of some minutes
-// ago.
+// feedTextfile writes a page of n series without a timestamp each second until ctx ends, and with
+// it samples with one: of the last seconds, most of which the pages before have had, and of some
+// minutes ago.
 func feedTextfile(ctx context.Context, dir string, n int) error {
 	start := time.Now()
 	for round := 0; ctx.Err() == nil; round++ {

@@ -18,8 +18,8 @@ import (
 	"belabox-metrics/shared/testkit"
 )
 
-// machine is a device whose clocks are its own: what a program that it starts sees of the wall clock,
-// of the uptime, of the boot id and of timesyncd is what the machine says.
+// machine is a device whose clocks are its own: what a program that it starts sees of the wall
+// clock, of the uptime, of the boot id and of timesyncd is what the machine says.
 //
 // The wall clock is libfaketime's. A static program does not load it, so the programs run in
 // qemu-user, which does. The uptime is that of a time namespace, as is CLOCK_BOOTTIME. The kernel's
@@ -33,8 +33,8 @@ type machine struct {
 	running []*testkit.Proc
 }
 
-// bootsApart is how far the uptimes of two boots lie apart, in seconds: a sample of the uptime says by
-// itself when and in which boot it was taken.
+// bootsApart is how far the uptimes of two boots lie apart, in seconds: a sample of the uptime says
+// by itself when and in which boot it was taken.
 const bootsApart = 1000
 
 func newMachine(t testing.TB) *machine {
@@ -130,8 +130,8 @@ const (
 	machineOffset = "E2E_MACHINE_BOOTTIME"
 )
 
-// A test binary that was started as a program in a machine becomes that program. This happens before
-// main, while the process runs on its first thread: namespaces belong to threads.
+// A test binary that was started as a program in a machine becomes that program. This happens
+// before main, while the process runs on its first thread: namespaces belong to threads.
 func init() {
 	if run := os.Getenv(machineRun); run != "" {
 		fmt.Fprintln(os.Stderr, "start a program in a machine:", becomeProgram(run))

@@ -160,15 +160,15 @@ func (c *clocked) want(r result, limits ...time.Duration) {
 // since1970 is how wrong a clock at 1970 is.
 func since1970() time.Duration { return -time.Since(time.Unix(0, 0)).Truncate(time.Second) }
 
-// TestTrueTime plays boards without a clock battery: both binaries, each boot with clocks of its own,
-// against a real VictoriaMetrics. It is judged by the server alone: each sample of the uptime says
-// when it was taken.
+// TestTrueTime plays boards without a clock battery: both binaries, each boot with clocks of its
+// own, against a real VictoriaMetrics. It is judged by the server alone: each sample of the uptime
+// says when it was taken.
 func TestTrueTime(t *testing.T) {
 	t.Parallel()
 	vm := testkit.StartVM(t, testkit.VMConfig{})
 	for name, play := range map[string]func(t *testing.T, c *clocked){
-		// After a power cut the clock is an hour behind. Then NTP sets it, while samples are shipped.
-		// After another one it shows a time of which there are samples.
+		// After a power cut the clock is an hour behind. Then NTP sets it, while samples are
+		// shipped. After another one it shows a time of which there are samples.
 		"power cut": func(t *testing.T, c *clocked) {
 			c.boot(0)
 			began := time.Now()

@@ -17,9 +17,9 @@ const (
 	upgradeTicks  = 200
 )
 
-// schema6 makes the file that 1.0.0 (schema 6) would leave after an outage. The server has the first
-// half of the samples: one chunk of them was accepted. Of the second chunk, a quarter, the answer was
-// lost. The rest waits.
+// schema6 makes the file that 1.0.0 (schema 6) would leave after an outage. The server has the
+// first half of the samples: one chunk of them was accepted. Of the second chunk, a quarter, the
+// answer was lost. The rest waits.
 func (r *rig) schema6(vm *testkit.VM) (rows []row) {
 	r.t.Helper()
 	db, err := sql.Open("sqlite", "file:"+r.db)

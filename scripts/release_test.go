@@ -157,7 +157,8 @@ func TestRelease_Refuses(t *testing.T) {
 	})
 }
 
-// TestWorkflow: the hosted workflow runs .ci/run and targets of the Makefile, and no command of its own.
+// TestWorkflow: the hosted workflow runs .ci/run and targets of the Makefile, and no command of its
+// own.
 func TestWorkflow(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile(filepath.Join(testkit.ModuleRoot(t), ".github/workflows/ci.yml"))

@@ -17,8 +17,8 @@ var causes = map[victoria.Reason]health.Cause{
 	victoria.ReasonClosed: health.CauseClosed, victoria.ReasonCertificate: health.CauseCertificate, victoria.ReasonExpired: health.CauseExpired,
 }
 
-// causeOf finds the cause of a failed upload to url by the type of its error. One of no known type stands
-// for itself.
+// causeOf finds the cause of a failed upload to url by the type of its error. One of no known type
+// stands for itself.
 func causeOf(err error, url string) health.Cause {
 	if errors.Is(err, store.ErrFull) {
 		return health.CauseDiskFull

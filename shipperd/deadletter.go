@@ -157,8 +157,8 @@ func deadLetterIDs(args []string) ([]int64, error) {
 	return ids, nil
 }
 
-// presentDeadLetters returns the IDs of all dead letters, oldest first. Those that return while they
-// are retried have greater IDs.
+// presentDeadLetters returns the IDs of all dead letters, oldest first. Those that return while
+// they are retried have greater IDs.
 func presentDeadLetters(ctx context.Context, file *store.DeadLetters) (ids []int64, err error) {
 	for last := int64(0); ; {
 		page, err := file.DeadLetters(ctx, last, deadLettersAtOnce)

@@ -24,8 +24,8 @@ func healthSource(c config.Config, m *selfMetrics, started time.Time) health.Sou
 }
 
 const (
-	// unreadAfter is how long reading back may fail before it is a condition: a server that takes no
-	// uploads either has one much sooner.
+	// unreadAfter is how long reading back may fail before it is a condition: a server that takes
+	// no uploads either has one much sooner.
 	unreadAfter = 10 * time.Minute
 	// refusedAfter is the same where reads are refused, or answered by something else than the
 	// server: that does not heal by waiting.

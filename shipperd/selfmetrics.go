@@ -122,8 +122,8 @@ func newSelfMetrics(outbox *store.Outbox, clock *skew.Checker, link *linkMeter) 
 	return m
 }
 
-// failing returns why uploads fail, and which conditions of reading back hold: from there collectord's
-// page and the command status learn it.
+// failing returns why uploads fail, and which conditions of reading back hold: from there
+// collectord's page and the command status learn it.
 func failing(counts ship.Counts) (codes []string) {
 	if counts.LastError != nil {
 		codes = append(codes, cmp.Or(causeOf(counts.LastError, "").Code, "other"))

@@ -32,8 +32,8 @@ var distributions = map[string]distribution{
 	"ubuntu-26.04": {suite: "resolute", mirror: ubuntuMirror, ubuntu: true},
 }
 
-// TestDistros installs the package on each distribution, upgrades it from 1.0.0 with a full file and
-// running daemons, goes back to 1.0.0, which refuses the file, and removes it.
+// TestDistros installs the package on each distribution, upgrades it from 1.0.0 with a full file
+// and running daemons, goes back to 1.0.0, which refuses the file, and removes it.
 func TestDistros(t *testing.T) {
 	old := release1(t)
 	for name, d := range distributions {
@@ -129,8 +129,8 @@ func atServer(vm testkit.Client) (ticks int, err error) {
 	return ticks, err
 }
 
-// fillDay stops both daemons and gives the file a sample of each of its series each ten seconds of the
-// last day, which all wait. It returns how many ticks these are.
+// fillDay stops both daemons and gives the file a sample of each of its series each ten seconds of
+// the last day, which all wait. It returns how many ticks these are.
 func (m *machine) fillDay() (ticks int) {
 	m.t.Helper()
 	m.run("systemctl", "stop", unitFile("collectord"), unitFile("shipperd"))

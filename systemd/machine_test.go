@@ -91,8 +91,8 @@ func (m *machine) boot() {
 	m.output.Reset()
 	m.nspawn = exec.Command("systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--settings=no",
 		"--boot", "--directory="+m.root, "--network-namespace-path="+m.net.path(),
-		// What systemd needs to set up IPAddressDeny=, and the question whether the clock is right: without
-		// a capability nobody can set it.
+		// What systemd needs to set up IPAddressDeny=, and the question whether the clock is right:
+		// without a capability nobody can set it.
 		"--capability=CAP_BPF", "--system-call-filter=bpf adjtimex",
 		"--resolv-conf=off", "--timezone=off", "--link-journal=no", "--console=pipe")
 	// The unified hierarchy, where the host has it mounted at all: filters for

@@ -207,9 +207,10 @@ func (m *machine) files(t *testing.T) {
 	}
 }
 
-// clock looks at what collectord knows of the clock. The sandbox forbids the question to the kernel, so
-// without timesyncd, which does not run in a container, nobody can tell; its files tell. With the drop-in
-// of docs/time.md it is the kernel's word that counts, which the test asks for too.
+// clock looks at what collectord knows of the clock. The sandbox forbids the question to the
+// kernel, so without timesyncd, which does not run in a container, nobody can tell; its files tell.
+// With the drop-in of docs/time.md it is the kernel's word that counts, which the test asks for
+// too.
 func (m *machine) clock(t *testing.T) {
 	known := func(want string) {
 		t.Helper()

@@ -103,7 +103,8 @@ func TestDashboards_Form(t *testing.T) {
 	}
 }
 
-// TestDashboards_Variables: every variable of a query is one that Grafana has or that can be chosen.
+// TestDashboards_Variables: every variable of a query is one that Grafana has or that can be
+// chosen.
 func TestDashboards_Variables(t *testing.T) {
 	t.Parallel()
 	for file, d := range dashboards(t) {

@@ -210,7 +210,8 @@ func TestReceiver_KillKeepsAnswered(t *testing.T) {
 				t.Fatalf("round %d: sample %d was answered and is gone", round, ms)
 			}
 		}
-		// Four senders until the receiver dies under them, after a number of answers that differs by round.
+		// Four senders until the receiver dies under them, after a number of answers that differs
+		// by round.
 		var mu sync.Mutex
 		var senders sync.WaitGroup
 		for range 4 {

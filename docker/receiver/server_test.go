@@ -295,8 +295,8 @@ func TestImport_CountLimits(t *testing.T) {
 	}
 }
 
-// A chunk that is sent again, whole or cut otherwise, changes nothing and is accepted. Another value for a stored
-// timestamp replaces it: the last write wins.
+// A chunk that is sent again, whole or cut otherwise, changes nothing and is accepted. Another
+// value for a stored timestamp replaces it: the last write wins.
 func TestImport_Idempotent(t *testing.T) {
 	t.Parallel()
 	ts := start(t, nil)
@@ -674,7 +674,8 @@ func (ts *testServer) dial(t testing.TB, text string) net.Conn {
 	return conn
 }
 
-// firstLine reads the status line; "" when the server closed without one. The test's own time limit is the guard.
+// firstLine reads the status line; "" when the server closed without one. The test's own time limit
+// is the guard.
 func firstLine(conn net.Conn) string {
 	text, _ := bufio.NewReader(conn).ReadString('\n')
 	return strings.TrimSpace(text)
@@ -707,7 +708,8 @@ func TestHostile_SlowClients(t *testing.T) {
 	}
 }
 
-// While all places are taken, further requests are refused with the time to come back; /health is not.
+// While all places are taken, further requests are refused with the time to come back; /health is
+// not.
 func TestHostile_Busy(t *testing.T) {
 	t.Parallel()
 	ts := start(t, func(rc *receiver, _ *http.Server) {
@@ -752,8 +754,8 @@ func TestHostile_CutBody(t *testing.T) {
 	}
 }
 
-// A client that has closed its side of the connection may still read. It must not get an empty 200, which would mean
-// "all stored" after an import and "there is nothing" after an export.
+// A client that has closed its side of the connection may still read. It must not get an empty 200,
+// which would mean "all stored" after an import and "there is nothing" after an export.
 func TestHostile_HalfClosed(t *testing.T) {
 	t.Parallel()
 	ts := start(t, nil)
@@ -831,7 +833,8 @@ func TestHostile_Bombs(t *testing.T) {
 	}
 }
 
-// Many clients at once, good and bad mixed: every good sample is stored, no client gets another's faults.
+// Many clients at once, good and bad mixed: every good sample is stored, no client gets another's
+// faults.
 func TestHostile_Mixed(t *testing.T) {
 	t.Parallel()
 	ts := start(t, nil)

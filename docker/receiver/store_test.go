@@ -109,7 +109,8 @@ func queryFor(t fataler, selectors ...string) query {
 	return q
 }
 
-// readAll reads what q asks for and checks that it comes sorted, once, and in pieces of the right size.
+// readAll reads what q asks for and checks that it comes sorted, once, and in pieces of the right
+// size.
 func readAll(t fataler, s *store, q query) contents {
 	got := contents{}
 	last := ""
@@ -219,7 +220,8 @@ func TestSelect_YieldError(t *testing.T) {
 	}
 }
 
-// A reader that stops in the middle of a select must not keep the write-ahead log from being emptied.
+// A reader that stops in the middle of a select must not keep the write-ahead log from being
+// emptied.
 func TestSelect_SlowReaderHoldsNothing(t *testing.T) {
 	t.Parallel()
 	s := newStore(t, newDB(t))
@@ -263,7 +265,8 @@ func TestInsert_SameAgain(t *testing.T) {
 	}
 }
 
-// Many writers at once, some with the same new series: all is there, and an insert that has returned is visible.
+// Many writers at once, some with the same new series: all is there, and an insert that has
+// returned is visible.
 func TestInsert_Concurrent(t *testing.T) {
 	t.Parallel()
 	s := newStore(t, newDB(t))
@@ -459,8 +462,8 @@ func TestOpen_Refused(t *testing.T) {
 	f(filepath.Join(t.TempDir(), "missing", "receiver.db"), "does not exist; create it first")
 }
 
-// An empty file, and one from a receiver that was killed before it made its tables, are made ready; one of the former
-// gateway, with its table of chunks, is used as it is.
+// An empty file, and one from a receiver that was killed before it made its tables, are made ready;
+// one of the former gateway, with its table of chunks, is used as it is.
 func TestOpen_Earlier(t *testing.T) {
 	t.Parallel()
 	for _, statements := range []string{

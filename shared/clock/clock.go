@@ -1,7 +1,7 @@
-// Package clock reads the clocks of the machine: the wall clock, the clock that runs from the boot on,
-// and whether somebody keeps the wall clock right. It promises that the two times of a Moment are of
-// the same instant, to ten milliseconds as a rule. It does not promise that the wall clock is right
-// where it says that it is synchronised: it passes on what the kernel or timesyncd say.
+// Package clock reads the clocks of the machine: the wall clock, the clock that runs from the boot
+// on, and whether somebody keeps the wall clock right. It promises that the two times of a Moment
+// are of the same instant, to ten milliseconds as a rule. It does not promise that the wall clock
+// is right where it says that it is synchronised: it passes on what the kernel or timesyncd say.
 package clock
 
 import (
@@ -30,12 +30,12 @@ type Moment struct {
 	Sync   Sync
 }
 
-// WallMinusBoot is where the boot clock stands at 0, in milliseconds of the wall clock. It moves when
-// the wall clock is set.
+// WallMinusBoot is where the boot clock stands at 0, in milliseconds of the wall clock. It moves
+// when the wall clock is set.
 func (m Moment) WallMinusBoot() int64 { return m.Wall.UnixMilli() - m.Boot.Milliseconds() }
 
-// together is how far two readings may lie apart, and readings is how often it is tried: a process may
-// lose the processor between them.
+// together is how far two readings may lie apart, and readings is how often it is tried: a process
+// may lose the processor between them.
 const (
 	together = 10 * time.Millisecond
 	readings = 5
@@ -68,8 +68,8 @@ func pair(now func() time.Time, boot func() time.Duration) (wall time.Time, sinc
 // thisBoot remembers what cannot change.
 var thisBoot = sync.OnceValue(BootID)
 
-// BootID names the boot; "" where the kernel has no name for it. The unit of a daemon passes it (%b),
-// because a daemon that sees only itself in /proc cannot read it.
+// BootID names the boot; "" where the kernel has no name for it. The unit of a daemon passes it
+// (%b), because a daemon that sees only itself in /proc cannot read it.
 // https://docs.kernel.org/admin-guide/sysctl/kernel.html#random
 func BootID() string {
 	text := []byte(os.Getenv("BELABOX_BOOT_ID"))

@@ -24,8 +24,8 @@ var started = time.Now()
 const timesync = "/run/systemd/timesync"
 
 // Synchronised says whether the wall clock is kept right. The kernel knows, whoever does it. The
-// sandbox of the units forbids the question (ProtectClock=): then timesyncd's file tells, and of other
-// programs nobody can tell.
+// sandbox of the units forbids the question (ProtectClock=): then timesyncd's file tells, and of
+// other programs nobody can tell.
 func Synchronised() Sync {
 	if s, ok := ofKernel(unix.Adjtimex); ok {
 		return s

@@ -62,8 +62,8 @@ func CompileService(pattern string) (ServicePattern, error) {
 	return p, err
 }
 
-// unitPattern has the characters of systemd's names, and the two that stand for others. How long they
-// are it does not count: compiled, {1,255} takes 115 kB.
+// unitPattern has the characters of systemd's names, and the two that stand for others. How long
+// they are it does not count: compiled, {1,255} takes 115 kB.
 var unitPattern = regexp.MustCompile(`\A[a-zA-Z0-9:_.@\\*?-]+\z`)
 
 // Name returns the only unit that the pattern matches, if it is no more than a name.

@@ -268,8 +268,8 @@ func TestAdvice(t *testing.T) {
 	}
 }
 
-// TestAdvice_Typed runs the advice that root gets about files in a directory of another, who has put
-// links and second names of files of root's there.
+// TestAdvice_Typed runs the advice that root gets about files in a directory of another, who has
+// put links and second names of files of root's there.
 func TestAdvice_Typed(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() != 0 {

@@ -20,9 +20,9 @@ func OwnerOf(info fs.FileInfo) (uid, gid uint32) {
 	return 0, 0
 }
 
-// Owner returns who owns the data directory: the directory of path, or the nearest one above it that
-// exists. A directory of root on a way that another user can change, by a link or a directory of
-// theirs, counts as theirs.
+// Owner returns who owns the data directory: the directory of path, or the nearest one above it
+// that exists. A directory of root on a way that another user can change, by a link or a directory
+// of theirs, counts as theirs.
 func Owner(path string) (uid, gid uint32, err error) {
 	dir := filepath.Dir(path)
 	info, err := os.Stat(dir)
@@ -39,8 +39,8 @@ func Owner(path string) (uid, gid uint32, err error) {
 	return ownerOnWay(dir)
 }
 
-// ownerOnWay returns the owner of the last link or directory on the way to dir, links of links among
-// them, that is not root's; 0 if all are.
+// ownerOnWay returns the owner of the last link or directory on the way to dir, links of links
+// among them, that is not root's; 0 if all are.
 func ownerOnWay(dir string) (uid, gid uint32, err error) {
 	dir, err = filepath.Abs(dir)
 	if err != nil {

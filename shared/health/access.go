@@ -100,8 +100,9 @@ func (h hosts) allow(header string) bool {
 	return slices.Contains(h.names, host) || strings.HasSuffix(host, ".localhost")
 }
 
-// fromOtherSite reports whether a browser sent the request for a page of another web site. Following
-// a link to the status page is not that: it shows the page to the person and nothing to the site.
+// fromOtherSite reports whether a browser sent the request for a page of another web site.
+// Following a link to the status page is not that: it shows the page to the person and nothing to
+// the site.
 func fromOtherSite(r *http.Request) bool {
 	h := r.Header
 	link := r.URL.Path == "/" && h.Get("Sec-Fetch-Mode") == "navigate" && h.Get("Sec-Fetch-Dest") == "document"

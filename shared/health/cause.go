@@ -67,8 +67,8 @@ func (c Cause) At(url string) Cause {
 // savedFor is how long a cause counts that shipperd saves every minute.
 const savedFor = 3 * time.Minute
 
-// Saved adds what shipperd has saved in the file with its self-metrics: why uploads to url fail, and
-// conditions of reading back, whose messages end before their details.
+// Saved adds what shipperd has saved in the file with its self-metrics: why uploads to url fail,
+// and conditions of reading back, whose messages end before their details.
 func (u *Uploader) Saved(stats []store.Stat, url string, now time.Time) {
 	for _, s := range stats {
 		if s.Name != metrics.UploadFailing.Name || now.Sub(s.Updated).Abs() > savedFor {

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// What requests may take of one core, all clients together. CPUQuota= of the packaged units is 20 ms
-// in each 100 ms: the rest is for ticks and uploads, also when they come every 100 ms. Bursts are
-// short, because a process that has used up its quota does not run for the rest of the 100 ms.
+// What requests may take of one core, all clients together. CPUQuota= of the packaged units is 20
+// ms in each 100 ms: the rest is for ticks and uploads, also when they come every 100 ms. Bursts
+// are short, because a process that has used up its quota does not run for the rest of the 100 ms.
 var (
 	workPace = pace{share: 16, burst: 6 * time.Millisecond, debt: 200 * time.Millisecond, overhead: maxOverhead}
 	livePace = pace{share: 20, burst: 3 * time.Millisecond, debt: 5 * time.Millisecond, overhead: time.Millisecond}

@@ -34,8 +34,8 @@ func TestLane_BoundsWhatIsTaken(t *testing.T) {
 	}
 }
 
-// TestLane_QuotaIsKept: whatever is asked for, little requests of all kinds together leave a part of
-// each 100 ms of the packaged CPUQuota=20% to the ticks.
+// TestLane_QuotaIsKept: whatever is asked for, little requests of all kinds together leave a part
+// of each 100 ms of the packaged CPUQuota=20% to the ticks.
 func TestLane_QuotaIsKept(t *testing.T) {
 	t.Parallel()
 	total := 1/float64(workPace.share) + 1/float64(livePace.share) + 1/float64(connPace.share)

@@ -292,8 +292,8 @@ func (r *response) WriteHeader(code int) {
 	r.ResponseWriter.WriteHeader(code)
 }
 
-// Write makes JSON printable, unless the handler has done so and compressed it. The handlers write it as
-// a whole.
+// Write makes JSON printable, unless the handler has done so and compressed it. The handlers write
+// it as a whole.
 func (r *response) Write(p []byte) (int, error) {
 	r.started = true
 	r.begin()

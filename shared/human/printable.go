@@ -157,8 +157,8 @@ func (o *Out) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Terminal returns the terminal that w writes to, for control sequences of the program's own; nil if
-// w does not write to one.
+// Terminal returns the terminal that w writes to, for control sequences of the program's own; nil
+// if w does not write to one.
 func Terminal(w io.Writer) *os.File {
 	if o, ok := w.(*Out); ok {
 		w = o.w

@@ -1,7 +1,7 @@
 // Package link judges what shipperd's requests cost on the link: bytes of today and of the month, a
-// forecast, and how sparing to be so that remote.monthly_budget_mb lasts. It promises that the answer
-// follows from the recorded bytes and the time alone, so it is the same after a restart and in every
-// program that reads the file. The bytes are estimates (package meter of shipperd).
+// forecast, and how sparing to be so that remote.monthly_budget_mb lasts. It promises that the
+// answer follows from the recorded bytes and the time alone, so it is the same after a restart and
+// in every program that reads the file. The bytes are estimates (package meter of shipperd).
 package link
 
 import (
@@ -24,10 +24,10 @@ import (
 // MaxInterval is the longest time between two uploads that a budget leads to.
 const MaxInterval = 5 * time.Minute
 
-// The share of an even day's bytes that is left for each day of the rest of the month decides. Below
-// fullShare the backlog is paced, from pacedShare on fully, and then the intervals grow up to
-// MaxInterval at spareShare. Each share has one answer, so nothing flaps, and what is left for a day
-// settles where the device's use meets it.
+// The share of an even day's bytes that is left for each day of the rest of the month decides.
+// Below fullShare the backlog is paced, from pacedShare on fully, and then the intervals grow up to
+// MaxInterval at spareShare. Each share has one answer, so nothing flaps, and what is left for a
+// day settles where the device's use meets it.
 const (
 	fullShare  = 1.0
 	pacedShare = 0.975
@@ -138,8 +138,8 @@ func (u *Use) economise(now time.Time) {
 	}
 }
 
-// Lasts reports whether the budget will do: false when it is used up, or will be although shipperd is
-// as sparing as it can be.
+// Lasts reports whether the budget will do: false when it is used up, or will be although shipperd
+// is as sparing as it can be.
 func (u Use) Lasts() bool {
 	return u.Budget == 0 || u.Month < u.Budget && (u.Left > spareShare || u.Forecast <= u.Budget)
 }
@@ -191,8 +191,8 @@ func MB(n int64) string {
 	return strconv.FormatFloat(mb, 'f', digits, 64)
 }
 
-// Interface returns the interface that carried the last upload, which shipperd has left in the file, or
-// "" where that is not known.
+// Interface returns the interface that carried the last upload, which shipperd has left in the
+// file, or "" where that is not known.
 func Interface(stats []store.Stat) string {
 	for _, p := range metrics.FromStats(stats) {
 		if p.Name == metrics.LinkInterface.Name && len(p.Tags) == 1 {

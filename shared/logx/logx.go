@@ -1,7 +1,7 @@
 // Package logx sets up the daemons' logs: log/slog as JSON for machines or as text for a console.
 //
-// It promises one line a record, times in UTC (JSON), no known secret in any of them (Secrets), only
-// printable characters (human.IsPrintable) whatever the record holds, and that a failure that
+// It promises one line a record, times in UTC (JSON), no known secret in any of them (Secrets),
+// only printable characters (human.IsPrintable) whatever the record holds, and that a failure that
 // repeats costs a line a minute, not a line each time (Throttle). It does not buffer and does not
 // rotate: the lines go to standard error, and the journal or the container runtime keeps them.
 package logx
@@ -73,7 +73,8 @@ type handler struct {
 	slog.Handler
 }
 
-// Handle turns the time of the record to UTC: lines of devices in different zones then sort as text.
+// Handle turns the time of the record to UTC: lines of devices in different zones then sort as
+// text.
 func (h handler) Handle(ctx context.Context, r slog.Record) error {
 	local := r
 	r.Time = r.Time.UTC()

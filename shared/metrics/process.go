@@ -15,8 +15,8 @@ func (s *Set) AddBytesWritten(daemon string) {
 	})
 }
 
-// AddHTTPRefused adds agent.http_refused_total with the given reasons, and returns the function that
-// counts one.
+// AddHTTPRefused adds agent.http_refused_total with the given reasons, and returns the function
+// that counts one.
 func (s *Set) AddHTTPRefused(daemon string, reasons []string) func(reason string) {
 	totals := map[string]*Total{}
 	for _, reason := range reasons {

@@ -26,8 +26,8 @@ func answerProblem(w http.ResponseWriter, code int, text string) {
 	_, _ = w.Write(append(body, '\n')) // the client may be gone
 }
 
-// zipFrom is from how many bytes on an answer is compressed. What a page asks for again and again is
-// below.
+// zipFrom is from how many bytes on an answer is compressed. What a page asks for again and again
+// is below.
 const zipFrom = 16 << 10
 
 // answer sends JSON, or 304 where the client has the same already.
@@ -44,8 +44,8 @@ func answer(w http.ResponseWriter, r *http.Request, body []byte) {
 
 func zippedTag(tag string) string { return strings.TrimSuffix(tag, `"`) + `-gzip"` }
 
-// send sends a body with an entity tag; body is not called if the client has it. The client may keep it
-// but must revalidate it each time.
+// send sends a body with an entity tag; body is not called if the client has it. The client may
+// keep it but must revalidate it each time.
 func send(w http.ResponseWriter, r *http.Request, tag string, body func() []byte) {
 	w.Header().Set("Cache-Control", "no-cache")
 	w.Header().Set("ETag", tag)

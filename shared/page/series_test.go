@@ -94,8 +94,8 @@ func TestSeries_Ranges(t *testing.T) {
 	}
 }
 
-// TestSeries_TrueTime: charts go by true time. The boot before began in 1970, the present one is an hour
-// behind; what both have sampled stands where it was taken, up to now.
+// TestSeries_TrueTime: charts go by true time. The boot before began in 1970, the present one is an
+// hour behind; what both have sampled stands where it was taken, up to now.
 func TestSeries_TrueTime(t *testing.T) {
 	t.Parallel()
 	const behind = int64(3_600_000)

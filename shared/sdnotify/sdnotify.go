@@ -37,8 +37,8 @@ func send(state string) error {
 	return nil
 }
 
-// Busy feeds the watchdog until done is called, or for the hour that the units give a start: for work
-// that has an end and may take longer than WATCHDOG_USEC.
+// Busy feeds the watchdog until done is called, or for the hour that the units give a start: for
+// work that has an end and may take longer than WATCHDOG_USEC.
 func Busy(ctx context.Context) (done func()) {
 	ctx, cancel := context.WithTimeout(ctx, time.Hour)
 	ended := make(chan struct{})

@@ -152,8 +152,8 @@ func TestMeasure_AnswersThatSayNothing(t *testing.T) {
 	}
 }
 
-// TestMeasure_Status: the time of a login page, or of whoever answers 101, is nobody's. After 101 the
-// body is the bare connection: it is closed and not read, since it never ends.
+// TestMeasure_Status: the time of a login page, or of whoever answers 101, is nobody's. After 101
+// the body is the bare connection: it is closed and not read, since it never ends.
 func TestMeasure_Status(t *testing.T) {
 	t.Parallel()
 	for status, want := range map[int]bool{101: false, 200: true, 204: true, 302: false, 307: false, 401: true, 503: true} {

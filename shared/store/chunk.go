@@ -48,7 +48,8 @@ type Chunk struct {
 	Accepted   time.Time
 }
 
-// maxPackedKeys bounds what is read of a chunk's record; no chunk has more rows than a catch-up reads.
+// maxPackedKeys bounds what is read of a chunk's record; no chunk has more rows than a catch-up
+// reads.
 const maxPackedKeys = 4 << 20
 
 // keyColumns are read by keysOf.

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// TestWatch_Cut: a file that is cut off under both handles shows at the next look, whichever it is, and
-// what a WAL has lost is not counted as nothing.
+// TestWatch_Cut: a file that is cut off under both handles shows at the next look, whichever it is,
+// and what a WAL has lost is not counted as nothing.
 func TestWatch_Cut(t *testing.T) {
 	t.Parallel()
 	for suffix, want := range map[string]error{"": ErrDamaged, "-wal": errWALCut, "-shm": ErrReplaced} {

@@ -99,9 +99,9 @@ func (ob *Outbox) Requeue(ctx context.Context, c *Chunk, missing KeySet) error {
 	})
 }
 
-// Narrow records that all rows of c but those in absent were read back: they are done, and c goes on
-// with the absent ones, in the state it has. Crash window: without it the server is asked for all of
-// them again.
+// Narrow records that all rows of c but those in absent were read back: they are done, and c goes
+// on with the absent ones, in the state it has. Crash window: without it the server is asked for
+// all of them again.
 func (ob *Outbox) Narrow(ctx context.Context, c *Chunk, absent KeySet) error {
 	return ob.settle(ctx, []*Chunk{c}, c.State, func(ctx context.Context, tx *sql.Tx, _ bool) error {
 		if err := setUploaded(ctx, tx, c.Keys.Without(absent), false, 1); err != nil {
@@ -112,9 +112,9 @@ func (ob *Outbox) Narrow(ctx context.Context, c *Chunk, absent KeySet) error {
 	})
 }
 
-// Split moves the rows in keys, some of c's, to a chunk of their own, which is as far as c is. batchID
-// is the new chunk's. It is synced because collectord takes each new record for a sync (noteSync).
-// Crash window: none, the rows are in one of the two.
+// Split moves the rows in keys, some of c's, to a chunk of their own, which is as far as c is.
+// batchID is the new chunk's. It is synced because collectord takes each new record for a sync
+// (noteSync). Crash window: none, the rows are in one of the two.
 func (ob *Outbox) Split(ctx context.Context, c *Chunk, keys KeySet, batchID string) (*Chunk, error) {
 	rest, part := *c, *c
 	rest.Keys, rest.Contiguous = c.Keys.Without(keys), false
@@ -209,8 +209,8 @@ func (r *Reader) LastAccepted(ctx context.Context) (time.Time, error) {
 	return fromMS(ms), nil
 }
 
-// AcceptedBefore returns the chunk that was the last to be answered 2xx up to a time, whether it was
-// read back or not; nil when none is on record.
+// AcceptedBefore returns the chunk that was the last to be answered 2xx up to a time, whether it
+// was read back or not; nil when none is on record.
 func (r *Reader) AcceptedBefore(ctx context.Context, t time.Time) (*Chunk, error) {
 	chunks, err := all(ctx, r.db, scanChunk, "SELECT "+chunkColumns+` FROM upload_checkpoints
 		WHERE state IN ('accepted', 'verified') AND accepted_ms <= ? AND sample_count > 0 ORDER BY accepted_ms DESC, id DESC LIMIT 1`, t.UnixMilli())

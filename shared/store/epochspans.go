@@ -6,8 +6,8 @@ import (
 	"fmt"
 )
 
-// EpochSpan is an epoch with the milliseconds of the keys of its first and last row, those that were
-// pruned included.
+// EpochSpan is an epoch with the milliseconds of the keys of its first and last row, those that
+// were pruned included.
 type EpochSpan struct {
 	Epoch
 	FromMS, ToMS int64

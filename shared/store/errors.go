@@ -74,7 +74,8 @@ const stuckAfter = 2 * time.Minute
 type patience struct{ since time.Time }
 
 // Met takes note of how an attempt ended, for the loop that does the work. An error that names no
-// event that would end it, and has stayed for stuckAfter, comes back as ErrStuck; any other as it is.
+// event that would end it, and has stayed for stuckAfter, comes back as ErrStuck; any other as it
+// is.
 func (h *handle) Met(err error) error {
 	p := &h.patience
 	switch {

@@ -13,8 +13,8 @@ import (
 	"modernc.org/sqlite"
 )
 
-// TestSeries_Damaged: whatever is changed in the row of a series, or if it is gone, shows when it is
-// read, and costs no other series anything. Its rows become dead letters whatever the file has.
+// TestSeries_Damaged: whatever is changed in the row of a series, or if it is gone, shows when it
+// is read, and costs no other series anything. Its rows become dead letters whatever the file has.
 func TestSeries_Damaged(t *testing.T) {
 	t.Parallel()
 	for change, want := range map[string]string{
@@ -121,7 +121,8 @@ func TestInserter_IndexLeadsAstray(t *testing.T) {
 	}
 }
 
-// TestPending_OutOfOrder: a flipped bit in a key breaks the order of the tree, and look-ups by key with it.
+// TestPending_OutOfOrder: a flipped bit in a key breaks the order of the tree, and look-ups by key
+// with it.
 func TestPending_OutOfOrder(t *testing.T) {
 	t.Parallel()
 	path := newPath(t)
@@ -164,8 +165,8 @@ func varint(v uint64) (b []byte) {
 	return b
 }
 
-// TestMend: a record of a chunk that makes no sense goes. Whatever of its rows the server may have is read
-// back, and no other chunk changes.
+// TestMend: a record of a chunk that makes no sense goes. Whatever of its rows the server may have
+// is read back, and no other chunk changes.
 func TestMend(t *testing.T) {
 	t.Parallel()
 	for _, change := range []string{
@@ -230,8 +231,8 @@ func TestMend(t *testing.T) {
 	}
 }
 
-// TestClassOf: what SQLite says beyond the passing troubles speaks against the file, and each trouble
-// has its class.
+// TestClassOf: what SQLite says beyond the passing troubles speaks against the file, and each
+// trouble has its class.
 func TestClassOf(t *testing.T) {
 	t.Parallel()
 	db := rawDB(t, newPath(t))

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// smallDisk mounts a file system of that many KiB and returns where. fill leaves so many free KiB of
-// it; a negative number gives all back.
+// smallDisk mounts a file system of that many KiB and returns where. fill leaves so many free KiB
+// of it; a negative number gives all back.
 func smallDisk(t *testing.T, size int) (dir string, fill func(free int)) {
 	t.Helper()
 	dir = t.TempDir()
@@ -56,8 +56,8 @@ func wantFull(t *testing.T, what string, free int, err error) {
 	}
 }
 
-// TestDiskFull_Tick: the disk becomes full at some step of a tick. It is stored or it is not; with space
-// again it is, and so are those after it.
+// TestDiskFull_Tick: the disk becomes full at some step of a tick. It is stored or it is not; with
+// space again it is, and so are those after it.
 func TestDiskFull_Tick(t *testing.T) {
 	t.Parallel()
 	for _, free := range frees[:8] {
@@ -156,8 +156,8 @@ func TestDiskFull_Mark(t *testing.T) {
 	checkConsistent(t, ob.pool)
 }
 
-// TestDiskFull_Salvage: the disk becomes full at some step of a salvage. Nothing is lost, and with space
-// again it is done.
+// TestDiskFull_Salvage: the disk becomes full at some step of a salvage. Nothing is lost, and with
+// space again it is done.
 func TestDiskFull_Salvage(t *testing.T) {
 	t.Parallel()
 	whole := lived(t, 40)
@@ -189,8 +189,8 @@ func TestDiskFull_Salvage(t *testing.T) {
 	}
 }
 
-// TestDiskFull_Migration: the disk becomes full at some step of an upgrade. The file stays at a version,
-// and with space again it is upgraded.
+// TestDiskFull_Migration: the disk becomes full at some step of an upgrade. The file stays at a
+// version, and with space again it is upgraded.
 func TestDiskFull_Migration(t *testing.T) {
 	t.Parallel()
 	full := 0
@@ -225,7 +225,8 @@ func TestReadOnly_Remount(t *testing.T) {
 	mustInsert(t, in, tick0, all)
 	db := rawDB(t, o.Path)
 	_ = db.Close()
-	// What is open for writing keeps a file system from becoming read-only in order; a start does not.
+	// What is open for writing keeps a file system from becoming read-only in order; a start does
+	// not.
 	if err := errors.Join(in.Close(t.Context()), ob.Close(t.Context())); err != nil {
 		t.Fatal(err)
 	}

@@ -68,8 +68,8 @@ func (h *handle) SaveStats(ctx context.Context, stats []Stat) error {
 }
 
 // Leave is called with the error that ended a run, before anything is closed. What is damaged is
-// noted for the other daemon, and not touched any more: not even by the checkpoint that SQLite makes
-// when the last one closes the file, which would copy what is left of a WAL.
+// noted for the other daemon, and not touched any more: not even by the checkpoint that SQLite
+// makes when the last one closes the file, which would copy what is left of a WAL.
 func (h *handle) Leave(err error) error {
 	if errors.Is(err, ErrDamaged) || errors.Is(err, ErrSalvage) {
 		h.left = true

@@ -11,7 +11,8 @@ import (
 	"belabox-metrics/migrations"
 )
 
-// inspect looks for damage before anybody works with the file, by the process that is alone with it.
+// inspect looks for damage before anybody works with the file, by the process that is alone with
+// it.
 func inspect(ctx context.Context, db *sql.DB, o Options) error {
 	if err := checkSchema(ctx, db); err != nil {
 		return err
@@ -81,8 +82,8 @@ const queryInserted = `SELECT
 	(SELECT count(*) FROM metrics) + (SELECT count(*) FROM dead_letters) +
 		(SELECT coalesce(sum(samples), 0) FROM ledger WHERE account IN (?, ?, ?) OR account LIKE ? || '%')`
 
-// ledgerAddsUp corrects a ledger of which an account is damaged: the others and the rows say what was
-// inserted.
+// ledgerAddsUp corrects a ledger of which an account is damaged: the others and the rows say what
+// was inserted.
 func ledgerAddsUp(ctx context.Context, db *sql.DB, o Options) error {
 	var booked, found int64
 	err := scan(db.QueryRowContext(ctx, queryInserted, accountVerified, accountText, accountRejected, accountDropped), &booked, &found)
@@ -95,8 +96,8 @@ func ledgerAddsUp(ctx context.Context, db *sql.DB, o Options) error {
 	return classify(err)
 }
 
-// liftLowWater brings the low-water mark to the first pending row, if that is below it: nobody would
-// ever look for it there.
+// liftLowWater brings the low-water mark to the first pending row, if that is below it: nobody
+// would ever look for it there.
 func liftLowWater(ctx context.Context, db *sql.DB, _ Options) error {
 	var first sql.NullInt64
 	err := scan(db.QueryRowContext(ctx, "SELECT min(dedup_key) FROM metrics WHERE dedup_key < (SELECT low_water FROM outbox) AND uploaded = 0"), &first)

@@ -17,10 +17,10 @@ const (
 	sharedSize  = 510
 )
 
-// keepFromCheckpoint makes SQLite believe that another process has the file open, until release: then
-// the last connection that closes it makes no checkpoint. The lock belongs to the descriptor, not to
-// the process, so it conflicts with those of SQLite in this one. release comes after SQLite has closed
-// the file: it would drop SQLite's locks.
+// keepFromCheckpoint makes SQLite believe that another process has the file open, until release:
+// then the last connection that closes it makes no checkpoint. The lock belongs to the descriptor,
+// not to the process, so it conflicts with those of SQLite in this one. release comes after SQLite
+// has closed the file: it would drop SQLite's locks.
 func keepFromCheckpoint(path string) (release func(), err error) {
 	f, err := datafile.Open(path, os.O_RDONLY, 0)
 	if err != nil {

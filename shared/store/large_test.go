@@ -9,9 +9,10 @@ import (
 	"belabox-metrics/shared/store/internal/salvage"
 )
 
-// TestLarge_File: offsets and sizes beyond 2 and 4 GiB, which do not fit in 32 bits, with the settings
-// of the handles. The file is a hole up to there: SQLite takes new pages behind the number of pages in
-// its header. A handle would salvage it, because nothing refers to the pages of the hole.
+// TestLarge_File: offsets and sizes beyond 2 and 4 GiB, which do not fit in 32 bits, with the
+// settings of the handles. The file is a hole up to there: SQLite takes new pages behind the number
+// of pages in its header. A handle would salvage it, because nothing refers to the pages of the
+// hole.
 // https://sqlite.org/fileformat.html#in_header_database_size
 func TestLarge_File(t *testing.T) {
 	t.Parallel()

@@ -33,8 +33,8 @@ const (
 	accountDropped  = "dropped:"        // never delivered; the reason follows
 )
 
-// mostSamples is what no account reaches: a million samples each second for 35 years. Thousands of such
-// numbers can be added.
+// mostSamples is what no account reaches: a million samples each second for 35 years. Thousands of
+// such numbers can be added.
 const mostSamples = 1 << 50
 
 // book adds n samples to an account, in the transaction that removes their rows.

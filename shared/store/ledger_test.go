@@ -122,8 +122,8 @@ func TestLedger_DamagedAccount(t *testing.T) {
 	}
 }
 
-// TestLedger_ImpossibleAccount: a number that no account can have, such as one by which a sum overflows,
-// keeps nobody from opening the file.
+// TestLedger_ImpossibleAccount: a number that no account can have, such as one by which a sum
+// overflows, keeps nobody from opening the file.
 func TestLedger_ImpossibleAccount(t *testing.T) {
 	t.Parallel()
 	for _, account := range []string{accountInserted, accountThrough, accountPruned, accountVerified, accountText, accountRejected, accountDropped + "size"} {

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// TestOpenReader_ChangesNothing: a command that looks leaves every byte of every file, whatever state
-// the files are in, and adds none. What it reads is what the next start would find.
+// TestOpenReader_ChangesNothing: a command that looks leaves every byte of every file, whatever
+// state the files are in, and adds none. What it reads is what the next start would find.
 func TestOpenReader_ChangesNothing(t *testing.T) {
 	t.Parallel()
 	whole := lived(t, 20)

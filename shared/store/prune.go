@@ -84,8 +84,8 @@ func deleteOldest(ctx context.Context, tx *sql.Tx, of KeyRange, limit int) (n in
 	return n, err
 }
 
-// bookPruned books delivered rows that were deleted, and where they were: from 0 on if all rows up to
-// there were delivered.
+// bookPruned books delivered rows that were deleted, and where they were: from 0 on if all rows up
+// to there were delivered.
 func bookPruned(ctx context.Context, tx *sql.Tx, of KeyRange, numbers, texts int64) error {
 	if err := book(ctx, tx, accountVerified, numbers); err != nil {
 		return err
@@ -127,8 +127,8 @@ func (p pruned) overlaps(r KeyRange) bool {
 	return r.From <= p.below || r.From <= p.through && p.from <= r.To
 }
 
-// Pruned reports whether delivered rows of the ranges may have been deleted. Counts of the server over
-// that time cannot be compared with the file.
+// Pruned reports whether delivered rows of the ranges may have been deleted. Counts of the server
+// over that time cannot be compared with the file.
 func (ob *Outbox) Pruned(ctx context.Context, ranges ...KeyRange) (bool, error) {
 	p, err := readPruned(ctx, ob.db)
 	if err != nil {
@@ -137,8 +137,8 @@ func (ob *Outbox) Pruned(ctx context.Context, ranges ...KeyRange) (bool, error) 
 	return slices.ContainsFunc(ranges, p.overlaps), nil
 }
 
-// Delivered reports whether there are, or may have been, rows of a range that are done. No row of it
-// is pending.
+// Delivered reports whether there are, or may have been, rows of a range that are done. No row of
+// it is pending.
 func (ob *Outbox) Delivered(ctx context.Context, r KeyRange) (bool, error) {
 	if done, err := ob.Pruned(ctx, r); err != nil || done {
 		return done, err

@@ -160,8 +160,8 @@ func TestLastKey(t *testing.T) {
 	f(PackKey(tick0.UnixMilli(), 3))
 }
 
-// TestPruned: what lies between the rows that were pruned in order and those that were pruned by chunk
-// can be counted.
+// TestPruned: what lies between the rows that were pruned in order and those that were pruned by
+// chunk can be counted.
 func TestPruned(t *testing.T) {
 	t.Parallel()
 	d := newDelivery(t)

@@ -165,8 +165,8 @@ func (m *marker) unmark(ctx context.Context) error {
 	return err
 }
 
-// gather records chunks of the numbers whose mark is uploaded, oldest first. A chunk has one offset;
-// rows whose true time is not known have not left.
+// gather records chunks of the numbers whose mark is uploaded, oldest first. A chunk has one
+// offset; rows whose true time is not known have not left.
 func (m *marker) gather(ctx context.Context, uploaded int, state ChunkState) (n int64, err error) {
 	t, err := readTimeline(ctx, m.tx)
 	if err != nil {
@@ -225,8 +225,8 @@ func (s *salvager) balance(ctx context.Context, provenLost int64) error {
 	}
 	total := inserted.Int64 + unbooked
 	lost := total - sum
-	// The smallest row has 8 bytes. An account that speaks of more than the damage can have cost, or
-	// of less than is there, is damaged itself.
+	// The smallest row has 8 bytes. An account that speaks of more than the damage can have cost,
+	// or of less than is there, is damaged itself.
 	most := s.skipped + (int64(s.unread.Pages)+s.unread.Missing)*int64(s.unread.PageSize/8)
 	s.report.LedgerLost = s.wrong || !inserted.Valid || !through.Valid || lost < 0 || lost > most && !s.unread.WAL && !s.report.Uncounted
 	if s.report.LedgerLost {

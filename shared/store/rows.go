@@ -62,8 +62,8 @@ func exec(ctx context.Context, tx *sql.Tx, query string, args ...any) (n int64, 
 	return res.RowsAffected()
 }
 
-// eachOfMany is each for answers of many rows, straight from the driver: what database/sql does for a
-// row takes as long as SQLite does. row is valid during the call only. args are int64 or string.
+// eachOfMany is each for answers of many rows, straight from the driver: what database/sql does for
+// a row takes as long as SQLite does. row is valid during the call only. args are int64 or string.
 func eachOfMany(ctx context.Context, db *sql.DB, f func(row []driver.Value) error, query string, args ...any) error {
 	conn, err := db.Conn(ctx)
 	if err != nil {

@@ -191,8 +191,8 @@ func makeNew(ctx context.Context, o Options, p *plan) error {
 	return nil
 }
 
-// hasOurSchema reports whether the newest schema can be read in the damaged file, whatever its header
-// says.
+// hasOurSchema reports whether the newest schema can be read in the damaged file, whatever its
+// header says.
 func hasOurSchema(path string) bool {
 	db, closeView, err := salvage.View(path, nil)
 	if err != nil {

@@ -72,12 +72,12 @@ func (t Timeline) at(k Key) int {
 // Epoch returns the epoch of k.
 func (t Timeline) Epoch(k Key) Epoch { return t[t.at(k)] }
 
-// MS returns the time of k in milliseconds since 1970: true time, or the wall clock where that is not
-// known yet.
+// MS returns the time of k in milliseconds since 1970: true time, or the wall clock where that is
+// not known yet.
 func (t Timeline) MS(k Key) int64 { return k.TimestampMS() + t.Epoch(k).Offset() }
 
-// Now returns the true time of a moment as far as the epoch that it is in knows it, else what the wall
-// clock says.
+// Now returns the true time of a moment as far as the epoch that it is in knows it, else what the
+// wall clock says.
 func (t Timeline) Now(at clock.Moment) time.Time {
 	last := t[len(t)-1]
 	if moved := at.WallMinusBoot() - last.WallMinusBoot; last.Boot != at.BootID || at.BootID == "" || moved <= -stepMS || moved >= stepMS {
@@ -97,8 +97,8 @@ func (ob *Outbox) trueNow(ctx context.Context, q querier) (time.Time, error) {
 	return t.Now(at), nil
 }
 
-// End returns the key before which all rows with the Offset of k's epoch end, as far as no epoch with
-// another one comes between.
+// End returns the key before which all rows with the Offset of k's epoch end, as far as no epoch
+// with another one comes between.
 func (t Timeline) End(k Key) Key {
 	i := t.at(k)
 	for _, e := range t[i+1:] {
@@ -215,9 +215,9 @@ func (ob *Outbox) Correct(ctx context.Context, epochs ...Epoch) error {
 	return nil
 }
 
-// dropEpochs deletes epochs of which neither a row nor a dead letter is left. The one before an epoch
-// whose true time is not known stays: that one begins behind it. It may go if its own time is not known
-// either, and no later epoch of its boot is left: that is so where nothing is ever sent.
+// dropEpochs deletes epochs of which neither a row nor a dead letter is left. The one before an
+// epoch whose true time is not known stays: that one begins behind it. It may go if its own time is
+// not known either, and no later epoch of its boot is left: that is so where nothing is ever sent.
 func dropEpochs(ctx context.Context, tx *sql.Tx) error {
 	_, err := tx.ExecContext(ctx, `DELETE FROM epochs WHERE first_key IN (
 		SELECT first_key FROM (SELECT first_key, how, boot_id, lead(first_key) OVER o AS next, lead(how) OVER o AS known, lead(boot_id) OVER o AS next_boot

@@ -273,8 +273,8 @@ func TestCorrect_Fails(t *testing.T) {
 	}
 }
 
-// TestTimeline_Queries asks for rows by true time: those of the third epoch were taken an hour before
-// the others.
+// TestTimeline_Queries asks for rows by true time: those of the third epoch were taken an hour
+// before the others.
 func TestTimeline_Queries(t *testing.T) {
 	t.Parallel()
 	d := newDelivery(t)
@@ -372,8 +372,8 @@ func TestPrune_TrueTime(t *testing.T) {
 	checkLedger(t, d.ob)
 }
 
-// TestDropEpochs_NothingSent: where nothing is ever sent no true time is known, and epochs leave with
-// their rows all the same.
+// TestDropEpochs_NothingSent: where nothing is ever sent no true time is known, and epochs leave
+// with their rows all the same.
 func TestDropEpochs_NothingSent(t *testing.T) {
 	t.Parallel()
 	d := newDelivery(t)
@@ -396,8 +396,8 @@ func TestDropEpochs_NothingSent(t *testing.T) {
 	f(3_600_000, "[9000]")
 }
 
-// TestDeadLetters_Place: a row that comes back has the key it had, and so the epoch; the letter shows
-// its true time.
+// TestDeadLetters_Place: a row that comes back has the key it had, and so the epoch; the letter
+// shows its true time.
 func TestDeadLetters_Place(t *testing.T) {
 	t.Parallel()
 	d := newDelivery(t)

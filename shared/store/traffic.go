@@ -19,8 +19,8 @@ type DayTraffic struct {
 const (
 	// trafficDays are kept: this month and the last, whatever day a month begins with.
 	trafficDays = 62
-	// What a killed process has not written down: less than trafficBytes, or what was counted after the
-	// last transaction. Each booking writes a page more.
+	// What a killed process has not written down: less than trafficBytes, or what was counted after
+	// the last transaction. Each booking writes a page more.
 	trafficBytes = 16 << 10
 	trafficEvery = 50 * time.Second
 	// maxTraffic keeps a damaged number from making sums overflow.

@@ -147,9 +147,9 @@ func TestBookingDay(t *testing.T) {
 	}
 }
 
-// TestTraffic_Property: kills, clocks that jump, days that pass and times that are not known yet. No
-// byte that was booked is lost while its day is one of the last 62, none is booked twice, and a kill
-// costs what was counted since the last booking.
+// TestTraffic_Property: kills, clocks that jump, days that pass and times that are not known yet.
+// No byte that was booked is lost while its day is one of the last 62, none is booked twice, and a
+// kill costs what was counted since the last booking.
 func TestTraffic_Property(t *testing.T) {
 	t.Parallel()
 	path := newPath(t)

@@ -43,9 +43,9 @@ type FakeConfig struct {
 }
 
 // FakeVM is a scripted stand-in for VictoriaMetrics: it takes JSON lines by the
-// real server's rules (a test compares the two), keeps duplicates, answers exports and counting queries, and fails as it is
-// told, each time with the samples stored or not stored. Its methods may be called
-// from any goroutine.
+// real server's rules (a test compares the two), keeps duplicates, answers exports and counting
+// queries, and fails as it is told, each time with the samples stored or not stored. Its methods
+// may be called from any goroutine.
 //
 // What it does with a request is decided in this order: away (GoAway), the token
 // (RequireToken), the next step of the script (Then, ThenRead), otherwise the

@@ -42,8 +42,9 @@ func (f *FakeVM) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// withMark adds the header by which VictoriaMetrics' programs show whose answer it is. The steps that
-// have a status of their own come without: they stand for a proxy or a login page in its place.
+// withMark adds the header by which VictoriaMetrics' programs show whose answer it is. The steps
+// that have a status of their own come without: they stand for a proxy or a login page in its
+// place.
 func withMark(h http.Header) http.Header {
 	h = h.Clone()
 	if h == nil {

@@ -69,8 +69,8 @@ type resolved struct {
 func (r *resolved) waits() bool { return r.dated && r.Fate == store.DatedWaiting }
 
 // refresh reads the file if it has changed; changed = it has another content now, or none. A change
-// that is a moment old is left for the next tick, once: what is written at each tick must be read, too.
-// While the file is not complete, its earlier content stays.
+// that is a moment old is left for the next tick, once: what is written at each tick must be read,
+// too. While the file is not complete, its earlier content stays.
 func (f *file) refresh(at time.Time, r room) (entries []entry, changed bool, err error) {
 	info, err := os.Lstat(f.path)
 	if err != nil {

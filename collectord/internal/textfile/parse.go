@@ -58,8 +58,9 @@ func complete(text []byte) bool {
 	return len(text) == 0 || text[len(text)-1] == '\n' || isOpenMetrics(text)
 }
 
-// parse reads a text in the Prometheus text format or in OpenMetrics. A line that is wrong makes the
-// whole text wrong. What the lines mean together does not matter here: a histogram is its samples.
+// parse reads a text in the Prometheus text format or in OpenMetrics. A line that is wrong makes
+// the whole text wrong. What the lines mean together does not matter here: a histogram is its
+// samples.
 //
 // https://prometheus.io/docs/instrumenting/exposition_formats/
 // https://prometheus.io/docs/specs/om/open_metrics_spec/

@@ -138,9 +138,9 @@ func flat(families map[string]*dto.MetricFamily) map[string]bool {
 // blankEnds are taken here; the other parser wants a timestamp behind a space.
 var blankEnds = regexp.MustCompile(`[ \t]+\n`)
 
-// FuzzParse compares with the parser of the Prometheus project. What that takes is taken, with the same
-// samples, but for what this one refuses on purpose; and the reverse. Histograms and summaries are
-// put together by the other parser, so only their texts are taken.
+// FuzzParse compares with the parser of the Prometheus project. What that takes is taken, with the
+// same samples, but for what this one refuses on purpose; and the reverse. Histograms and summaries
+// are put together by the other parser, so only their texts are taken.
 func FuzzParse(f *testing.F) {
 	for _, text := range []string{
 		"a 1\n", "a{b=\"c\",d=\"\\\\\\\"\\n\"} -1e3 1700000000000\n", "# HELP a x\\n\n# TYPE a counter\na NaN\n", "a{b=\"1\"} +Inf\n# x\n\nc 2\n",

@@ -1,9 +1,10 @@
-// Package textfile is the collector of files in the Prometheus text format that other programs write.
+// Package textfile is the collector of files in the Prometheus text format that other programs
+// write.
 //
-// It promises that a file counts as a whole or not at all, that a wrong one costs only itself, and that
-// one which does not change costs one look at a tick. Samples without a timestamp are sampled at each
-// tick, as long as their file is not too old; those with one are handed on until the store has decided
-// about them (store.Dated).
+// It promises that a file counts as a whole or not at all, that a wrong one costs only itself, and
+// that one which does not change costs one look at a tick. Samples without a timestamp are sampled
+// at each tick, as long as their file is not too old; those with one are handed on until the store
+// has decided about them (store.Dated).
 package textfile
 
 import (
@@ -31,10 +32,11 @@ const Name = "textfile"
 const (
 	// listEvery is how often the directory is read in any case.
 	listEvery = time.Minute
-	// settled is how old the last change of a directory must be, so that the next one has another time.
+	// settled is how old the last change of a directory must be, so that the next one has another
+	// time.
 	settled = 2 * time.Second
-	// maxDated is how many samples with a timestamp are handed on of one file in one tick: they are one
-	// transaction.
+	// maxDated is how many samples with a timestamp are handed on of one file in one tick: they are
+	// one transaction.
 	maxDated = 1000
 	// farAhead is how far ahead of the clock a timestamp may be without a word.
 	farAhead = time.Hour
@@ -231,8 +233,8 @@ func (c *Collector) refuse(f *file, line int, why store.DatedFate) {
 	f.refused.add(line, "sample refused: %s", reasons[why].text)
 }
 
-// seriesOf returns the series of an entry, the same one for the same labels. Labels that the device has
-// itself are kept as exported_..., as Prometheus does it.
+// seriesOf returns the series of an entry, the same one for the same labels. Labels that the device
+// has itself are kept as exported_..., as Prometheus does it.
 func (c *Collector) seriesOf(e *entry) *store.Series {
 	tags := slices.Clip(e.labels)
 	named := func(name string) bool {
@@ -259,8 +261,8 @@ func (c *Collector) seriesOf(e *entry) *store.Series {
 	return c.known[key]
 }
 
-// assemble decides which lines of which file count. Of two lines for one series the first one wins, in
-// the order of the names of the files; a file that does not fit max_series any more is left out.
+// assemble decides which lines of which file count. Of two lines for one series the first one wins,
+// in the order of the names of the files; a file that does not fit max_series any more is left out.
 func (c *Collector) assemble() {
 	c.changed = false
 	owner := map[*store.Series]*resolved{}

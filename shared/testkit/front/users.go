@@ -20,9 +20,9 @@ type route struct {
 // The lines of a user: the token, and of each route the paths and an address.
 var userLine = regexp.MustCompile(`(?m)^(?:  bearer_token: "(.+)"|  - src_paths: \["(.+)"\]|    - '(.+)')$`)
 
-// Users keeps devices apart as vmauth does that has read the file, which scripts/vmauth-users.sh has
-// written: 401 for a token that is not in it, 400 for a path without a route, and each request with
-// the query arguments of its route. The addresses in the file are not used.
+// Users keeps devices apart as vmauth does that has read the file, which scripts/vmauth-users.sh
+// has written: 401 for a token that is not in it, 400 for a path without a route, and each request
+// with the query arguments of its route. The addresses in the file are not used.
 func Users(file string) (Mode, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {

@@ -122,9 +122,9 @@ func (m *Machine) unmount() {
 		return
 	}
 	// A process that another test is starting holds copies of this one's open files until its exec,
-	// so the disk can be busy for a moment. On a busy machine the moment can be long: then the mount
-	// is detached, and ends with its last open file. The daemons have ended by now, and the next
-	// mount at the same place does not depend on it.
+	// so the disk can be busy for a moment. On a busy machine the moment can be long: then the
+	// mount is detached, and ends with its last open file. The daemons have ended by now, and the
+	// next mount at the same place does not depend on it.
 	err := m.server.Unmount()
 	for end := time.Now().Add(busyLimit); errors.Is(err, unix.EBUSY) && time.Now().Before(end); {
 		time.Sleep(10 * time.Millisecond)

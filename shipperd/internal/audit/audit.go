@@ -105,7 +105,8 @@ func (a *auditor) run(ctx context.Context) error {
 		}
 		oldest = max(oldest, young[0].From)
 	}
-	// Rows that are inserted from now on are left to the next audit. Those without a true time wait.
+	// Rows that are inserted from now on are left to the next audit. Those without a true time
+	// wait.
 	to := newest
 	if known := a.names.times.Known(); to >= known {
 		if a.report.Pending, err = a.file.Count(ctx, known, to); err != nil {

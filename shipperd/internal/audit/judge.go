@@ -193,8 +193,8 @@ func (a *auditor) judgeStrays(ctx context.Context) error {
 // dropStrays drops those for which known returns true.
 func (a *auditor) dropStrays(known func(stray) bool) { a.strays = slices.DeleteFunc(a.strays, known) }
 
-// dropPruned drops strays that are not younger than the oldest row of some epoch: their rows may have
-// been pruned, also while the audit runs.
+// dropPruned drops strays that are not younger than the oldest row of some epoch: their rows may
+// have been pruned, also while the audit runs.
 func (a *auditor) dropPruned(ctx context.Context) error {
 	if err := a.names.load(ctx); err != nil {
 		return err

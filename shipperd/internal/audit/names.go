@@ -89,8 +89,8 @@ func (n *names) selectors() []victoria.Selector {
 	return selectors
 }
 
-// canonical returns the key under which a row is compared: it has its true time. Series with the same
-// name and labels at the server share that of the first.
+// canonical returns the key under which a row is compared: it has its true time. Series with the
+// same name and labels at the server share that of the first.
 func (n *names) canonical(row store.Key) store.Key { return n.sentAt(row, n.times.MS(row)) }
 
 // sentAt is canonical for a row that was sent with another timestamp.

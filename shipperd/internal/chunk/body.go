@@ -6,8 +6,8 @@ import (
 	"belabox-metrics/shared/store"
 )
 
-// Request is what one POST carries: the lines of one or several bodies in one gzip stream, so that they
-// share its headers and its dictionary. It does not change once it is made.
+// Request is what one POST carries: the lines of one or several bodies in one gzip stream, so that
+// they share its headers and its dictionary. It does not change once it is made.
 type Request struct {
 	Gzip   []byte
 	Bodies []*Body // in the order of their lines; never empty
@@ -21,8 +21,8 @@ func (r *Request) Rows() (n int) {
 	return n
 }
 
-// Line returns the body that has line n of the request, and that line's number in it. The first line
-// is 1; nil = the request has no such line.
+// Line returns the body that has line n of the request, and that line's number in it. The first
+// line is 1; nil = the request has no such line.
 func (r *Request) Line(n int) (*Body, int) {
 	for _, b := range r.Bodies {
 		if n <= b.Lines() {

@@ -2,9 +2,9 @@
 // line, compressed with gzip.
 //
 // It promises that every row given to it comes back exactly once, in a body, as refused or as text;
-// that the lines of a body depend only on its rows, what their keys mean and the time at which it was
-// made, so that a retry after a crash sends the same lines; and that no request is larger than the
-// limit. It does no I/O.
+// that the lines of a body depend only on its rows, what their keys mean and the time at which it
+// was made, so that a retry after a crash sends the same lines; and that no request is larger than
+// the limit. It does no I/O.
 //
 // The format:
 // https://docs.victoriametrics.com/victoriametrics/single-server-victoriametrics/#json-line-format
@@ -109,16 +109,15 @@ func New(cfg Config) *Builder {
 	return b
 }
 
-// Build makes the requests of a normal batch, mostly one: every series is a line with all its samples
-// of the batch (a second line from valuesPerLine on), the lines are sorted by their first timestamp,
-// then by labels, and cut into bodies of MaxMetrics lines. A request above MaxBytes is cut between two
-// bodies, and one of a single body is halved as Halve does.
+// Build makes the requests of a normal batch, mostly one: every series is a line with all its
+// samples of the batch (a second line from valuesPerLine on), the lines are sorted by their first
+// timestamp, then by labels, and cut into bodies of MaxMetrics lines. A request above MaxBytes is
+// cut between two bodies, and one of a single body is halved as Halve does.
 //
 // rows ascend by key. created is the time of the batch, of which milliseconds
-// count; offset is what makes the milliseconds of the rows' keys true time, the same for all of them
-// (store.Timeline). text are the rows of text series: nobody sends them, they are done. An
-// error means that series failed or that rows do not ascend; nothing is
-// returned then.
+// count; offset is what makes the milliseconds of the rows' keys true time, the same for all of
+// them (store.Timeline). text are the rows of text series: nobody sends them, they are done. An
+// error means that series failed or that rows do not ascend; nothing is returned then.
 func (b *Builder) Build(rows []store.Row, series SeriesFunc, created time.Time, offset int64) (requests []*Request, refused []Refused, text store.KeySet, err error) {
 	s, err := b.sift(rows, series)
 	if err != nil {
@@ -163,8 +162,8 @@ func (b *Builder) Rebuild(rows []store.Row, series SeriesFunc, created time.Time
 	return b.encode([]selection{s}, created, offset, 0)
 }
 
-// UnfitError says that rows of a recorded chunk cannot be sent. They could when it was recorded: the
-// file has been damaged since.
+// UnfitError says that rows of a recorded chunk cannot be sent. They could when it was recorded:
+// the file has been damaged since.
 type UnfitError struct{ Refused []Refused }
 
 func (e *UnfitError) Error() string {

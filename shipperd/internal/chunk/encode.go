@@ -33,8 +33,8 @@ type line struct {
 
 var errTooLarge = errors.New("body too large")
 
-// encode makes the request of parts, a body each, and is the only place that does. The lines depend on
-// the rows, offset and created only. limit bounds the compressed size, 0 = none.
+// encode makes the request of parts, a body each, and is the only place that does. The lines depend
+// on the rows, offset and created only. limit bounds the compressed size, 0 = none.
 func (b *Builder) encode(parts []selection, created time.Time, offset int64, limit int) (*Request, error) {
 	b.out.Reset()
 	b.gzip.Reset(&b.out)

@@ -264,7 +264,8 @@ func TestBuild_NumbersOfSeriesDoNotShow(t *testing.T) {
 	})
 }
 
-// TestBuild_TrueTime: rows whose keys are wrong by an offset make the bytes of rows with right keys.
+// TestBuild_TrueTime: rows whose keys are wrong by an offset make the bytes of rows with right
+// keys.
 func TestBuild_TrueTime(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {

@@ -2,9 +2,9 @@
 //
 // It promises to change nothing, neither in the file nor at the server, to run beside the daemons,
 // and to continue after a failed check: the checks that depend on it report "not checked". Only
-// Input.Probe writes: three samples of a series of its own to the server. It looks for a few samples
-// of the last accepted chunk; package audit compares all. Conditions of package health have their
-// message and remedy from there.
+// Input.Probe writes: three samples of a series of its own to the server. It looks for a few
+// samples of the last accepted chunk; package audit compares all. Conditions of package health have
+// their message and remedy from there.
 package doctor
 
 import (

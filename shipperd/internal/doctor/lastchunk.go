@@ -14,8 +14,9 @@ import (
 )
 
 const (
-	// visibleAfter is how long ago a chunk must have been accepted before its absence means anything:
-	// VictoriaMetrics shows samples after 1 to 3 s, and repeats an early "nothing" for 11 s.
+	// visibleAfter is how long ago a chunk must have been accepted before its absence means
+	// anything: VictoriaMetrics shows samples after 1 to 3 s, and repeats an early "nothing" for 11
+	// s.
 	visibleAfter = 30 * time.Second
 	// queuedAfter is when samples that are not visible yet become a failure, as for the condition
 	// not_visible.
@@ -135,9 +136,9 @@ func (d *doctor) shows(ctx context.Context, s sent) (shown bool, err error) {
 
 var errEnough = errors.New("enough lines")
 
-// otherDevices returns the ids of other devices under which the server shows all of these samples, at
-// most maxOthers; nil if there are more. Ticks are aligned to the wall clock, so each may be another
-// device as well as this one under a changed label.
+// otherDevices returns the ids of other devices under which the server shows all of these samples,
+// at most maxOthers; nil if there are more. Ticks are aligned to the wall clock, so each may be
+// another device as well as this one under a changed label.
 func (d *doctor) otherDevices(ctx context.Context, samples []sent) (ids []string, err error) {
 	for i, s := range samples {
 		sel := victoria.Selector{AnyDevice: true, Names: []string{s.name()}}
@@ -175,8 +176,8 @@ func (d *doctor) otherDevices(ctx context.Context, samples []sent) (ids []string
 	return ids, nil
 }
 
-// newestShown returns the timestamp of the newest sample that the server shows of the device and the
-// metrics of samples, 0 = none.
+// newestShown returns the timestamp of the newest sample that the server shows of the device and
+// the metrics of samples, 0 = none.
 func (d *doctor) newestShown(ctx context.Context, samples []sent) (newest int64, err error) {
 	sel := victoria.Selector{DeviceID: samples[0].device()}
 	from := samples[0].ms
@@ -209,7 +210,8 @@ func (d *doctor) notShown(ctx context.Context, samples []sent, age time.Duration
 			"or was killed; shipperd sends again what is lost")
 }
 
-// nothingNewer is notShown where the newest sample that shows is older than these, or none shows (0).
+// nothingNewer is notShown where the newest sample that shows is older than these, or none shows
+// (0).
 func (d *doctor) nothingNewer(ctx context.Context, samples []sent, newest int64, age time.Duration, detail string) (c Check) {
 	switch {
 	case newest == 0:

@@ -132,8 +132,8 @@ func TestDoctor_LastChunkQueued(t *testing.T) {
 	want(t, p.examine(), "last chunk", OK, "3 of 3")
 }
 
-// TestDoctor_LastChunkOthers: ticks are aligned, so other devices have samples of the same metrics and
-// times. Only an id that has all samples is named, and not more than three.
+// TestDoctor_LastChunkOthers: ticks are aligned, so other devices have samples of the same metrics
+// and times. Only an id that has all samples is named, and not more than three.
 func TestDoctor_LastChunkOthers(t *testing.T) {
 	t.Parallel()
 	p, vm, f := behind(t, testkit.FakeConfig{})

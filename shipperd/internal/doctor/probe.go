@@ -17,17 +17,17 @@ import (
 )
 
 const (
-	// defaultProbeWait is the pause before the probe is read: VictoriaMetrics shows samples after 1 to
-	// 3 s, and repeats an early "nothing" for 11 s.
+	// defaultProbeWait is the pause before the probe is read: VictoriaMetrics shows samples after 1
+	// to 3 s, and repeats an early "nothing" for 11 s.
 	defaultProbeWait = 15 * time.Second
 	probeReads       = 2
 	// probeApart is the distance of the probe's two timestamps.
 	probeApart = time.Minute
 )
 
-// duplicates writes two samples of a series of its own, the first in one import and the second in two
-// identical ones, and reads how often the server shows each. Proxies repeat imports, and replication
-// copies samples: only the deduplication of the server hides such copies.
+// duplicates writes two samples of a series of its own, the first in one import and the second in
+// two identical ones, and reads how often the server shows each. Proxies repeat imports, and
+// replication copies samples: only the deduplication of the server hides such copies.
 func (d *doctor) duplicates(ctx context.Context) Check {
 	if !d.readable {
 		return unknown("not checked: the server cannot be read")

@@ -43,8 +43,8 @@ const (
 	maxState     = 1 << 20         // bytes of its answer
 )
 
-// fetchUploader returns the facts of component uploader from /health of shipperd. If uploads are late
-// by a cause that has a remedy, it returns that too: the conditions' own is to run the doctor.
+// fetchUploader returns the facts of component uploader from /health of shipperd. If uploads are
+// late by a cause that has a remedy, it returns that too: the conditions' own is to run the doctor.
 func fetchUploader(ctx context.Context, c config.HealthConfig) (up health.Uploader, remedy string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, requestLimit)
 	defer cancel()

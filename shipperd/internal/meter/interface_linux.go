@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Interface returns the name of the interface that has an address; "" if that cannot be found out. It
-// does without netlink, which the sandbox of the unit does not allow.
+// Interface returns the name of the interface that has an address; "" if that cannot be found out.
+// It does without netlink, which the sandbox of the unit does not allow.
 func Interface(addr netip.Addr) string {
 	if addr.Is6() {
 		return interface6(addr)

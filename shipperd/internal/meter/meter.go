@@ -1,9 +1,9 @@
-// Package meter estimates what connections cost on the link: the bytes of IP packets both ways, which
-// is what a mobile operator counts. It takes the kernel's counts of each connection where there are
-// any (TCP_INFO of tcp(7), Linux 4.19 and newer), else the bytes of the stream and what their packets
-// must have had as headers. It adds what no connection shows: the packets of its end and the lookup of
-// the name. It does not see what the kernel sends after a connection was closed, nor what lies below
-// IP.
+// Package meter estimates what connections cost on the link: the bytes of IP packets both ways,
+// which is what a mobile operator counts. It takes the kernel's counts of each connection where
+// there are any (TCP_INFO of tcp(7), Linux 4.19 and newer), else the bytes of the stream and what
+// their packets must have had as headers. It adds what no connection shows: the packets of its end
+// and the lookup of the name. It does not see what the kernel sends after a connection was closed,
+// nor what lies below IP.
 package meter
 
 import (
@@ -41,7 +41,8 @@ type Meter struct {
 // New returns a meter that has counted nothing.
 func New() *Meter { return &Meter{open: map[*conn]struct{}{}} }
 
-// Dial returns a function that dials as dial does, and counts. nil is a net.Dialer with its defaults.
+// Dial returns a function that dials as dial does, and counts. nil is a net.Dialer with its
+// defaults.
 func (m *Meter) Dial(dial DialFunc) DialFunc {
 	if dial == nil {
 		dial = (&net.Dialer{}).DialContext
@@ -149,8 +150,8 @@ func (c *conn) usage() (sent, received int64) {
 		}
 		sent, received = max(sent, k.sent)+k.packetsOut*header, max(received, k.received)+k.packetsIn*header
 	} else {
-		// Each packet with data has its header, every second one its acknowledgement. Two are for the
-		// handshake.
+		// Each packet with data has its header, every second one its acknowledgement. Two are for
+		// the handshake.
 		out, in := (sent+segment-1)/segment, (received+segment-1)/segment
 		sent, received = sent+(2+out+(in+1)/2)*header, received+(1+in+(out+1)/2)*header
 	}

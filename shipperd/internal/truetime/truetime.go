@@ -1,10 +1,11 @@
-// Package truetime finds out the true time of clock epochs (docs/decisions/0009-true-time.md). It is
-// arithmetic: but for Here it reads no clock, no file and no server.
+// Package truetime finds out the true time of clock epochs (docs/decisions/0009-true-time.md). It
+// is arithmetic: but for Here it reads no clock, no file and no server.
 //
 // It promises that epochs are corrected in the order of their keys, so that those without a
-// correction are the last ones; that a correction follows from what is known at that moment and from
-// earlier corrections, which it never contradicts; that a synchronised clock is right, whatever a
-// server says; and that no two samples get the same millisecond where ticks are multiples of 10 ms.
+// correction are the last ones; that a correction follows from what is known at that moment and
+// from earlier corrections, which it never contradicts; that a synchronised clock is right,
+// whatever a server says; and that no two samples get the same millisecond where ticks are
+// multiples of 10 ms.
 package truetime
 
 import (
@@ -15,8 +16,8 @@ import (
 )
 
 const (
-	// Right is how far a clock may be from the server's to count as right, in milliseconds: Date has
-	// whole seconds, and a clock that somebody has set is smoother than that.
+	// Right is how far a clock may be from the server's to count as right, in milliseconds: Date
+	// has whole seconds, and a clock that somebody has set is smoother than that.
 	Right = 2000
 	// grid is what the milliseconds of ticks are multiples of.
 	grid = 10
@@ -64,8 +65,8 @@ func (p Present) offset() (ms int64, how store.How) {
 	return 0, store.HowUnknown
 }
 
-// Now returns the true time, in milliseconds since 1970: by the epochs of this boot, else by what is
-// known besides. ok is false if neither is known.
+// Now returns the true time, in milliseconds since 1970: by the epochs of this boot, else by what
+// is known besides. ok is false if neither is known.
 func Now(epochs []store.Epoch, p Present) (ms int64, ok bool) {
 	for i := len(epochs) - 1; i >= 0 && epochs[i].Boot == p.Boot && p.Boot != ""; i-- {
 		if e := epochs[i]; e.How == store.HowUnconfirmed {
@@ -81,8 +82,9 @@ func Now(epochs []store.Epoch, p Present) (ms int64, ok bool) {
 // trueMinusBoot is true time minus CLOCK_BOOTTIME in the boot of a corrected epoch.
 func trueMinusBoot(e store.Epoch) int64 { return e.WallMinusBoot + e.TrueOffset - e.WallOffset }
 
-// Wrong reports whether the clock of this boot is behind for certain: it says that the boot had its first
-// row, or is now, before the last row of an earlier boot whose clock was believed, or before 2000.
+// Wrong reports whether the clock of this boot is behind for certain: it says that the boot had its
+// first row, or is now, before the last row of an earlier boot whose clock was believed, or before
+// 2000.
 func Wrong(epochs []store.EpochSpan, p Present) bool {
 	uptime, last := p.BootMS, int64(plausible)
 	for _, e := range epochs {
@@ -96,8 +98,8 @@ func Wrong(epochs []store.EpochSpan, p Present) bool {
 	return p.WallMinusBoot+uptime <= last
 }
 
-// Derive returns the epochs whose true time can be known now and is not recorded yet, with it. epochs are
-// all those of a file, in order.
+// Derive returns the epochs whose true time can be known now and is not recorded yet, with it.
+// epochs are all those of a file, in order.
 func Derive(epochs []store.EpochSpan, p Present) []store.Epoch {
 	if p.Server.Answer == Timeless && Wrong(epochs, p) {
 		p.Server.Answer = Unknown
@@ -330,7 +332,8 @@ func (d *deriver) place(b *boot, upper int64, rest []*boot) {
 		return
 	}
 	first, last := b.first(), b.last()
-	// A boot in front that was placed, too, has the same bound: the order of the two is kept in any case.
+	// A boot in front that was placed, too, has the same bound: the order of the two is kept in any
+	// case.
 	lower, inFront := d.lastMS, d.lastMS != never && (d.lastMS < upper || d.placed)
 	for _, r := range following(rest) { // the next ones need room
 		upper -= r.last() - r.first() + 1
@@ -395,8 +398,8 @@ func corrected(e store.Epoch, offset int64, how store.How) store.Epoch {
 	return e
 }
 
-// apart moves an offset by some milliseconds if samples from fromMS on might get the time of earlier
-// ones.
+// apart moves an offset by some milliseconds if samples from fromMS on might get the time of
+// earlier ones.
 func (d *deriver) apart(fromMS, offset int64) int64 {
 	var taken [grid]bool
 	for _, s := range d.spans {

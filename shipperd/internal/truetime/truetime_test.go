@@ -273,8 +273,8 @@ func TestDerive_NobodyKnows(t *testing.T) {
 		"estimated -35001", "unconfirmed 5000")
 }
 
-// TestWrong: a clock is wrong for certain if it is before what a believed clock has stamped, by the first
-// row of its boot, not by how long it has run since.
+// TestWrong: a clock is wrong for certain if it is before what a believed clock has stamped, by the
+// first row of its boot, not by how long it has run since.
 func TestWrong(t *testing.T) {
 	f := func(what string, want bool, uptime, ahead int64, fill func(*world)) {
 		t.Helper()

@@ -132,8 +132,8 @@ func (f *file) readPage(n int64, b []byte) {
 }
 
 // View has SQLite show the database at path as the next one to open it would see it, with its WAL,
-// and changes not a byte of its files: no locks are taken and no shared memory is made. So nobody else
-// may have it open. pragmas go into the DSN.
+// and changes not a byte of its files: no locks are taken and no shared memory is made. So nobody
+// else may have it open. pragmas go into the DSN.
 func View(path string, pragmas url.Values) (db *sql.DB, closeView func() error, err error) {
 	f, err := openFile(path)
 	if err != nil {

@@ -287,7 +287,8 @@ func TestWAL_Faults(t *testing.T) {
 	}
 }
 
-// TestFile_Large: offsets beyond 4 GiB, which do not fit in 32 bits. Up to there the file is a hole.
+// TestFile_Large: offsets beyond 4 GiB, which do not fit in 32 bits. Up to there the file is a
+// hole.
 func TestFile_Large(t *testing.T) {
 	t.Parallel()
 	const size, limit = 65536, 4 << 30
