@@ -22,6 +22,7 @@ type disks struct {
 	registry *Registry
 	allowed  []*regexp.Regexp
 	stats    *proc.DiskStats
+	uevents  *proc.Uevents
 	devices  *devices[disk]
 }
 
@@ -48,7 +49,7 @@ func NewDisk(fs proc.FS, reg *Registry, allowedDevices []string) (Collector, err
 	if err != nil {
 		return nil, err
 	}
-	c := &disks{fs: fs, registry: reg, allowed: allowed, stats: proc.NewDiskStats(fs)}
+	c := &disks{fs: fs, registry: reg, allowed: allowed, stats: proc.NewDiskStats(fs), uevents: proc.NewUevents(fs)}
 	c.devices = newDevices(c.newDisk)
 	return c, nil
 }
@@ -69,17 +70,25 @@ func (i diskID) isOther(o diskID) bool {
 // replaced forgets the disks that are others than in the previous tick under their names, and returns
 // whether there are any.
 func (c *disks) replaced(stats []proc.DiskStat) (found bool) {
+	complete := true
 	for i := range stats {
 		d := c.devices.get(stats[i].Device)
 		if d == nil || !d.allowed {
 			continue
 		}
 		id := d.read(&stats[i])
-		if d.id != (diskID{}) && id.isOther(d.id) {
+		switch {
+		case d.id != (diskID{}) && id.isOther(d.id):
 			c.devices.replace(stats[i].Device)
 			found = true
+		case id.number == 0 && d.id.number != 0:
+			complete = false // it is leaving, or another is coming
+		default:
+			d.id = id
 		}
-		d.id = id
+	}
+	if complete && !found { // else the numbers are read again, after which there may be others
+		c.uevents.Settle()
 	}
 	return found
 }
@@ -108,7 +117,7 @@ func (c *disks) Collect(at time.Time, out *Batch) error {
 		return err
 	}
 	c.devices.begin()
-	if c.replaced(stats) { // the numbers may be of before that
+	if c.uevents.Moved() && c.replaced(stats) { // the numbers may be of before that
 		if stats, err = c.stats.Read(); err != nil && len(stats) == 0 {
 			return err
 		}

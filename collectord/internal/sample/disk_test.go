@@ -172,6 +172,36 @@ func TestDisk_AnotherUnderItsName(t *testing.T) {
 	}
 }
 
+// TestDisk_Uevents is TestNetwork_Uevents with disks.
+func TestDisk_Uevents(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	disk := must(NewDisk(m.fs(), testDevice, defaultDisks))
+	n := 0
+	f := func(events, number string, wantRate bool) {
+		t.Helper()
+		m.write("sys/kernel/uevent_seqnum", events)
+		if m.remove("sys/block/sda"); number != "" {
+			m.write("sys/block/sda/diskseq", number)
+		}
+		n += 100
+		m.write("proc/diskstats", strings.ReplaceAll("8 0 sda N 0 N 0 N 0 N 0 0 N 0\n", "N", fmt.Sprint(n)))
+		r := m.tick(disk)
+		r.wantFaults(t, 0)
+		if _, ok := r.values[`disk.reads_per_second{"device":"sda"}`]; ok != wantRate {
+			t.Errorf("events %q, number %q: rate %v, want %v", events, number, ok, wantRate)
+		}
+	}
+	f("70\n", "5\n", false)
+	f("70\n", "5\n", true)
+	f("70\n", "6\n", true)  // cannot be: a name changes hands with an event
+	f("71\n", "6\n", false) // but is seen with the next one
+	f("72\n", "6\n", true)  // of something else
+	f("73\n", "", true)     // it is about to go
+	f("73\n", "7\n", false) // another one came before its event
+	f("73\n", "7\n", true)
+}
+
 // TestDisk_Grown: a disk that keeps its sequence number is the same disk, whatever its size.
 func TestDisk_Grown(t *testing.T) {
 	t.Parallel()

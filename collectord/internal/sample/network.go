@@ -32,6 +32,7 @@ type network struct {
 	include, exclude []*regexp.Regexp
 	max              int
 	stats            *proc.NetDev
+	uevents          *proc.Uevents
 	devices          *devices[netInterface]
 	present          []*netInterface // of this tick, beside the entries of stats; nil = not to be taken
 	dropped          uint64          // see network.interfaces_dropped_total
@@ -73,6 +74,7 @@ func NewNetwork(fs proc.FS, reg *Registry, cfg config.NetworkConfig) (Collector,
 	c := &network{
 		fs: fs, registry: reg, include: include, exclude: exclude, max: cfg.MaxInterfaces,
 		stats:         proc.NewNetDev(fs),
+		uevents:       proc.NewUevents(fs),
 		droppedSeries: reg.Series("network.interfaces_dropped_total"),
 	}
 	c.devices = newDevices(c.newInterface)
@@ -99,7 +101,7 @@ func (c *network) Collect(at time.Time, out *Batch) error {
 		return err
 	}
 	c.devices.begin()
-	if c.replaced(stats) { // the numbers may be of before that
+	if c.uevents.Moved() && c.replaced(stats) { // the numbers may be of before that
 		if stats, err = c.stats.Read(); err != nil && len(stats) == 0 {
 			return err
 		}
@@ -134,19 +136,25 @@ func (c *network) Collect(at time.Time, out *Batch) error {
 // replaced forgets the interfaces that are others than in the previous tick under their names, as where two
 // modems swap theirs, and returns whether there are any.
 func (c *network) replaced(stats []proc.NetDevStat) (found bool) {
+	complete := true
 	for i := range stats {
 		n := c.devices.get(stats[i].Name)
 		if n == nil || n.place != placeTaken {
 			continue
 		}
 		switch index := n.identity.Read(); {
-		case index == 0 || index == n.index:
+		case index == n.index:
+		case index == 0:
+			complete = false // it is leaving, or another is coming
 		case n.index == 0:
 			n.index = index
 		default:
 			c.devices.replace(stats[i].Name)
 			found = true
 		}
+	}
+	if complete && !found { // else the numbers are read again, after which there may be others
+		c.uevents.Settle()
 	}
 	return found
 }

@@ -140,6 +140,42 @@ func TestNetwork_SwappedNames(t *testing.T) {
 	}
 }
 
+// TestNetwork_Uevents: as long as the kernel counts no event, nobody looks at the interfaces. After one
+// everybody is looked at, and again as long as one of them cannot be.
+func TestNetwork_Uevents(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	network := must(NewNetwork(m.fs(), testDevice, networkConfig()))
+	n := uint64(0)
+	f := func(events, index string, wantRate bool) {
+		t.Helper()
+		m.write("sys/kernel/uevent_seqnum", events)
+		if m.remove("sys/class/net/eth1"); index != "" {
+			m.write("sys/class/net/eth1/ifindex", index)
+		}
+		n += 100
+		m.write("proc/1/net/dev", netDev(netLine("eth1", n)))
+		r := m.tick(network)
+		r.wantFaults(t, 0)
+		if _, ok := r.values[`network.receive_packets_per_second{"interface":"eth1"}`]; ok != wantRate {
+			t.Errorf("events %q, index %q: rate %v, want %v", events, index, ok, wantRate)
+		}
+	}
+	f("70\n", "5\n", false)
+	f("70\n", "5\n", true)
+	f("70\n", "6\n", true)  // cannot be: a name changes hands with an event
+	f("71\n", "6\n", false) // but is seen with the next one
+	f("72\n", "6\n", true)  // of something else
+	f("73\n", "", true)     // it is about to go
+	f("73\n", "6\n", true)  // or not
+	f("74\n", "", true)
+	f("74\n", "7\n", false) // another one came before its event
+	f("74\n", "7\n", true)
+	f("", "8\n", false) // the number cannot be read
+	f("74\n", "9\n", false)
+	f("74\n", "9\n", true)
+}
+
 func TestNetwork_Values(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
