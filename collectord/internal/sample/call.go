@@ -23,57 +23,64 @@ const patience = 5 * time.Millisecond
 // thread, not even when the process is killed: it stays as a zombie with its
 // files open. Locks that another process needs must be given up before.
 type call struct {
-	body     func()
-	wanted   atomic.Bool   // to be made by the goroutine that takes it
-	done     chan struct{} // holds one value, so that a late call never blocks
-	started  time.Time     // the tick that made the call under way; zero if none is
-	answered bool          // in the present tick: what the call has left may be read
+	make     func()
+	wanted   atomic.Bool // to be made by the goroutine that takes it
+	made     atomic.Bool // and the owner has not seen it yet
+	started  time.Time   // the tick that made the call under way; zero if none is
+	answered bool        // in the present tick: what the call has left may be read
 }
 
 // newCall makes a call of a function, which leaves its result where the owner of
 // the call reads it.
-func newCall(f func()) *call {
-	c := &call{done: make(chan struct{}, 1)}
-	c.body = func() { // made once, so that a call allocates nothing
-		f()
-		c.done <- struct{}{}
-	}
-	return c
-}
+func newCall(f func()) *call { return &call{make: f} }
 
-// take reports whether the caller is to make the call.
-func (c *call) take() bool { return c.wanted.CompareAndSwap(true, false) }
+// run makes the call if nobody else does.
+func (c *call) run() {
+	if c.wanted.CompareAndSwap(true, false) {
+		c.make()
+		c.made.Store(true)
+	}
+}
 
 // waiter makes calls and waits for them no longer than its limit.
 type waiter struct {
 	limit time.Duration // callTimeout, but in tests of the real kernel
 	timer *time.Timer
 	row   *row
+	woken chan struct{} // holds one value: look again which calls were made
 }
 
 func newWaiter() *waiter {
 	timer := time.NewTimer(callTimeout)
 	timer.Stop()
-	return &waiter{limit: callTimeout, timer: timer, row: newRow()}
+	w := &waiter{limit: callTimeout, timer: timer, woken: make(chan struct{}, 1)}
+	w.row = w.newRow()
+	return w
+}
+
+// wake lets the waiter look again.
+func (w *waiter) wake() {
+	select {
+	case w.woken <- struct{}{}:
+	default: // it will anyway
+	}
 }
 
 // row makes calls one after the other.
 type row struct {
 	calls   []*call
 	body    func()
-	running bool
-	done    chan struct{} // holds one value
+	running atomic.Bool
 }
 
-func newRow() *row {
-	r := &row{done: make(chan struct{}, 1)}
-	r.body = func() {
+func (w *waiter) newRow() *row {
+	r := &row{}
+	r.body = func() { // made once, so that a row allocates nothing
 		for _, c := range r.calls {
-			if c.take() {
-				c.body()
-			}
+			c.run()
 		}
-		r.done <- struct{}{}
+		r.running.Store(false)
+		w.wake()
 	}
 	return r
 }
@@ -86,45 +93,33 @@ func (w *waiter) call(at time.Time, calls []*call) {
 		return
 	}
 	w.start(at, calls)
-	inRow := min(patience, w.limit)
-	w.timer.Reset(inRow)
-	expired := false
-	for _, c := range calls {
-		for !expired && c.started.Equal(at) {
-			select {
-			case <-c.done:
-				c.end()
-			case <-w.timer.C:
-				if expired = inRow == 0; !expired {
-					// One of them is slow or hangs: from here each has a goroutine of its own.
-					startEach(calls)
-					w.timer.Reset(w.limit - inRow)
-					inRow = 0
-				}
+	left := w.limit - min(patience, w.limit)
+	w.timer.Reset(w.limit - left)
+	for !allAnswered(at, calls) {
+		select {
+		case <-w.woken:
+			continue
+		case <-w.timer.C:
+		}
+		if left <= 0 {
+			break
+		}
+		// One of them is slow or hangs: from here each has a goroutine of its own.
+		for _, c := range calls {
+			if c.wanted.Load() {
+				go func() { c.run(); w.wake() }()
 			}
 		}
-		select {
-		case <-c.done:
-			c.end()
-		default:
-		}
+		w.timer.Reset(left)
+		left = 0
 	}
 	w.timer.Stop()
-	if w.row.running && inRow > 0 { // all have answered, so that it is at its end
-		<-w.row.done
-		w.row.running = false
-	}
 }
 
 // start makes the calls that are not under way in one goroutine.
 func (w *waiter) start(at time.Time, calls []*call) {
-	if w.row.running {
-		select {
-		case <-w.row.done:
-			w.row.running = false
-		default:
-			w.row = newRow() // the other one hangs
-		}
+	if w.row.running.Load() {
+		w.row = w.newRow() // the other one hangs
 	}
 	w.row.calls = w.row.calls[:0]
 	for _, c := range calls {
@@ -136,21 +131,23 @@ func (w *waiter) start(at time.Time, calls []*call) {
 		}
 	}
 	if len(w.row.calls) > 0 {
-		w.row.running = true
+		w.row.running.Store(true)
 		go w.row.body()
 	}
 }
 
-// startEach makes each call that is still to be made in a goroutine of its own.
-func startEach(calls []*call) {
+// allAnswered sets answered and returns whether all calls of this tick have.
+func allAnswered(at time.Time, calls []*call) bool {
+	all := true
 	for _, c := range calls {
-		if c.take() {
-			go c.body()
+		if c.made.Load() {
+			c.made.Store(false)
+			c.answered, c.started = true, time.Time{}
 		}
+		all = all && !c.started.Equal(at)
 	}
+	return all
 }
-
-func (c *call) end() { c.answered, c.started = true, time.Time{} }
 
 // timeout is the error of a call that has not answered.
 func (c *call) timeout(path string, at time.Time) error {
