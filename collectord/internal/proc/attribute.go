@@ -13,7 +13,7 @@ import (
 type Attribute struct {
 	file  *File
 	parse func(text []byte) (float64, error)
-	rare  bool // read so rarely that the file is not held open
+	rare  bool
 	lacks []syscall.Errno
 }
 
@@ -36,7 +36,7 @@ func rarely(a *Attribute) *Attribute {
 	return a
 }
 
-// Rare reports whether the attribute is dear to read and hardly ever changes.
+// Rare reports whether the attribute is slow to read or hardly ever changes.
 func (a *Attribute) Rare() bool { return a.rare }
 
 // Path returns the file.
@@ -53,9 +53,6 @@ func (a *Attribute) Read() (float64, error) {
 		return 0, err
 	}
 	v, err := a.parse(text)
-	if a.rare {
-		a.Close()
-	}
 	return v, inFile(a.file.path, err)
 }
 

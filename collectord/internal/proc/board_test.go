@@ -187,24 +187,21 @@ func TestAttribute_ComesAndGoes(t *testing.T) {
 	if a := newAttribute(path, whole); a != nil {
 		t.Error("an attribute without a file")
 	}
-	for _, rare := range []bool{false, true} {
-		writeFile(t, path, "1\n")
-		a := newAttribute(path, whole)
-		a.rare = rare
-		if got := readingOf(a); got != "1" || a.file.f != nil == rare {
-			t.Errorf("got %s, open %v", got, a.file.f != nil)
-		}
-		if err := os.RemoveAll(path); err != nil {
-			t.Fatal(err)
-		}
-		_ = a.file.Close() // as after an error of the kernel
-		if _, err := a.Read(); !errors.Is(err, os.ErrNotExist) {
-			t.Errorf("gone: got %v", err)
-		}
-		writeFile(t, path, "2\n")
-		if got := readingOf(a); got != "2" {
-			t.Errorf("back: got %s", got)
-		}
+	writeFile(t, path, "1\n")
+	a := newAttribute(path, whole)
+	if got := readingOf(a); got != "1" {
+		t.Errorf("got %s", got)
+	}
+	if err := os.RemoveAll(path); err != nil {
+		t.Fatal(err)
+	}
+	a.Close() // as after an error of the kernel
+	if _, err := a.Read(); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("gone: got %v", err)
+	}
+	writeFile(t, path, "2\n")
+	if got := readingOf(a); got != "2" {
+		t.Errorf("back: got %s", got)
 	}
 }
 
@@ -268,7 +265,7 @@ func TestCGroups(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer g.Close()
-		s, err := g.Read()
+		s, err := g.Read(true)
 		if got := fmt.Sprintf("%v %v %v %v %v", s.Populated, s.CPUSeconds, s.MemoryBytes, s.OOMKills, err); got != want || g.Started.IsZero() {
 			t.Errorf("%s of %s: got %s, want %s", unit, tree, got, want)
 		}
@@ -321,7 +318,7 @@ func TestCGroup_OddFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := g.Read()
+	s, err := g.Read(true)
 	if !s.Populated || !math.IsNaN(s.CPUSeconds) || !math.IsNaN(s.MemoryBytes) || !math.IsNaN(s.OOMKills) || err == nil {
 		t.Errorf("got %+v, %v", s, err)
 	}

@@ -23,7 +23,7 @@ func CoolingDevices(fs FS) ([]CoolingDevice, error) {
 		}
 		devices = append(devices, CoolingDevice{
 			Name: name, Type: typ,
-			State:    newAttribute(dir+"/cur_state", whole),
+			State:    rarely(newAttribute(dir+"/cur_state", whole)),
 			MaxState: rarely(newAttribute(dir+"/max_state", whole)),
 		})
 	}

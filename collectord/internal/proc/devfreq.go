@@ -38,6 +38,9 @@ func DevfreqDevices(fs FS) ([]DevfreqDevice, error) {
 			d.Load = newAttribute(dir+"/device/load", scaled(10)) // 0 to 1000
 			seen[realPath(dir+"/device")] = true
 		}
+		if d.Load == nil && d.Type != "gpu" && d.Type != "npu" { // a display, a video engine
+			rarely(d.Frequency)
+		}
 		devices = append(devices, d)
 	}
 	for _, pattern := range []string{"devices/gpu.*/load", "devices/platform/gpu.*/load"} {

@@ -20,6 +20,9 @@ type HwmonSensor struct {
 	Kind  string // "temp", "in" (volts), "fan", "curr" or "power"
 	Name  string // "temp1"
 	Label string // what the driver calls the sensor: "Composite"; often ""
+	// Slow: a drive needs a command for each reading, which may keep it from sleeping; a thermal zone
+	// is read as such already.
+	Slow bool
 
 	Input  *HwmonInput // nil if it has only alarms, as that of a Raspberry Pi's supply
 	Limits []HwmonLimit
@@ -51,16 +54,34 @@ func HwmonSensors(fs FS) ([]*HwmonSensor, error) {
 	if err != nil {
 		return nil, notSupported(err)
 	}
+	zones, firstErr := fs.zoneChips()
 	var sensors []*HwmonSensor
-	var firstErr error
 	for _, chip := range chips {
 		found, err := chipSensors(fs.SysPath("class/hwmon", chip.Name()))
+		for _, s := range found {
+			isZone := zones[s.Chip] && (s.Device == "" || strings.HasPrefix(s.Device, "thermal_zone"))
+			s.Slow = isZone || s.Chip == "nvme" || s.Chip == "drivetemp"
+		}
 		sensors = append(sensors, found...)
 		if firstErr == nil {
 			firstErr = err
 		}
 	}
 	return sensors, firstErr
+}
+
+// zoneChips returns what the chips are called that the kernel makes of thermal zones.
+// Source: thermal_add_hwmon_sysfs in drivers/thermal/thermal_hwmon.c.
+func (fs FS) zoneChips() (map[string]bool, error) {
+	zones, err := ThermalZones(fs)
+	if errors.Is(err, ErrNotSupported) {
+		err = nil
+	}
+	chips := map[string]bool{}
+	for _, z := range zones {
+		chips[strings.ReplaceAll(z.Type, "-", "_")] = true
+	}
+	return chips, err
 }
 
 func chipSensors(dir string) ([]*HwmonSensor, error) {

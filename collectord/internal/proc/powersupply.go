@@ -26,7 +26,7 @@ func PowerSupplies(fs FS) ([]PowerSupply, error) {
 	var supplies []PowerSupply
 	for _, name := range names {
 		attribute := func(file string, parse func([]byte) (float64, error)) *Attribute {
-			a := newAttribute(fs.SysPath("class/power_supply", name, file), parse)
+			a := rarely(newAttribute(fs.SysPath("class/power_supply", name, file), parse)) // of a gauge on a slow bus
 			if a != nil {
 				a.lacks = noSupply
 			}

@@ -20,7 +20,7 @@ func TestReaders_AllocateNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	emmc[0].LifeTime.rare = false // to open a file allocates
+	uevents := NewUevents(fs)
 	for name, read := range map[string]func() error{
 		"stat":     reading(NewStat(fs)),
 		"cpu-256":  reading(NewStat(treeOf("cpu-256"))),
@@ -35,8 +35,9 @@ func TestReaders_AllocateNothing(t *testing.T) {
 		"mpp":      listing(NewMPP(fs).Read),
 		"route":    listing(NewRoutes(fs).Read),
 		"route6":   listing(NewRoutes6(fs).Read),
+		"uevents":  func() error { uevents.Moved(); return nil },
 		"eMMC":     func() error { _, err := emmc[0].LifeTime.Read(); return err },
-		"service":  func() error { _, err := group.Read(); return err },
+		"service":  func() error { _, err := group.Read(true); return err },
 	} {
 		if err := read(); err != nil { // grows the buffers
 			t.Errorf("%s: %v", name, err)

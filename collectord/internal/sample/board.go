@@ -21,22 +21,16 @@ type board struct {
 // engine has the series of one video engine.
 type engine struct{ load, utilization *Series }
 
-// boardInterval is how often the board is looked over for new devices, of which only power supplies
-// come while it runs. Those that go are noticed at once.
-const boardInterval = 5 * time.Minute
-
 // NewBoard returns the collector "board".
 func NewBoard(fs proc.FS, reg *Registry) Collector {
-	c := &board{
-		sensors: newSensorSet(reg, func() ([]foundSensor, error) { return listBoard(fs) },
+	return &board{
+		sensors: newSensorSet(fs, reg, func() ([]foundSensor, error) { return listBoard(fs) },
 			fs.SysPath("class/devfreq"), fs.SysPath("class/power_supply"), fs.SysPath("class/watchdog"), fs.SysPath("block")),
 		mpp: proc.NewMPP(fs),
 		engines: newDevices(func(name string) *engine {
 			return &engine{reg.Series("mpp.load_percent", labelText(name)), reg.Series("mpp.utilization_percent", labelText(name))}
 		}),
 	}
-	c.sensors.every = boardInterval
-	return c
 }
 
 // listBoard returns what there is now. It is proc.ErrNotSupported with nothing.

@@ -38,6 +38,7 @@ func TestBoard_KernelErrors(t *testing.T) {
 		return `devfreq.frequency_hertz{"device":"` + device + `","type":"` + device[strings.IndexByte(device, '.')+1:] + `"}`
 	}
 	for range 3 {
+		m.at = m.at.Add(time.Minute)
 		r := m.tick(c)
 		r.want(t, "", map[string]float64{frequency("fb000000.gpu"): 3e8, `power.online{"supply":"BAT0"}`: 0})
 		r.wantFaults(t, 3)

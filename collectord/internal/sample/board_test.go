@@ -24,7 +24,7 @@ func boardConfig(tree string) *config.Config {
 }
 
 // TestBoards compares the first tick with testdata/boards; with -update it writes the files. What is
-// read once a minute is in it, what is left out later is in TestBoards_OnceAMinute.
+// not in the second tick is read once a minute.
 func TestBoards(t *testing.T) {
 	t.Parallel()
 	for _, tree := range boards {
@@ -34,13 +34,18 @@ func TestBoards(t *testing.T) {
 		}
 		var lines []string
 		for _, c := range collectors {
-			r := newMachine(t).tick(c)
+			at := time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
+			r, second := collectAt(t, c, at), collectAt(t, c, at.Add(time.Second))
 			if r.err != nil || len(r.errs) > 0 {
 				t.Errorf("%s of %s: %v, %v", c.Name(), tree, r.err, r.errs)
 			}
 			for _, key := range sorted(r.values) {
+				often := ""
+				if _, again := second.values[key]; !again {
+					often = ", once a minute"
+				}
 				if !strings.HasPrefix(key, "services.start_time_seconds") { // of the file on this disk
-					lines = append(lines, fmt.Sprintf("%s %v\n", key, r.values[key]))
+					lines = append(lines, fmt.Sprintf("%s %v%s\n", key, r.values[key], often))
 				}
 			}
 		}
@@ -48,38 +53,42 @@ func TestBoards(t *testing.T) {
 	}
 }
 
+// TestBoards_OnceAMinute: each series has a sample in every tick, or only in the first of each minute.
 func TestBoards_OnceAMinute(t *testing.T) {
 	t.Parallel()
-	onceAMinute(t, time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC))
-	onceAMinute(t, time.Unix(0, 0)) // the clock was never set
+	for _, tree := range boards {
+		onceAMinute(t, tree, time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC))
+		onceAMinute(t, tree, time.Unix(0, 0)) // the clock was never set
+	}
 }
 
-func onceAMinute(t *testing.T, start time.Time) {
+func onceAMinute(t *testing.T, tree string, start time.Time) {
 	t.Helper()
-	collectors, err := New(boardConfig("rk3588"), "dev")
+	collectors, err := New(boardConfig(tree), "dev")
 	if err != nil {
 		t.Fatal(err)
 	}
-	rare := []string{"thermal.cooling_max_state", "hwmon.temp_max_celsius", "hwmon.temp_crit_celsius", "emmc.life_used_percent", "emmc.pre_eol", "watchdog.boot_status", "network.speed_bytes_per_second", "network.carrier_changes_total"}
-	var seen []string
-	for second := range 120 {
+	const seconds = 120
+	seen := map[string][]int{}
+	for second := range seconds {
 		for _, c := range collectors {
 			for key := range collectAt(t, c, start.Add(time.Duration(second)*time.Second)).values {
-				name, _, _ := strings.Cut(key, "{")
-				if slices.Contains(rare, name) {
-					seen = append(seen, fmt.Sprintf("%s at %d", name, second))
-				}
+				seen[key] = append(seen[key], second)
 			}
 		}
 	}
-	var want []string
-	for _, name := range rare {
-		want = append(want, name+" at 0", name+" at 60")
+	rare := 0
+	for key, at := range seen {
+		switch {
+		case len(at) == seconds:
+		case slices.Equal(at, []int{0, 60}):
+			rare++
+		default:
+			t.Errorf("%s of %s at %v", key, tree, at)
+		}
 	}
-	slices.Sort(want)
-	slices.Sort(seen)
-	if got := slices.Compact(seen); !slices.Equal(got, want) {
-		t.Errorf("got %q, want %q", got, want)
+	if rare == 0 || rare == len(seen) {
+		t.Errorf("%s: %d of %d once a minute", tree, rare, len(seen))
 	}
 }
 
@@ -162,7 +171,7 @@ func TestBoard_ComesAndGoes(t *testing.T) {
 	m.lay("power-battery")
 	m.remove("sys/class/power_supply/BAT1")
 	m.lay("rk3588")
-	m.at = m.at.Add(boardInterval)
+	m.at = m.at.Add(relistInterval)
 	has(true)
 }
 
@@ -196,17 +205,15 @@ func TestLink(t *testing.T) {
 			t.Errorf("without a cable: %v", sorted(r.values))
 		}
 	}
-	// Within routeInterval the table is not read again.
-	if r = m.tick(c); len(r.values) == 0 || r.values[route("wlan0")] != 0 {
-		t.Errorf("read again: %v", r.values)
-	}
 	// Its file cannot be read: the state of the links still has samples.
 	m.write("proc/1/net/route", "nonsense\n")
-	m.at = m.at.Add(routeInterval)
-	r = m.tick(c)
-	r.wantFaults(t, 1)
-	if _, ok := r.values[`network.up{"interface":"wlan0"}`]; !ok {
-		t.Errorf("no state beside a bad table: %v", r.values)
+	m.at = m.at.Add(time.Minute)
+	for range 3 {
+		r = m.tick(c)
+		r.wantFaults(t, 1)
+		if _, ok := r.values[`network.up{"interface":"wlan0"}`]; !ok {
+			t.Errorf("no state beside a bad table: %v", r.values)
+		}
 	}
 }
 
@@ -269,36 +276,16 @@ func TestBoards_AllocateNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, c := range collectors {
-			if c.Name() != "board" || tree != "raspberrypi5" { // which has only what is read once a minute
+			switch c.Name() {
+			case "services": // looks for new units once a minute
 				wantNoAllocations(t, c)
-			}
-		}
-	}
-}
-
-// BenchmarkBoards reads each board: what every tick costs, with what is read once a minute in one
-// tick of six.
-func BenchmarkBoards(b *testing.B) {
-	for _, tree := range boards {
-		collectors, err := New(boardConfig(tree), "dev")
-		if err != nil {
-			b.Fatal(err)
-		}
-		for _, c := range collectors {
-			b.Run(tree+"/"+c.Name(), func(b *testing.B) {
-				var batch Batch
-				at, series := time.Unix(1795450000, 0), 0
-				b.ReportAllocs()
-				for b.Loop() {
-					batch.Begin(at, nil)
-					if err := c.Collect(at, &batch); err != nil && !errors.Is(err, proc.ErrNotSupported) {
-						b.Fatal(err)
-					}
-					series = max(series, len(batch.Samples))
-					at = at.Add(10 * time.Second)
+			case "board": // and this for video engines, where there are none
+				if tree == "rk3588" {
+					wantNoAllocationsEvery(t, time.Minute, c)
 				}
-				b.ReportMetric(float64(series), "series")
-			})
+			default:
+				wantNoAllocationsEvery(t, time.Minute, c)
+			}
 		}
 	}
 }

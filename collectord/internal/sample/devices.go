@@ -17,6 +17,21 @@ import (
 // goes away or comes is noticed at once where the kernel lists them in each reading.
 const relistInterval = time.Minute
 
+// minute is the minute of the wall clock in which what is slow or hardly changes was last read.
+// The zero value is none.
+type minute struct {
+	number int64
+	known  bool
+}
+
+// begins reports whether this is the first tick of a minute.
+func (m *minute) begins(at time.Time) bool {
+	now := minute{at.Unix() / 60, true}
+	is := now != *m
+	*m = now
+	return is
+}
+
 // devices keeps a T for each device in a kernel file, and removes it as soon as the device is no
 // longer in the file. A device that returns is a new one, and its first reading gives no rate. So is one
 // that has got the name of another, which its collector finds out.

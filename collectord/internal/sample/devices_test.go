@@ -121,13 +121,19 @@ func must(c Collector, err error) Collector {
 	return c
 }
 
-// wantNoAllocations fails if a tick in steady state allocates.
+// wantNoAllocations fails if a tick in steady state allocates, a millisecond after the last one, so
+// that the lists that are made anew each minute stay.
 func wantNoAllocations(t *testing.T, c Collector) {
+	t.Helper()
+	wantNoAllocationsEvery(t, time.Millisecond, c)
+}
+
+func wantNoAllocationsEvery(t *testing.T, interval time.Duration, c Collector) {
 	t.Helper()
 	var b Batch
 	at := time.Now()
 	tick := func() {
-		at = at.Add(time.Millisecond) // the lists that are made anew each minute stay
+		at = at.Add(interval)
 		b.Begin(at, nil)
 		if err := c.Collect(at, &b); err != nil || len(b.Errors) > 0 {
 			t.Fatal(err, b.Errors)

@@ -8,7 +8,9 @@ import (
 	"belabox-metrics/collectord/internal/proc"
 )
 
-// hwmon reads the monitoring chips: what they measure, and whether they raise an alarm.
+// hwmon reads the monitoring chips: in each tick the temperatures and the alarms of voltages, since an
+// undervoltage is short, and once a minute the rest. Most chips are at the end of a slow bus, where one
+// reading takes a tenth of a millisecond and more.
 type hwmon struct {
 	sensors *sensorSet
 	names   []*Series // of node_exporter: what chips and sensors are called
@@ -23,14 +25,14 @@ var hwmonMetrics = map[string]string{
 func NewHwmon(fs proc.FS, reg *Registry) Collector {
 	c := &hwmon{}
 	node := reg.node("hwmon")
-	c.sensors = newSensorSet(reg, func() ([]foundSensor, error) {
+	c.sensors = newSensorSet(fs, reg, func() ([]foundSensor, error) {
 		sensors, err := proc.HwmonSensors(fs)
 		c.names = node.hwmonNames(sensors)
 		labels := labelSensors(sensors)
 		var found []foundSensor
 		for i, s := range sensors {
 			if s.Input != nil {
-				found = append(found, foundSensor{reader: s.Input, metric: hwmonMetrics[s.Kind], labels: labels[i], twin: node.hwmonTwin(s, "input")})
+				found = append(found, foundSensor{reader: s.Input, metric: hwmonMetrics[s.Kind], labels: labels[i], rare: s.Slow || s.Kind != "temp", twin: node.hwmonTwin(s, "input")})
 				for _, limit := range s.Limits {
 					found = appendAttribute(found, limit.Attribute, "hwmon.temp_"+limit.Name+"_celsius", labels[i]...)
 					found[len(found)-1].twin = node.hwmonTwin(s, limit.Name)
@@ -42,6 +44,7 @@ func NewHwmon(fs proc.FS, reg *Registry) Collector {
 					name += "_" + alarm.Name
 				}
 				found = appendAttribute(found, alarm.Attribute, "hwmon.alarm", labels[i][0], labels[i][1], name)
+				found[len(found)-1].rare = s.Slow || s.Kind != "in"
 				found[len(found)-1].twin = node.hwmonTwin(s, strings.TrimPrefix(alarm.Name+"_alarm", "_"))
 			}
 		}

@@ -26,8 +26,8 @@ type routeFamily struct {
 	routes  *proc.Routes
 	devices map[string]*routeDevice // that have or had one
 	list    []*routeDevice
-	read    time.Time
-	absent  error // proc.ErrNotSupported if there was no such file
+	minute  minute // in which they were last read: a table may be long
+	absent  error  // proc.ErrNotSupported if there was no such file
 }
 
 // routeDevice is an interface that has a default route, or had one since collectord started.
@@ -45,7 +45,7 @@ func NewLink(fs proc.FS, reg *Registry, cfg config.NetworkConfig) (Collector, er
 		return nil, err
 	}
 	c := &link{include: include, exclude: exclude, max: cfg.MaxInterfaces}
-	c.sensors = newSensorSet(reg, func() ([]foundSensor, error) { return c.list(fs, reg) }, fs.SysPath("class/net"))
+	c.sensors = newSensorSet(fs, reg, func() ([]foundSensor, error) { return c.list(fs, reg) }, fs.SysPath("class/net"))
 	c.families = []*routeFamily{
 		{name: "ipv4", routes: proc.NewRoutes(fs), devices: map[string]*routeDevice{}},
 		{name: "ipv6", routes: proc.NewRoutes6(fs), devices: map[string]*routeDevice{}},
@@ -127,18 +127,18 @@ func (c *link) Collect(at time.Time, out *Batch) error {
 	return absent
 }
 
-// routeInterval is how often the routes are looked at most: a table may be long.
-const routeInterval = 5 * time.Second
-
 // collect adds 1 for the interface that the kernel takes, and 0 for the others.
 func (f *routeFamily) collect(reg *Registry, at time.Time, out *Batch) error {
-	if !f.read.IsZero() && at.Sub(f.read) < routeInterval {
+	if !f.minute.begins(at) {
 		return f.absent
 	}
-	f.read, f.absent = at, nil
+	f.absent = nil
 	routes, err := f.routes.Read()
-	if errors.Is(err, proc.ErrNotSupported) {
+	switch {
+	case errors.Is(err, proc.ErrNotSupported):
 		f.absent = err
+	case err != nil:
+		f.minute = minute{} // fails in every tick until it works again
 	}
 	if err := out.failPart(len(routes), err); err != nil {
 		return err

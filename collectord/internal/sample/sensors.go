@@ -15,10 +15,10 @@ import (
 
 // sensorSet reads sensors, which come and go. Each may fail or hang without effect on the others.
 type sensorSet struct {
+	uevents  *proc.Uevents
 	folders  func() ([]string, error) // cheap: shows whether list would find something new
 	list     func() ([]foundSensor, error)
 	registry *Registry
-	every    time.Duration // between two looks at the folders
 
 	listed   time.Time // zero: list again at the next tick
 	present  []string  // directories when sensors were listed
@@ -27,11 +27,8 @@ type sensorSet struct {
 	waiter   *waiter
 	calls    []*call // of sensors
 	eachTick int     // how many of them are read in each tick
-	minute   int64   // in which the others were last read, or noMinute
+	minute   minute  // in which the others were last read
 }
-
-// noMinute is none: a clock that was never set begins in minute 0.
-const noMinute = -1
 
 // foundSensor is a sensor that is there now.
 type foundSensor struct {
@@ -74,9 +71,9 @@ type sensor struct {
 
 // newSensorSet makes the set of the sensors that list finds, which have a directory each
 // below one of the directories at paths.
-func newSensorSet(reg *Registry, list func() ([]foundSensor, error), paths ...string) *sensorSet {
+func newSensorSet(fs proc.FS, reg *Registry, list func() ([]foundSensor, error), paths ...string) *sensorSet {
 	folders := func() ([]string, error) { return folderNames(paths) }
-	return &sensorSet{folders: folders, list: list, registry: reg, every: relistInterval, minute: noMinute, waiter: newWaiter()}
+	return &sensorSet{uevents: proc.NewUevents(fs), folders: folders, list: list, registry: reg, waiter: newWaiter()}
 }
 
 // folderNames returns the sorted names in each directory that is there; os.ReadDir would also look
@@ -109,8 +106,8 @@ func (t *sensorSet) collect(at time.Time, out *Batch) error {
 		return t.absent
 	}
 	calls, withRare := t.calls[:t.eachTick], false
-	if minute := at.Unix() / 60; minute != t.minute { // the first tick of a minute
-		calls, withRare, t.minute = t.calls, true, minute
+	if t.minute.begins(at) {
+		calls, withRare = t.calls, true
 	}
 	t.waiter.call(at, calls)
 	for _, s := range t.sensors {
@@ -143,18 +140,22 @@ func (t *sensorSet) isGone(s *sensor) bool {
 	return errors.Is(err, os.ErrNotExist)
 }
 
-// isStale reports whether it is time to list the sensors. Now and then a look at
-// the directories suffices: a new sensor has a new one, and one that took the directory
-// of another made the reading of that fail.
+// isStale reports whether it is time to list the sensors. Once a minute a look at
+// the directories suffices, if there were uevents at all: a new sensor has a new one, and one that
+// took the directory of another made the reading of that fail.
 func (t *sensorSet) isStale(at time.Time) bool {
 	if t.listed.IsZero() {
 		return true
 	}
-	if at.Sub(t.listed) < t.every {
+	if at.Sub(t.listed) < relistInterval {
 		return false
 	}
 	t.listed = at
+	if !t.uevents.Moved() {
+		return false
+	}
 	folders, err := t.folders()
+	t.uevents.Settle() // a directory is there before its event
 	return err != nil || !slices.Equal(folders, t.present)
 }
 
@@ -184,7 +185,7 @@ func (t *sensorSet) relist(at time.Time, ignore Ignored) error {
 		s := known[f.key()]
 		if s == nil {
 			s = t.newSensor(f)
-			t.minute = noMinute
+			t.minute = minute{}
 		}
 		t.sensors = append(t.sensors, s)
 		t.calls = append(t.calls, s.call)

@@ -40,7 +40,7 @@ type fakeZones struct {
 
 func newFakeZones(found ...foundSensor) *fakeZones {
 	f := &fakeZones{found: found}
-	f.zones = newSensorSet(testDevice, func() ([]foundSensor, error) {
+	f.zones = newSensorSet(proc.FS{Sys: "/nonexistent"}, testDevice, func() ([]foundSensor, error) {
 		f.listed++
 		return f.found, f.err
 	})

@@ -27,6 +27,7 @@ type services struct {
 	patterns []config.ServicePattern
 	groups   *proc.CGroups
 	looked   time.Time // for units and how the hierarchies are mounted
+	minute   minute    // in which memory and OOM kills were last read
 	err      error     // of it
 	byLabel  map[string]*service
 	list     []*service // by label
@@ -79,8 +80,9 @@ func (c *services) Collect(at time.Time, out *Batch) error {
 	if c.err != nil {
 		out.Fail(c.err)
 	}
+	all := c.minute.begins(at)
 	for _, s := range c.list {
-		c.collect(s, at, out)
+		c.collect(s, at, all, out)
 	}
 	return nil
 }
@@ -150,12 +152,12 @@ func (c *services) add(label, path string) *service {
 }
 
 // collect reads a service. If its group went since the last tick, there may be another one already.
-func (c *services) collect(s *service, at time.Time, out *Batch) {
+func (c *services) collect(s *service, at time.Time, all bool, out *Batch) {
 	for range 2 {
 		if s.group == nil && !c.open(s, out) {
 			break
 		}
-		stats, err := s.group.Read()
+		stats, err := s.group.Read(all)
 		if errors.Is(err, os.ErrNotExist) {
 			s.group.Close()
 			s.group = nil
@@ -163,6 +165,7 @@ func (c *services) collect(s *service, at time.Time, out *Batch) {
 		}
 		if err != nil {
 			out.Fail(err, s.label)
+			c.minute = minute{} // fails in every tick until it works again
 		}
 		s.seen = at
 		s.addStats(&stats, out)

@@ -157,7 +157,11 @@ given its own interval.
   kernel file affects only its own metric, not those beside it.
 - A device is identified by more than its name: an interface with a different ` + "`ifindex`" + `, and a disk
   with a different device number, size or sequence number, counts as new and has no rate at its
-  first reading.
+  first reading. This is checked whenever the kernel has counted an event of a device
+  (/sys/kernel/uevent_seqnum, which the sandbox of the unit and containers leave readable); where
+  that number cannot be read, it is checked at every reading.
+- What is slow to read or hardly changes is **read once a minute**, in the first tick of the minute,
+  and has a sample only then.
 - A **sensor** or value that will not come back can be left out with ` + "`collection.ignore_sensors`" + `.
 - Rates and shares refer to the time between two readings, not counting suspend: during a suspend
   the counters of the kernel stop, and so does the clock by which rates are computed.

@@ -12,7 +12,7 @@ type thermal struct{ zones *sensorSet }
 
 // NewThermal returns the collector "thermal".
 func NewThermal(fs proc.FS, reg *Registry) Collector {
-	return &thermal{newSensorSet(reg, func() ([]foundSensor, error) {
+	return &thermal{newSensorSet(fs, reg, func() ([]foundSensor, error) {
 		zones, err := proc.ThermalZones(fs)
 		var found []foundSensor
 		for _, z := range zones {
