@@ -200,7 +200,12 @@ func TestPage_DeadLetter(t *testing.T) {
 	t.Parallel()
 	at := sceneNamed(t, "dead-letter").serve(t)
 	b := look(t, "dead-letter", at.url, always, desktop, phone)
-	b.says("reasons", "Some samples could not be delivered", "belabox-shipperd deadletter list", "1 of 5 collectors are failing: thermal")
+	b.says("reasons", "Some samples could not be delivered", "1 of 5 collectors are failing: thermal")
+	if shown := eval[string](b, "document.getElementById('reasons').innerText"); strings.Contains(shown, "deadletter list") {
+		t.Errorf("a note has more than one line: %s", shown)
+	}
+	eval[bool](b, "document.querySelector('#reasons details').open = true")
+	b.says("reasons", "belabox-shipperd deadletter list")
 	b.says("outcome", "220", "bad request", "214", "never seen", "6", "size", "18")
 	b.says("ledger", "Dead letters\n220", "Dropped\n18", "Unaccounted for\n0")
 	b.says("collectors", "thermal", "temporarily unavailable")
@@ -354,7 +359,8 @@ func TestPage_Board(t *testing.T) {
 	s.Suffix = bad
 	at := s.serve(t)
 	b := look(t, "board", at.url, "document.querySelectorAll('#board li').length === 4", phone, desktop, view{name: "small", width: 320, height: 640, phone: true})
-	b.says("state", "OK")
+	b.says("state", "Warning")
+	b.says("state-line", "the device needs attention")
 	b.says("board", "Power supply too weak: ", " undervoltage event", "stronger power supply", "Slowed down: throttled 1 time today", "Flash memory worn: mmcblk0 has used at least 90 % of its life", "Service down: srtla"+bad+".service")
 	b.says("glance", "GPU", "NPU", "via wwan0")
 	b.says("device-charts", "GPU, NPU and video", "gpu", "npu", "rkvenc-core")

@@ -47,6 +47,10 @@ export function banner(s, now) {
     title = 'Catching up';
     line = 'The backlog is being sent. Nothing to do.';
     tone = 'busy';
+  } else if (status === 'ok' && attention(s.board).length) {
+    title = 'Warning';
+    line = 'Samples are collected and stored, but the device needs attention.';
+    tone = 'degraded';
   } else if (status === 'ok' && !s.delivery.enabled) {
     line = 'Samples are collected and stored. Delivery is disabled.';
   } else if (status === 'ok' && !s.storage.rows) {
@@ -55,20 +59,23 @@ export function banner(s, now) {
   byId('banner').className = `banner ${tone}`;
   keep(byId('state'), title);
   keep(byId('state-line'), line + (since ? ` Since ${t.time(new Date(since), now)} (${t.duration((now - new Date(since)) / 1000)}).` : ''));
-  document.title = `${status === 'ok' ? '' : '● '}${s.device || s.host || 'belabox-metrics'} – ${title}`;
+  document.title = `${tone === 'ok' ? '' : '● '}${s.device || s.host || 'belabox-metrics'} – ${title}`;
   const key = JSON.stringify([reasons, s.delivery.last_error]);
   if (byId('reasons').dataset.key === key) return; // screen readers would repeat it
   byId('reasons').dataset.key = key;
   byId('reasons').replaceChildren(...reasons.map((r) => {
+    const note = r.severity === 'ok'; // one line until it is opened
     const li = el('li');
-    const what = el('p', r.severity === 'ok' ? 'what note' : 'what', r.words);
+    const body = note ? el('details') : li;
+    const what = el(note ? 'summary' : 'p', note ? 'what note' : 'what', r.words);
     if (r.since) what.append(el('span', 'since', ` · since ${t.time(new Date(r.since), now)}`));
-    li.append(what);
+    body.append(what);
+    if (note) li.append(body);
     const line = (className, name, text) => {
       const p = el('p', className);
       p.append(el('span', '', `${name}: `)); // a string becomes a text node
       coded(p, text);
-      li.append(p);
+      body.append(p);
     };
     line('todo', 'Remedy', r.remedy);
     if (s.delivery.last_error && r.code.startsWith('upload_')) line('raw', 'Last error', s.delivery.last_error);
@@ -78,10 +85,9 @@ export function banner(s, now) {
 
 const limitWords = { throttled: 'throttled', frequency_capped: 'frequency capped', soft_temperature_limit: 'temperature limit reached' };
 
-// board lists what needs attention of the hardware and the services.
-export function board(s) {
+// attention returns what is wrong with the hardware and the services, each with what to do.
+function attention(b) {
   const lines = [];
-  const b = s.board;
   const times = (l, one, many) => {
     if (!l.events) return 'now';
     const n = l.events === 1 ? `1 ${one}` : `${t.count(l.events)} ${many}`;
@@ -98,6 +104,12 @@ export function board(s) {
   }
   const down = b.services_down ?? [];
   if (down.length) lines.push([`${down.length === 1 ? 'Service' : 'Services'} down: ${down.join(', ')}`, 'See “systemctl status” and the journal of the unit.']);
+  return lines;
+}
+
+// board lists it in the banner.
+export function board(s) {
+  const lines = attention(s.board);
   const key = JSON.stringify(lines);
   if (byId('board').dataset.key === key) return;
   byId('board').dataset.key = key;
