@@ -70,27 +70,45 @@ func (d *doctor) collectord(ctx context.Context) Check {
 
 func (d *doctor) shipperd(ctx context.Context) (c Check) {
 	c, d.shipperdRuns, _ = d.daemon(ctx, "shipperd", health.ShipperdAway)
+	if c.Status == Fail && !d.Config.Remote.Enabled {
+		c.Status = Warn // it has nothing to do
+	}
 	return c
 }
 
-// daemon checks whether a daemon holds its lock. started is zero where the file does not know its
-// run.
+// restartLimit is how long a daemon may be away for a restart or an upgrade.
+const restartLimit = time.Minute
+
+// daemon checks whether a daemon holds its lock. One that has run before fails the check when it is
+// away for longer than a restart takes; before the first run, nothing is wrong yet. started is zero
+// where the file does not know its run.
 func (d *doctor) daemon(ctx context.Context, name string, away *health.Condition) (c Check, running bool, started time.Time) {
 	pid, running, err := lock.Holder(d.Config.Storage.Path + "." + name + ".lock")
 	switch {
 	case err != nil:
 		return unknown(err.Error()), false, started
-	case !running:
-		return active(away, ""), false, started
+	case running:
+		c = ok(fmt.Sprintf("running as process %d", pid))
+	default:
+		c = active(away, "")
 	}
-	c = ok(fmt.Sprintf("running as process %d", pid))
 	file, err := d.open(ctx)
 	if err != nil {
-		return c, true, started
+		return c, running, started
 	}
 	runs, err := file.Runs(ctx, name, 1)
 	if err != nil || len(runs) == 0 {
-		return c, true, started
+		return c, running, started
+	}
+	if !running {
+		last := runs[0].Ended
+		if last.IsZero() { // it was killed
+			last = runs[0].Started
+		}
+		if d.Now().Sub(last) > restartLimit {
+			c = fail(c.Detail, c.Fix)
+		}
+		return c, false, started
 	}
 	c.Detail += fmt.Sprintf(", version %s, for %s", runs[0].Version, human.Duration(d.Now().Sub(runs[0].Started)))
 	if runs[0].Version != d.Version {
