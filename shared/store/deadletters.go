@@ -156,7 +156,7 @@ func OpenDeadLetters(ctx context.Context, path string) (d *DeadLetters, err erro
 		}
 	}()
 	db, err := openExisting(ctx, path, url.Values{
-		"mode": {"rw"}, "_txlock": {"immediate"}, "_synchronous": {"NORMAL"},
+		"mode": {"rw"}, "_synchronous": {"NORMAL"},
 		"_pragma": {"wal_autocheckpoint(0)", "foreign_keys(1)"},
 	}, readerConns, openBeside)
 	if err != nil {

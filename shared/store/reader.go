@@ -106,7 +106,7 @@ func inUse(path string) bool {
 
 // openBeside opens the file as a daemon does.
 func openBeside(path string, how url.Values) (*sql.DB, error) {
-	return sql.Open("sqlite", (&url.URL{Scheme: "file", Path: path, RawQuery: how.Encode()}).String())
+	return openDB((&url.URL{Scheme: "file", Path: path, RawQuery: how.Encode()}).String())
 }
 
 // openExisting opens a file that must be there with the newest schema. how is

@@ -168,7 +168,7 @@ func openFile(ctx context.Context, o Options, synchronous string, conns int) (db
 		}
 		return err
 	}
-	if db, err = sql.Open("sqlite", dsn(o, synchronous)); err != nil {
+	if db, err = openDB(dsn(o, synchronous)); err != nil {
 		return nil, err
 	}
 	db.SetMaxOpenConns(conns)
@@ -276,7 +276,6 @@ const cacheKiB = 256
 func dsn(o Options, synchronous string) string {
 	pragma := func(name string, value any) string { return fmt.Sprintf("%s(%v)", name, value) }
 	q := url.Values{
-		"_txlock":      {"immediate"}, // a deferred transaction that turns to writing fails at once with BUSY_SNAPSHOT
 		"_synchronous": {synchronous},
 		"_pragma": {
 			pragma("busy_timeout", cmp.Or(o.BusyTimeout, busyTimeout).Milliseconds()),

@@ -11,7 +11,7 @@ import (
 
 // writer is the one connection through which a handle writes, so that prepared
 // statements and the synchronous setting hold. Transactions are IMMEDIATE
-// (_txlock in the DSN) and wait for the other daemon's.
+// (conn.BeginTx) and wait for the other daemon's.
 type writer struct {
 	mu       sync.Mutex // held for a whole transaction
 	conn     *sql.Conn
@@ -73,9 +73,6 @@ func (w *writer) tx(ctx context.Context, loses time.Duration, fn func(ctx contex
 		return classify(err)
 	}
 	if err := tx.Commit(); err != nil {
-		// A COMMIT that fails on a full disk or a busy file leaves the
-		// transaction open; Rollback of a finished sql.Tx would do nothing.
-		_, _ = w.conn.ExecContext(ctx, "ROLLBACK") // an error says there was none
 		return classify(err)
 	}
 	if w.full {
