@@ -45,7 +45,7 @@ func (in *Inserter) InsertDated(ctx context.Context, at clock.Moment, keep time.
 	fates := make([]DatedFate, len(dated))
 	err = in.w.tx(ctx, in.durability, func(ctx context.Context, tx *sql.Tx) error {
 		clear(fates)
-		if _, err := in.look(ctx); err != nil {
+		if _, err := in.look(ctx, tx); err != nil {
 			return err
 		}
 		samples := make([]Sample, len(dated))
@@ -58,10 +58,10 @@ func (in *Inserter) InsertDated(ctx context.Context, at clock.Moment, keep time.
 		// Rows above the mark are booked with their tick, see bookTick.
 		n := sort.Search(len(in.rows), func(i int) bool { return in.rows[i].key > in.through })
 		var below, above InsertResult
-		if err := in.insertRows(ctx, in.rows[:n], samples, &below); err != nil {
+		if err := in.insertRows(ctx, tx, in.rows[:n], samples, &below); err != nil {
 			return err
 		}
-		if err := in.insertRows(ctx, in.rows[n:], samples, &above); err != nil {
+		if err := in.insertRows(ctx, tx, in.rows[n:], samples, &above); err != nil {
 			return err
 		}
 		inserted = below.Inserted + above.Inserted
@@ -113,7 +113,7 @@ func (in *Inserter) place(ctx context.Context, tx *sql.Tx, at clock.Moment, keep
 			fates[i] = DatedNowhere
 			continue
 		}
-		switch err := in.find(ctx, d.Series); {
+		switch err := in.find(ctx, tx, d.Series); {
 		case errors.Is(err, errTooManySeries):
 			fates[i] = DatedUnstored
 			continue

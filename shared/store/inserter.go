@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"math"
@@ -31,10 +32,9 @@ type Inserter struct {
 	round      int   // how often all series had to be looked up again
 
 	// Used inside the writer's transaction only.
-	stmts insertStatements
-	args  []any     // reused
-	rows  []keyed   // reused
-	fresh []*Series // got their id in the open transaction
+	args  []driver.NamedValue // reused
+	rows  []keyed             // reused
+	fresh []*Series           // got their id in the open transaction
 }
 
 // mostRows is how many rows one INSERT statement takes at most. A statement costs
@@ -44,13 +44,13 @@ const mostRows = 64
 // groupRows are the statements that there are, by their rows.
 var groupRows = [...]int{mostRows, 16, 4, 1}
 
-type insertStatements struct {
-	groups                                [len(groupRows)]*sql.Stmt
-	text, findSeries, addSeries, lowWater *sql.Stmt
-	look                                  *sql.Stmt
-
-	all []*sql.Stmt
-}
+// queryInserts insert that many rows. All have the session of the first.
+var queryInserts = func() (queries [len(groupRows)]string) {
+	for i, n := range groupRows {
+		queries[i] = "INSERT INTO metrics (session, dedup_key, value) VALUES (?,?,?)" + strings.Repeat(",(?1,?,?)", n-1) + " ON CONFLICT DO NOTHING"
+	}
+	return queries
+}()
 
 // InsertResult says what became of the samples of one Insert.
 type InsertResult struct {
@@ -72,7 +72,7 @@ func OpenInserter(ctx context.Context, o Options, durability time.Duration) (*In
 	}
 	in := &Inserter{file: file{h.o.Path, h.pool}, handle: h, durability: durability}
 	if err := in.prepare(ctx); err != nil {
-		return nil, errors.Join(in.closeStatements(), in.unopened(err))
+		return nil, in.unopened(err)
 	}
 	return in, nil
 }
@@ -84,31 +84,11 @@ func (in *Inserter) prepare(ctx context.Context) (err error) {
 	if in.reached, err = readFileTime(ctx, in.db); err != nil {
 		return err
 	}
-	const insert = "INSERT INTO metrics (dedup_key, value, session) VALUES (?,?,?)"
-	type statement struct {
-		stmt **sql.Stmt
-		text string
+	in.args = make([]driver.NamedValue, 1+2*mostRows)
+	for i := range in.args {
+		in.args[i].Ordinal = i + 1
 	}
-	statements := []statement{
-		{&in.stmts.text, "INSERT INTO metrics (dedup_key, value_text, session) VALUES (?,?,?) ON CONFLICT DO NOTHING"},
-		{&in.stmts.findSeries, "SELECT id FROM series WHERE dedup_key = ? AND name = ? AND tags = ? AND device_id = ? AND value_type = ?"},
-		{&in.stmts.addSeries, `INSERT INTO series (dedup_key, name, tags, device_id, value_type) VALUES (?,?,?,?,?)
-			ON CONFLICT (dedup_key) DO UPDATE SET name = excluded.name, tags = excluded.tags, device_id = excluded.device_id, value_type = excluded.value_type
-			WHERE series.dedup_key = excluded.dedup_key RETURNING id`},
-		{&in.stmts.look, `SELECT coalesce((SELECT max(id) FROM upload_checkpoints), 0), coalesce(max(id), ?1),
-			count(*) FILTER (WHERE reason IN ('unknown_series', 'damaged_series')) FROM dead_letters WHERE id > ?1`},
-		{&in.stmts.lowWater, "UPDATE outbox SET low_water = ?1 WHERE low_water > ?1"},
-	}
-	for i, n := range groupRows {
-		statements = append(statements, statement{&in.stmts.groups[i], insert + strings.Repeat(",(?,?,?)", n-1) + " ON CONFLICT DO NOTHING"})
-	}
-	for _, p := range statements {
-		if *p.stmt, err = in.w.conn.PrepareContext(ctx, p.text); err != nil {
-			return err
-		}
-		in.stmts.all = append(in.stmts.all, *p.stmt)
-	}
-	in.args = make([]any, 0, 3*mostRows)
+	in.args[0].Value = in.session.ID
 	return nil
 }
 
@@ -159,14 +139,14 @@ func (in *Inserter) insert(ctx context.Context, samples []Sample, place func(con
 			r.Invalid, r.Ended = len(samples), true
 			return nil
 		}
-		record, err := in.look(ctx)
+		record, err := in.look(ctx, tx)
 		if err != nil {
 			return err
 		}
-		if err := in.order(ctx, ms, samples, &r); err != nil {
+		if err := in.order(ctx, tx, ms, samples, &r); err != nil {
 			return err
 		}
-		if err := in.insertRows(ctx, in.rows, samples, &r); err != nil || r.Inserted == 0 {
+		if err := in.insertRows(ctx, tx, in.rows, samples, &r); err != nil || r.Inserted == 0 {
 			return err
 		}
 		if err := in.saveEpoch(ctx, tx, e); err != nil {
@@ -215,49 +195,60 @@ func (in *Inserter) noteSync(record int64) {
 	in.record = record
 }
 
+const queryInsertText = "INSERT INTO metrics (session, dedup_key, value_text) VALUES (?,?,?) ON CONFLICT DO NOTHING"
+
 // insertRows inserts in the order of the keys: then each row goes behind the last
 // one, and a page that is full is written no more. In the order of the collectors
 // half as many pages again would change.
-func (in *Inserter) insertRows(ctx context.Context, rows []keyed, samples []Sample, r *InsertResult) error {
-	args := in.args[:0]
-	for _, row := range rows {
-		s := &samples[row.sample]
-		if s.Series.Type == Text {
-			if err := r.exec(ctx, in.stmts.text, 1, int64(row.key), s.Text, in.session.ID); err != nil {
+func (in *Inserter) insertRows(ctx context.Context, tx *sql.Tx, rows []keyed, samples []Sample, r *InsertResult) error {
+	// Straight to the driver, like eachOfMany: database/sql would copy all arguments.
+	err := in.w.conn.Raw(func(c any) error {
+		for left := rows; len(left) > 0; {
+			n, err := in.insertSome(ctx, c.(driver.ExecerContext), left, samples, r)
+			if err != nil {
 				return err
 			}
-			continue
+			left = left[n:]
 		}
-		args = append(args, int64(row.key), s.Value, in.session.ID)
-		if len(args) == cap(args) {
-			if err := in.insertGroups(ctx, args, r); err != nil {
-				return err
-			}
-			args = args[:0]
-		}
-	}
-	if err := in.insertGroups(ctx, args, r); err != nil {
-		return err
-	}
-	if r.Inserted == 0 {
 		return nil
+	})
+	if err != nil || r.Inserted == 0 {
+		return err
 	}
 	// Rows may have a time of their own, before the mark: shipperd must look there
 	// again, and must learn that together with the rows.
-	_, err := in.stmts.lowWater.ExecContext(ctx, int64(rows[0].key))
+	_, err = tx.ExecContext(ctx, "UPDATE outbox SET low_water = ?1 WHERE low_water > ?1", int64(rows[0].key))
 	return err
 }
 
-// insertGroups inserts rows of three arguments each.
-func (in *Inserter) insertGroups(ctx context.Context, args []any, r *InsertResult) error {
-	for i, n := range groupRows {
-		for ; len(args) >= 3*n; args = args[3*n:] {
-			if err := r.exec(ctx, in.stmts.groups[i], n, args[:3*n]...); err != nil {
-				return err
-			}
+// insertSome inserts the first n rows, as many as one statement takes, and counts which were new.
+func (in *Inserter) insertSome(ctx context.Context, c driver.ExecerContext, rows []keyed, samples []Sample, r *InsertResult) (n int, err error) {
+	numbers := 0
+	for numbers < min(len(rows), mostRows) && samples[rows[numbers].sample].Series.Type == Number {
+		numbers++
+	}
+	query, args := queryInsertText, in.args[:3]
+	if numbers == 0 {
+		n, args[1].Value, args[2].Value = 1, int64(rows[0].key), samples[rows[0].sample].Text
+	} else {
+		group := slices.IndexFunc(groupRows[:], func(n int) bool { return n <= numbers })
+		n = groupRows[group]
+		query, args = queryInserts[group], in.args[:1+2*n]
+		for i, row := range rows[:n] {
+			args[1+2*i].Value, args[2+2*i].Value = int64(row.key), samples[row.sample].Value
 		}
 	}
-	return nil
+	result, err := c.ExecContext(ctx, query, args)
+	if err != nil {
+		return 0, err
+	}
+	added, err := result.RowsAffected()
+	if err != nil {
+		return 0, err
+	}
+	r.Inserted += int(added)
+	r.Duplicates += n - int(added)
+	return n, nil
 }
 
 // keyed is a sample's place in a tick, by its key.
@@ -267,7 +258,7 @@ type keyed struct {
 }
 
 // order fills in.rows with the samples that can be stored, by their keys.
-func (in *Inserter) order(ctx context.Context, ms int64, samples []Sample, r *InsertResult) error {
+func (in *Inserter) order(ctx context.Context, tx *sql.Tx, ms int64, samples []Sample, r *InsertResult) error {
 	in.rows = in.rows[:0]
 	for i := range samples {
 		s := &samples[i]
@@ -275,7 +266,7 @@ func (in *Inserter) order(ctx context.Context, ms int64, samples []Sample, r *In
 			r.Invalid++
 			continue
 		}
-		err := in.find(ctx, s.Series)
+		err := in.find(ctx, tx, s.Series)
 		if errors.Is(err, errTooManySeries) {
 			r.Invalid++
 			continue
@@ -294,38 +285,30 @@ func sortRows(rows []keyed) {
 	slices.SortFunc(rows, func(a, b keyed) int { return cmp.Or(cmp.Compare(a.key, b.key), cmp.Compare(a.sample, b.sample)) })
 }
 
-// exec runs an INSERT of n rows and counts which of them were new.
-func (r *InsertResult) exec(ctx context.Context, stmt *sql.Stmt, n int, args ...any) error {
-	res, err := stmt.ExecContext(ctx, args...)
-	if err != nil {
-		return err
-	}
-	added, err := res.RowsAffected()
-	if err != nil {
-		return err
-	}
-	r.Inserted += int(added)
-	r.Duplicates += n - int(added)
-	return nil
-}
-
 // find makes sure that the id of a series is known.
-func (in *Inserter) find(ctx context.Context, s *Series) error {
+func (in *Inserter) find(ctx context.Context, tx *sql.Tx, s *Series) error {
 	if s.id != 0 && s.round == in.round {
 		return nil
 	}
-	return in.resolve(ctx, s)
+	return in.resolve(ctx, tx, s)
 }
+
+const (
+	queryFindSeries = "SELECT id FROM series WHERE dedup_key = ? AND name = ? AND tags = ? AND device_id = ? AND value_type = ?"
+	queryAddSeries  = `INSERT INTO series (dedup_key, name, tags, device_id, value_type) VALUES (?,?,?,?,?)
+		ON CONFLICT (dedup_key) DO UPDATE SET name = excluded.name, tags = excluded.tags, device_id = excluded.device_id, value_type = excluded.value_type
+		WHERE series.dedup_key = excluded.dedup_key RETURNING id`
+)
 
 // resolve finds or makes the row of a series. One that has our key and other texts is damaged: the
 // key is a checksum, so the texts are put right.
-func (in *Inserter) resolve(ctx context.Context, s *Series) error {
+func (in *Inserter) resolve(ctx context.Context, tx *sql.Tx, s *Series) error {
 	key := seriesKey(s.Device, s.Name, s.Tags, s.Type)
 	args := []any{key[:], s.Name, s.Tags, s.Device, int(s.Type)}
 	var id int64
-	err := in.stmts.findSeries.QueryRowContext(ctx, args...).Scan(&id)
+	err := tx.QueryRowContext(ctx, queryFindSeries, args...).Scan(&id)
 	if errors.Is(err, sql.ErrNoRows) {
-		err = in.stmts.addSeries.QueryRowContext(ctx, args...).Scan(&id)
+		err = tx.QueryRowContext(ctx, queryAddSeries, args...).Scan(&id)
 		if isCheckFailure(err) {
 			return errTooManySeries
 		}
@@ -338,12 +321,15 @@ func (in *Inserter) resolve(ctx context.Context, s *Series) error {
 	return nil
 }
 
+const queryLook = `SELECT coalesce((SELECT max(id) FROM upload_checkpoints), 0), coalesce(max(id), ?1),
+	count(*) FILTER (WHERE reason IN ('unknown_series', 'damaged_series')) FROM dead_letters WHERE id > ?1`
+
 // look returns the ID of the newest chunk record, 0 where there is none. It has all series looked up
 // again after shipperd has found one that is damaged or missing: new samples must not follow the
 // others to the dead letters.
-func (in *Inserter) look(ctx context.Context) (record int64, err error) {
+func (in *Inserter) look(ctx context.Context, tx *sql.Tx) (record int64, err error) {
 	var faults int
-	if err := in.stmts.look.QueryRowContext(ctx, in.letter).Scan(&record, &in.letter, &faults); err != nil {
+	if err := tx.QueryRowContext(ctx, queryLook, in.letter).Scan(&record, &in.letter, &faults); err != nil {
 		return 0, err
 	}
 	if faults > 0 {
@@ -369,15 +355,4 @@ func (in *Inserter) EndSession(ctx context.Context) error {
 // file should be left without a WAL.
 func (in *Inserter) Close(ctx context.Context) error {
 	return errors.Join(in.EndSession(ctx), in.close())
-}
-
-func (in *Inserter) close() error { return errors.Join(in.closeStatements(), in.handle.close()) }
-
-// closeStatements comes before close: the pool does not know those of a single connection, and a
-// connection with open statements is never really closed.
-func (in *Inserter) closeStatements() (err error) {
-	for _, stmt := range in.stmts.all {
-		err = errors.Join(err, stmt.Close())
-	}
-	return err
 }
