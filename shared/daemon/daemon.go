@@ -4,8 +4,8 @@
 // It promises that a wrong command line or configuration changes nothing and ends with code 2, that
 // the work starts only with the lock held, and that the first SIGTERM or SIGINT drains while the
 // second kills. What root starts works as the owner of the data directory
-// (docs/decisions/0011-root.md). It limits the resources of a daemon: one core, a small heap, no pages that only the
-// start needed. GOMAXPROCS and GOGC in the environment take precedence.
+// (docs/decisions/0011-root.md). It limits the resources of a daemon: one core, a small heap, timers that may be
+// late, no pages that only rare work needs. GOMAXPROCS and GOGC in the environment take precedence.
 package daemon
 
 import (
@@ -153,6 +153,7 @@ func (p Program) work(env Env, command *Command) (err error) {
 	})()
 	if command == nil || command.Locked {
 		useOneCore()
+		relaxTimers()
 	}
 	// A panic anywhere in it is logged with its stack, and the lock is released.
 	return run.Protect(ctx, p.Name, func(ctx context.Context) error {
