@@ -92,7 +92,7 @@ func serve(ctx context.Context, env daemon.Env) (err error) {
 	g.Add("files", inserter.Watch)
 	g.Add("budget", newBudget(env.Config.Storage, inserter, self.dropped.Add, env.Log).run)
 	g.Add("status", func(ctx context.Context) error { return monitor.Watch(ctx, env.Log, sdnotify.Status) })
-	g.Add("pages", daemon.ReleasePages)
+	g.Add("pages", daemon.NewPages().Release)
 	g.Add("watchdog", func(ctx context.Context) error { return sdnotify.Watchdog(ctx, progress.Alive) })
 	g.Add("collect", func(ctx context.Context) error { return scheduler.Run(ctx, rec.record) })
 	env.Log.Info("collectord started", "version", buildinfo.Version, "session_id", inserter.Session().UUID,

@@ -73,12 +73,18 @@ func serve(ctx context.Context, env daemon.Env) (err error) {
 	defer func() { err = errors.Join(err, statusPage.Close()) }()
 	checkpointer := newCheckpointer(env, outbox)
 
+	pages := daemon.NewPages()
+	beforeCycle := func(ctx context.Context) {
+		pages.Used()
+		checkpointer.EnsureHeadroom(ctx)
+	}
+
 	var g run.Group
 	g.Add("health", server.Run)
 	g.Add("wal", checkpointer.Run)
 	g.Add("files", outbox.Watch)
 	g.Add("status", func(ctx context.Context) error { return monitor.Watch(ctx, env.Log, sdnotify.Status) })
-	g.Add("pages", daemon.ReleasePages)
+	g.Add("pages", pages.Release)
 	g.Add("watchdog", func(ctx context.Context) error { return sdnotify.Watchdog(ctx, progress.Alive) })
 	g.Add("ship", func(ctx context.Context) error {
 		if !env.Config.Remote.Enabled {
@@ -90,7 +96,7 @@ func serve(ctx context.Context, env daemon.Env) (err error) {
 			return err
 		}
 		defer held.Release() //nolint:errcheck // the process ends; so does the lock
-		shipper, client, err := newShipper(env, outbox, onLink, ship.Deps{Beat: progress.Beat, Took: self.took, EnsureHeadroom: checkpointer.EnsureHeadroom, OtherClock: other(checker), Thrift: onLink.thrift})
+		shipper, client, err := newShipper(env, outbox, onLink, ship.Deps{Beat: progress.Beat, Took: self.took, EnsureHeadroom: beforeCycle, OtherClock: other(checker), Thrift: onLink.thrift})
 		if err != nil {
 			return err
 		}

@@ -9,33 +9,18 @@ import (
 	"io"
 	"os"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-const (
-	// pagesEvery is as often as there is a health report. Mapping the pages again takes a millisecond
-	// of CPU time.
-	pagesEvery = 30 * time.Second
-	// pagesAfter is the time from a report to the release: what it needed, the next one does.
-	pagesAfter = 5 * time.Second
-)
-
-// ReleasePages gives back the memory of the program after each health report, until ctx ends: of the
+// Release gives back the memory of the program every 30 s until ctx ends, soon after rare work: after
+// a health report (health.Monitor.Watch, start it together with that), or after a call of Used. Of the
 // 10 MB that are resident in each daemon collecting needs 6, and waiting for an upload 2. What is
-// needed again comes back from the page cache. The kernel would do the same when memory runs short,
-// but until then other programs on a small device do not have that memory. Start it together with
-// the reports (health.Monitor.Watch).
-func ReleasePages(ctx context.Context) error {
-	tick := time.NewTicker(pagesAfter)
-	defer tick.Stop()
-	for parts, err := mappedProgram(); err == nil && ctx.Err() == nil; err = unmap(parts) {
-		select {
-		case <-ctx.Done():
-		case <-tick.C:
-			tick.Reset(pagesEvery)
-		}
+// needed again comes back from the page cache. The kernel would do the same when memory runs short, but
+// until then other programs on a small device do not have that memory.
+func (p *Pages) Release(ctx context.Context) error {
+	if parts, err := mappedProgram(); err == nil {
+		p.each(ctx, func() error { return unmap(parts) })
 	}
 	<-ctx.Done() // also after an error: nothing depends on it
 	return nil

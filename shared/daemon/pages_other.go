@@ -4,8 +4,8 @@ package daemon
 
 import "context"
 
-// ReleasePages waits for the end of ctx: only Linux lists what is mapped.
-func ReleasePages(ctx context.Context) error {
+// Release waits for the end of ctx: only Linux lists what is mapped.
+func (p *Pages) Release(ctx context.Context) error {
 	<-ctx.Done()
 	return nil
 }
