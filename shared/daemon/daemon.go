@@ -4,8 +4,9 @@
 // It promises that a wrong command line or configuration changes nothing and ends with code 2, that
 // the work starts only with the lock held, and that the first SIGTERM or SIGINT drains while the
 // second kills. What root starts works as the owner of the data directory
-// (docs/decisions/0011-root.md). It limits the resources of a daemon: one core, a small heap, timers that may be
-// late, no pages that only rare work needs. GOMAXPROCS and GOGC in the environment take precedence.
+// (docs/decisions/0011-root.md). It limits the resources of a daemon: one core, a small heap,
+// timers that may be late, no pages that only rare work needs. GOMAXPROCS and GOGC in the
+// environment take precedence.
 package daemon
 
 import (
@@ -212,8 +213,8 @@ func (p Program) acquire(env Env) (*lock.Lock, error) {
 }
 
 // Again is called by Serve with the error that ended its work, before it closes everything. One of
-// the file makes Serve run again from its start, with all checks of a start; after any other systemd
-// is told that the daemon stops.
+// the file makes Serve run again from its start, with all checks of a start; after any other
+// systemd is told that the daemon stops.
 func Again(ctx context.Context, err error) error {
 	if store.ClassOf(err) != store.OfFile || ctx.Err() != nil {
 		_ = sdnotify.Stopping() // without it systemd detects the end of the process

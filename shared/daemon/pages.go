@@ -6,8 +6,8 @@ import (
 )
 
 const (
-	// pagesEvery is as often as there is a health report. Mapping the pages again takes a millisecond
-	// of CPU time.
+	// pagesEvery is as often as there is a health report. Mapping the pages again takes a
+	// millisecond of CPU time.
 	pagesEvery = 30 * time.Second
 	// pagesAfter is the time from rare work to the release: what it needed, the next one does.
 	pagesAfter = 5 * time.Second

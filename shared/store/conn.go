@@ -10,13 +10,12 @@ import (
 	"modernc.org/sqlite"
 )
 
-// keptStatements is how many prepared statements a connection keeps. The daemons use about 30 texts;
-// a statement takes 2 to 10 kB.
+// keptStatements bounds the prepared statements of a connection: each takes some kB.
 const keptStatements = 32
 
-// openDB is sql.Open for the connections of this package. To parse and plan a statement takes longer
-// than to run it, so a connection keeps those that it has prepared. Its transactions are IMMEDIATE: a
-// deferred one that turns to writing fails at once with BUSY_SNAPSHOT.
+// openDB is sql.Open for the connections of this package. To parse and plan a statement takes
+// longer than to run it, so a connection keeps those that it has prepared. Its transactions are
+// IMMEDIATE: a deferred one that turns to writing fails at once with BUSY_SNAPSHOT.
 func openDB(dsn string) (*sql.DB, error) {
 	c, err := sqlite.NewConnector(dsn)
 	if err != nil {

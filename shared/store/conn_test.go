@@ -114,7 +114,8 @@ func TestConn_KeepsTheLast(t *testing.T) {
 	}
 }
 
-// TestConn_AfterErrors: neither a statement nor a transaction that failed is in the way of the next.
+// TestConn_AfterErrors: neither a statement nor a transaction that failed is in the way of the
+// next.
 func TestConn_AfterErrors(t *testing.T) {
 	t.Parallel()
 	path := newPath(t)

@@ -92,9 +92,9 @@ func (in *Inserter) prepare(ctx context.Context) (err error) {
 	return nil
 }
 
-// Record stores the samples of one tick in one transaction: all of them or, on an error, none. wall is
-// the tick's time by the wall clock, at the moment at which it began. The key gets the file time that
-// belongs to it, so no sample is refused because of what the wall clock says.
+// Record stores the samples of one tick in one transaction: all of them or, on an error, none. wall
+// is the tick's time by the wall clock, at the moment at which it began. The key gets the file time
+// that belongs to it, so no sample is refused because of what the wall clock says.
 //
 // Errors wrap ErrFull, ErrBusy, ErrReadOnly, ErrIO or ErrDamaged where they apply; the
 // caller may try again with the same samples. Not for use by several goroutines
@@ -114,8 +114,8 @@ func (in *Inserter) Record(ctx context.Context, at clock.Moment, wall time.Time,
 	})
 }
 
-// Insert stores samples under a file time of the caller's choice, also before rows that are there: all
-// of them or, on an error, none. A sample whose series already has a row at that millisecond is
+// Insert stores samples under a file time of the caller's choice, also before rows that are there:
+// all of them or, on an error, none. A sample whose series already has a row at that millisecond is
 // refused and counted, so inserting samples again is harmless. Errors are those of Record.
 func (in *Inserter) Insert(ctx context.Context, ts time.Time, samples []Sample) (InsertResult, error) {
 	return in.insert(ctx, samples, func(context.Context, *sql.Tx) (int64, Epoch, error) {
@@ -324,8 +324,8 @@ func (in *Inserter) resolve(ctx context.Context, tx *sql.Tx, s *Series) error {
 const queryLook = `SELECT coalesce((SELECT max(id) FROM upload_checkpoints), 0), coalesce(max(id), ?1),
 	count(*) FILTER (WHERE reason IN ('unknown_series', 'damaged_series')) FROM dead_letters WHERE id > ?1`
 
-// look returns the ID of the newest chunk record, 0 where there is none. It has all series looked up
-// again after shipperd has found one that is damaged or missing: new samples must not follow the
+// look returns the ID of the newest chunk record, 0 where there is none. It has all series looked
+// up again after shipperd has found one that is damaged or missing: new samples must not follow the
 // others to the dead letters.
 func (in *Inserter) look(ctx context.Context, tx *sql.Tx) (record int64, err error) {
 	var faults int
