@@ -322,7 +322,10 @@ func (s scene) serveFile(t testing.TB, path string) served {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := New(Config{Config: cfg, Device: device, Monitor: monitor})
+	// The board's events are those of today: of the calendar of a place where it is noon.
+	began := time.Now().UTC()
+	noon := time.FixedZone("noon", 12*3600-int(began.Sub(began.Truncate(24*time.Hour)).Seconds()))
+	p := New(Config{Config: cfg, Device: device, Monitor: monitor, Now: func() time.Time { return time.Now().In(noon) }})
 	p.queryLimit = testkit.WaitLimit // the host may be busy
 	p.Register(server)
 	server.Handle("/metrics", http.NotFoundHandler())
