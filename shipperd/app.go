@@ -249,6 +249,7 @@ func newShipper(env daemon.Env, outbox *store.Outbox, onLink *linkMeter, deps sh
 	shipper = ship.New(ship.Config{
 		UploadInterval:        c.UploadInterval,
 		BatchSize:             c.BatchSize,
+		MaxWaiting:            int(env.Config.Health.DegradedThreshold * 3 / 4), // at most 90 % with the jitter
 		NewestFirst:           c.Order == config.NewestFirst,
 		CatchUpBytesPerSecond: c.CatchUpBytesPerSecond,
 		Retention:             storage.Retention,

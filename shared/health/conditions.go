@@ -69,7 +69,7 @@ const (
 const (
 	repairFile = "Free disk space, remount the file system read-write, or give the directory of `storage.path` to the user of the daemons, as the error says."
 	checkLink  = "While the network is down, do nothing: samples wait in the file. Otherwise run `belabox-shipperd doctor`."
-	catchUp    = "After an outage, do nothing: shipperd catches up. If this ends with each upload, one interval brings more samples than the limit: lower `remote.upload_interval` or raise the limit. If the backlog keeps growing, the network is too slow: raise `collection.interval` or disable collectors."
+	catchUp    = "After an outage, do nothing: shipperd catches up. If the backlog keeps growing, the network is too slow: raise `collection.interval` or disable collectors."
 )
 
 // The table. Of the conditions with a rule, the first of each component that holds is reported, so

@@ -25,7 +25,26 @@ func beyond(d time.Duration, percent float64, r *rand.Rand) time.Duration {
 
 // afterInterval is when the next batch is due.
 func (s *Shipper) afterInterval() time.Time {
-	return time.Now().Add(jitter(s.interval(), s.cfg.Retry.JitterPercent, s.Rand))
+	d := s.interval()
+	if most := float64(s.cfg.MaxWaiting) * s.stretch(); most > 0 && s.flow.perSecond > 0 {
+		d = min(d, max(time.Second, time.Duration(most/s.flow.perSecond*float64(time.Second))))
+	}
+	return time.Now().Add(jitter(d, s.cfg.Retry.JitterPercent, s.Rand))
+}
+
+// flow is how fast rows come.
+type flow struct {
+	perSecond float64   // between the last two times at which nothing was left; 0 = not known
+	since     time.Time // the last of them
+	rows      int       // sent since then
+}
+
+// sentAll notes that nothing is left to send.
+func (f *flow) sentAll(now time.Time) {
+	if d := now.Sub(f.since); !f.since.IsZero() && d > 0 {
+		f.perSecond = float64(f.rows) / d.Seconds()
+	}
+	f.since, f.rows = now, 0
 }
 
 // earliest returns the earlier of two times; a zero time means none.

@@ -2,6 +2,7 @@ package ship
 
 import (
 	"math/rand/v2"
+	"net/http"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -57,6 +58,42 @@ func TestFleet_NewFile(t *testing.T) {
 	f(time.Minute, 30*time.Second)
 	f(5*time.Minute, 30*time.Second)
 	f(10*time.Second, 10*time.Second)
+}
+
+// TestFleet_ManySamples: uploads come sooner than at the interval if more rows would wait than may,
+// and no sooner because of an outage, whose rows came as slowly as others.
+func TestFleet_ManySamples(t *testing.T) {
+	t.Parallel()
+	const interval = time.Minute
+	f := func(series int, outage, want time.Duration) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, series, func(r *rig) { r.cfg.UploadInterval, r.cfg.MaxWaiting = interval, 300 })
+			r.run()
+			pass := func(d time.Duration) {
+				for range d / time.Second {
+					r.sleep(time.Second)
+					r.tick(r.now())
+				}
+			}
+			pass(3 * interval)
+			r.vm.FailLines(func(string) bool { return true }, http.StatusServiceUnavailable)
+			pass(outage)
+			r.vm.FailLines(nil, 0)
+			pass(3 * interval)
+			before := len(r.vm.Imports())
+			pass(5 * interval)
+			n := len(r.vm.Imports()) - before
+			if every := 5 * interval / time.Duration(max(1, n)); every < want*7/10 || every > want*13/10 {
+				t.Errorf("%d series, after an outage of %v: an upload every %v, want one every %v", series, outage, every, want)
+			}
+		})
+	}
+	f(2, 0, interval) // 120 rows
+	f(2, 10*time.Minute, interval)
+	f(10, 0, 30*time.Second)
+	f(10, 5*time.Minute, 30*time.Second)
+	f(400, 0, time.Second) // more in each tick
 }
 
 // TestFleet_Jitter: later uploads keep to the interval, ± the jitter.

@@ -47,6 +47,9 @@ func (s *Shipper) send(ctx context.Context) (more bool, err error) {
 			return true, nil
 		}
 		s.backlog, ok, err = s.sendPending(ctx, 0, end)
+		if ok && !s.backlog && err == nil {
+			s.flow.sentAll(time.Now())
+		}
 		return ok, err
 	}, again((*inflight).doubted), again((*inflight).suspect)}
 	if s.doubtedFirst() {
@@ -155,6 +158,7 @@ func (s *Shipper) sendPending(ctx context.Context, from, end store.Key) (more, o
 	if err != nil {
 		return false, false, err
 	}
+	s.flow.rows += len(rows)
 	rows = nil // the requests have all that is needed
 	if err := s.setAside(ctx, refused, text); err != nil {
 		return false, false, err

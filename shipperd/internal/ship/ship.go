@@ -31,6 +31,7 @@ import (
 type Config struct {
 	UploadInterval        time.Duration
 	BatchSize             int   // rows of a normal upload; a backlog of more is caught up
+	MaxWaiting            int   // rows that may wait for an upload: it comes sooner; 0 = any number
 	NewestFirst           bool  // the present is sent before the backlog; not in Drain
 	CatchUpBytesPerSecond int64 // 0 = unlimited
 	Retry                 RetryConfig
@@ -110,6 +111,7 @@ type Shipper struct {
 	pace        pace
 	size        sizer
 	thrift      link.Thrift
+	flow        flow
 	nextBatch   time.Time // when pending rows are to be taken
 	backlog     bool      // more of them are left, to be taken as soon as pace allows
 	notBefore   time.Time // no request with samples before this: the server needs a pause
