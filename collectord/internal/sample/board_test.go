@@ -248,6 +248,7 @@ func TestLink_Unplugged(t *testing.T) {
 		}
 	}
 	m.lay("rk3588")
+	m.write("sys/kernel/uevent_seqnum", "9999\n")
 	m.at = m.at.Add(relistInterval)
 	if got := interfaces(); !slices.Equal(got, []string{"end0", "wlan0"}) {
 		t.Errorf("back: got %q", got)
