@@ -131,6 +131,8 @@ func TestOwnMetrics(t *testing.T) {
 	r.set("remote", "monthly_budget_mb: 100000\nretry:\n  max_attempts: 1\n  initial_backoff: 100ms\n  max_backoff: 100ms")
 	r.set("monitoring", "clock_skew_url: "+startClock(t, time.Hour))
 	r.fillPending(time.Now().Add(-3*time.Hour), 7000)
+	yesterday := time.Now().Unix()/86400 - 1 // by which a forecast goes, also in the first hour of a day
+	r.exec(fmt.Sprintf("INSERT INTO traffic (day, sent, received) VALUES (%d, 1000, 1000)", yesterday))
 
 	daemons := []*ownTable{{"collectord", metrics.Collectord, ""}, {"shipperd", metrics.Shipperd, ""}}
 	procs := map[string]*testkit.Proc{}
