@@ -163,7 +163,7 @@ func (t *sensorSet) isStale(at time.Time) bool {
 // known one keeps its state, above all a call that hangs.
 func (t *sensorSet) relist(at time.Time, ignore Ignored) error {
 	t.listed = time.Time{}
-	t.uevents.Moved()          // all before the list: what comes in between shows next time
+	t.uevents.Moved() // all before the list: what comes in between shows next time
 	t.present, _ = t.folders()
 	t.uevents.Settle()
 	found, err := t.list()
