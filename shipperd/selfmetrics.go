@@ -51,6 +51,7 @@ type selfMetrics struct {
 	uploaded time.Time // when an earlier run last uploaded; zero = not known
 
 	mu      sync.Mutex                                       // guards the rest
+	failed  []string                                         // causes of failures so far: a series that ends has no witness for its last samples
 	shipper *ship.Shipper                                    // nil while nothing is shipped, as the next two
 	wire    func() (sent, received int64)                    // bytes of all requests
 	ahead   func() (by time.Duration, at time.Time, ok bool) // of the server's clock, see victoria.Client.Ahead
@@ -83,8 +84,20 @@ func newSelfMetrics(outbox *store.Outbox, clock *skew.Checker, link *linkMeter) 
 	total(&metrics.Uploaded, func(c ship.Counts) int64 { return c.Uploaded })
 	total(&metrics.UploadFailures, func(c ship.Counts) int64 { return c.Failures })
 	m.set.Func(&metrics.UploadFailing, func(emit func(float64, ...string)) {
-		for _, code := range failing(m.counts()) {
-			emit(1, code)
+		now := failing(m.counts())
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		for _, code := range now {
+			if !slices.Contains(m.failed, code) {
+				m.failed = append(m.failed, code)
+			}
+		}
+		for _, code := range m.failed {
+			if slices.Contains(now, code) {
+				emit(1, code)
+			} else {
+				emit(0, code)
+			}
 		}
 	})
 	m.duration = m.set.Histogram(&metrics.UploadDuration, uploadBounds...)

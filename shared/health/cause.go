@@ -71,7 +71,7 @@ const savedFor = 3 * time.Minute
 // and conditions of reading back, whose messages end before their details.
 func (u *Uploader) Saved(stats []store.Stat, url string, now time.Time) {
 	for _, s := range stats {
-		if s.Name != metrics.UploadFailing.Name || now.Sub(s.Updated).Abs() > savedFor {
+		if s.Name != metrics.UploadFailing.Name || s.Value == 0 || now.Sub(s.Updated).Abs() > savedFor {
 			continue
 		}
 		for _, p := range metrics.FromStats([]store.Stat{s}) {

@@ -35,7 +35,8 @@ func TestUploader_Saved(t *testing.T) {
 	}
 	f(url, Cause{}, "", failing("other", 0))
 	f(url, Cause{}, "", failing(CauseRefused.Code, 4*time.Minute), failing(NotVisible.Code, -4*time.Minute))
-	f(url, Cause{}, "", store.Stat{Name: metrics.UploadFailing.Name, Tags: `{"cau`, Updated: now})
+	f(url, Cause{}, "", store.Stat{Name: metrics.UploadFailing.Name, Tags: `{"cau`, Value: 1, Updated: now})
+	f(url, Cause{}, "", store.Stat{Name: metrics.UploadFailing.Name, Tags: `{"cause":"` + CauseRefused.Code + `"}`, Kind: "gauge", Updated: now})
 	f(url, Cause{}, "", store.Stat{Name: "link.interface", Tags: `{"interface":"refused"}`, Updated: now})
 	// Without a server's address the default is used, where nothing listens.
 	f(config.Default().Remote.URL, CauseUnset.Of("127.0.0.1"), "", failing(CauseRefused.Code, 0))
