@@ -225,6 +225,11 @@ func (m *selfMetrics) restore(ctx context.Context) error {
 	}
 	m.set.Restore(metrics.FromStats(stats))
 	m.link.carried = link.Interface(stats)
+	for _, p := range metrics.FromStats(stats) {
+		if p.Name == metrics.UploadFailing.Name && len(p.Tags) == 1 {
+			m.failed = append(m.failed, p.Tags[0].Value)
+		}
+	}
 	if m.uploaded, err = m.outbox.LastAccepted(ctx); err != nil || m.uploaded.IsZero() {
 		return err
 	}

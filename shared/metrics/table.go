@@ -60,7 +60,7 @@ var (
 	}
 	UploadFailing = Metric{
 		Name: "uploader.failing", Kind: Gauge, Labels: []string{"cause"},
-		Help: "1 while the last attempt to upload has failed, with its cause as in health-monitoring.md, or other; and while reads_refused, unread, not_visible or not_kept holds. 0 after that, and absent while a cause has not occurred since the start.",
+		Help: "1 while the last attempt to upload has failed, with its cause as in health-monitoring.md, or other; and while reads_refused, unread, not_visible or not_kept holds. 0 after that, and absent while a cause has never occurred.",
 	}
 	UploadDuration = Metric{
 		Name: "uploader.upload_duration_seconds", Kind: Histogram, Unit: "seconds",
