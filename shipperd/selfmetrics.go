@@ -51,7 +51,7 @@ type selfMetrics struct {
 	uploaded time.Time // when an earlier run last uploaded; zero = not known
 
 	mu      sync.Mutex                                       // guards the rest
-	failed  []string                                         // causes of failures so far: a series that ends has no witness for its last samples
+	failing map[string]int64                                 // see uploadFailing
 	shipper *ship.Shipper                                    // nil while nothing is shipped, as the next two
 	wire    func() (sent, received int64)                    // bytes of all requests
 	ahead   func() (by time.Duration, at time.Time, ok bool) // of the server's clock, see victoria.Client.Ahead
@@ -61,7 +61,7 @@ type selfMetrics struct {
 var uploadBounds = []float64{0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30}
 
 func newSelfMetrics(outbox *store.Outbox, clock *skew.Checker, link *linkMeter) *selfMetrics {
-	m := &selfMetrics{outbox: outbox, clock: clock, link: link, backlog: &health.Remembered[store.Backlog]{Read: outbox.Backlog}}
+	m := &selfMetrics{outbox: outbox, clock: clock, link: link, backlog: &health.Remembered[store.Backlog]{Read: outbox.Backlog}, failing: map[string]int64{}}
 	value := func(metric *metrics.Metric, read func() (value float64, known bool)) {
 		m.set.Func(metric, func(emit func(float64, ...string)) {
 			if v, known := read(); known {
@@ -83,23 +83,7 @@ func newSelfMetrics(outbox *store.Outbox, clock *skew.Checker, link *linkMeter) 
 	}
 	total(&metrics.Uploaded, func(c ship.Counts) int64 { return c.Uploaded })
 	total(&metrics.UploadFailures, func(c ship.Counts) int64 { return c.Failures })
-	m.set.Func(&metrics.UploadFailing, func(emit func(float64, ...string)) {
-		now := failing(m.counts())
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		for _, code := range now {
-			if !slices.Contains(m.failed, code) {
-				m.failed = append(m.failed, code)
-			}
-		}
-		for _, code := range m.failed {
-			if slices.Contains(now, code) {
-				emit(1, code)
-			} else {
-				emit(0, code)
-			}
-		}
-	})
+	byReason(&metrics.UploadFailing, nil, m.uploadFailing)
 	m.duration = m.set.Histogram(&metrics.UploadDuration, uploadBounds...)
 	total(&metrics.PartialSuccess, func(c ship.Counts) int64 { return c.Partial })
 	value(&metrics.BytesSent, func() (float64, bool) { sent, _ := m.bytes(); return float64(sent), true })
@@ -133,6 +117,20 @@ func newSelfMetrics(outbox *store.Outbox, clock *skew.Checker, link *linkMeter) 
 		return float64(measured.Skew.Milliseconds()), known
 	})
 	return m
+}
+
+// uploadFailing returns 1 for each cause that holds now, and 0 for those that held earlier, also in an
+// earlier run: the last samples of a series that ends have no witness.
+func (m *selfMetrics) uploadFailing(counts ship.Counts) map[string]int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for code := range m.failing {
+		m.failing[code] = 0
+	}
+	for _, code := range failing(counts) {
+		m.failing[code] = 1
+	}
+	return maps.Clone(m.failing)
 }
 
 // failing returns why uploads fail, and which conditions of reading back hold: from there
@@ -225,10 +223,8 @@ func (m *selfMetrics) restore(ctx context.Context) error {
 	}
 	m.set.Restore(metrics.FromStats(stats))
 	m.link.carried = link.Interface(stats)
-	for _, p := range metrics.FromStats(stats) {
-		if p.Name == metrics.UploadFailing.Name && len(p.Tags) == 1 {
-			m.failed = append(m.failed, p.Tags[0].Value)
-		}
+	for _, code := range metrics.UploadFailing.LabelsIn(stats) {
+		m.failing[code] = 0
 	}
 	if m.uploaded, err = m.outbox.LastAccepted(ctx); err != nil || m.uploaded.IsZero() {
 		return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -393,6 +394,22 @@ func TestHealthSource_NotVisible(t *testing.T) {
 	if found := m.uploader(t.Context(), c, counts, now).Found; len(found) > 0 {
 		t.Errorf("got %+v", found)
 	}
+}
+
+// TestUploadFailing: the series of a cause goes on with 0, also that of an earlier run.
+func TestUploadFailing(t *testing.T) {
+	t.Parallel()
+	m := &selfMetrics{failing: map[string]int64{"closed": 0}}
+	f := func(err error, want map[string]int64) {
+		t.Helper()
+		if got := m.uploadFailing(ship.Counts{LastError: err}); !maps.Equal(got, want) {
+			t.Errorf("%v: got %v, want %v", err, got, want)
+		}
+	}
+	f(nil, map[string]int64{"closed": 0})
+	f(&victoria.Error{Status: 401, Class: victoria.ClassAuth}, map[string]int64{"closed": 0, "credentials": 1})
+	f(errors.New("strange"), map[string]int64{"closed": 0, "credentials": 0, "other": 1})
+	f(nil, map[string]int64{"closed": 0, "credentials": 0, "other": 0})
 }
 
 // Why uploads fail is saved for collectord's page and the command status, which read the file.

@@ -74,10 +74,8 @@ func (u *Uploader) Saved(stats []store.Stat, url string, now time.Time) {
 		if s.Name != metrics.UploadFailing.Name || s.Value == 0 || now.Sub(s.Updated).Abs() > savedFor {
 			continue
 		}
-		for _, p := range metrics.FromStats([]store.Stat{s}) {
-			if len(p.Tags) == 1 {
-				u.saved(p.Tags[0].Value, url)
-			}
+		for _, code := range metrics.UploadFailing.LabelsIn([]store.Stat{s}) {
+			u.saved(code, url)
 		}
 	}
 }

@@ -194,10 +194,8 @@ func MB(n int64) string {
 // Interface returns the interface that carried the last upload, which shipperd has left in the
 // file, or "" where that is not known.
 func Interface(stats []store.Stat) string {
-	for _, p := range metrics.FromStats(stats) {
-		if p.Name == metrics.LinkInterface.Name && len(p.Tags) == 1 {
-			return p.Tags[0].Value
-		}
+	if names := metrics.LinkInterface.LabelsIn(stats); len(names) > 0 {
+		return names[0]
 	}
 	return ""
 }

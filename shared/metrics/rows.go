@@ -11,6 +11,16 @@ func Stats(points []Point) []store.Stat {
 	return stats
 }
 
+// LabelsIn returns the values of the label of a metric that has one, in the order of the rows.
+func (m *Metric) LabelsIn(stats []store.Stat) (values []string) {
+	for _, p := range FromStats(stats) {
+		if p.Name == m.Name && len(p.Tags) == 1 {
+			values = append(values, p.Tags[0].Value)
+		}
+	}
+	return values
+}
+
 // FromStats is the inverse of Stats. A row whose tags are not a JSON object is left out.
 func FromStats(stats []store.Stat) []Point {
 	points := make([]Point, 0, len(stats))
