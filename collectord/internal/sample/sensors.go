@@ -154,18 +154,23 @@ func (t *sensorSet) isStale(at time.Time) bool {
 	if !t.uevents.Moved() {
 		return false
 	}
+	folders, err := t.look()
+	return err != nil || !slices.Equal(folders, t.present)
+}
+
+// look lists the directories, after the number of events was read.
+func (t *sensorSet) look() ([]string, error) {
 	folders, err := t.folders()
 	t.uevents.Settle() // a directory is there before its event
-	return err != nil || !slices.Equal(folders, t.present)
+	return folders, err
 }
 
 // relist looks which sensors there are now, without those to ignore, which are never read. A
 // known one keeps its state, above all a call that hangs.
 func (t *sensorSet) relist(at time.Time, ignore Ignored) error {
 	t.listed = time.Time{}
-	t.uevents.Moved() // all before the list: what comes in between shows next time
-	t.present, _ = t.folders()
-	t.uevents.Settle()
+	t.uevents.Moved() // before the list, as the look: what comes in between shows next time
+	t.present, _ = t.look()
 	found, err := t.list()
 	t.absent = nil
 	if errors.Is(err, proc.ErrNotSupported) {
