@@ -17,11 +17,11 @@ groff                     groff-base
 chromium                  chromium
 qemu-x86_64               qemu-user
 faketime                  faketime
+ip                        iproute2
 systemd-nspawn            systemd-container  systemd
 debootstrap               debootstrap        systemd
 lintian                   lintian            systemd
 mkfs.ext4                 e2fsprogs          systemd
-ip                        iproute2           systemd
 busybox                   busybox-static     docker
 '
 needed=$(while read -r program package group; do

@@ -78,8 +78,8 @@ func (s *space) bytes(t *testing.T, name string) (sent, received int64) {
 // What the meter counts is what goes over an interface, to some percent: small uploads with a
 // connection each, many on one connection, and large ones.
 func TestMeter_CountsWhatTheInterfaceDoes(t *testing.T) {
-	if _, err := exec.LookPath("ip"); os.Getuid() != 0 || err != nil {
-		t.Skip("only root may make a network, with the program ip: the meter was compared with a server only, not with an interface")
+	if os.Getuid() != 0 {
+		t.Skip("only root may make a network: the meter was compared with a server only, not with an interface")
 	}
 	device, server := newSpace(t), newSpace(t)
 	device.ip(t, fmt.Sprintf("link add va type veth peer name vb netns %d", server.tid))
