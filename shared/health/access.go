@@ -34,7 +34,7 @@ func AccessOf(c config.HealthConfig) (Access, error) {
 	if c.AuthFile == "" {
 		return a, nil
 	}
-	text, err := secret.ReadLine(c.AuthFile, secret.Owner)
+	text, err := secret.ReadLine(c.AuthFile)
 	if err != nil {
 		return a, fmt.Errorf("health.auth_file: %w", err)
 	}

@@ -7,7 +7,6 @@ package secret
 
 import (
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,15 +14,8 @@ import (
 	"belabox-metrics/shared/datafile"
 )
 
-// What the mode of a file may allow at most.
-const (
-	Owner fs.FileMode = 0o600 // to nobody but its owner
-	Group fs.FileMode = 0o640 // to its group to read it, as containers need it
-)
-
-// Read returns the content of a file of at most limit bytes, whose mode has no bit
-// that most has not.
-func Read(path string, limit int64, most fs.FileMode) (string, error) {
+// read returns the content of a file that nobody but its owner may read or change.
+func read(path string) (string, error) {
 	f, err := datafile.OpenNamed(path)
 	if err != nil {
 		return "", err
@@ -33,14 +25,15 @@ func Read(path string, limit int64, most fs.FileMode) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	others := os.FileMode(0o177)
 	if IsCredential(path) {
-		most |= 0o040
+		others = 0o137
 	}
-	if mode := info.Mode().Perm(); mode&^most != 0 {
+	if mode := info.Mode().Perm(); mode&others != 0 {
 		return "", fmt.Errorf("%q has mode %04o: others may read or change it; run: %s",
 			path, mode, datafile.AsOwner(path, "chmod 600 "+datafile.Quote(path)))
 	}
-	text, err := datafile.ReadFrom(f, limit)
+	text, err := datafile.ReadFrom(f, maxLine)
 	return string(text), err
 }
 
@@ -62,8 +55,8 @@ const maxLine = 16 << 10
 
 // ReadLine reads a file that holds one secret. The line end behind it and the byte order mark that
 // some editors write before it are no part of it. It refuses an empty one and control characters.
-func ReadLine(path string, most fs.FileMode) (string, error) {
-	text, err := Read(path, maxLine, most)
+func ReadLine(path string) (string, error) {
+	text, err := read(path)
 	if err != nil {
 		return "", err
 	}

@@ -27,7 +27,7 @@ func TestReadLine(t *testing.T) {
 		t.Helper()
 		path := filepath.Join(t.TempDir(), "secret")
 		put(t, path, content, 0o600)
-		got, err := ReadLine(path, Owner)
+		got, err := ReadLine(path)
 		if got != want || (err == nil) != (wantErr == "") || err != nil && !strings.Contains(err.Error(), wantErr) {
 			t.Errorf("%.20q: got %q, %v; want %q, %q", content, got, err, want, wantErr)
 		}
@@ -63,13 +63,9 @@ func TestRead_Mode(t *testing.T) {
 			continue // not even its owner, which only root does not notice
 		}
 		put(t, path, "hunter2", mode)
-		for _, most := range []fs.FileMode{Owner, Group} {
-			group := mode&0o070 == 0 || most == Group && mode&0o070 == 0o040
-			want := mode&0o100 == 0 && group && mode&0o007 == 0
-			_, err := Read(path, 10, most)
-			if (err == nil) != want || err != nil && !strings.Contains(err.Error(), "chmod 600 "+path) {
-				t.Errorf("mode %04o, at most %04o: got %v", mode, most, err)
-			}
+		want := mode == 0o600 || mode == 0o400
+		if _, err := ReadLine(path); (err == nil) != want || err != nil && !strings.Contains(err.Error(), "chmod 600 "+path) {
+			t.Errorf("mode %04o: got %v", mode, err)
 		}
 		if err := os.Remove(path); err != nil {
 			t.Fatal(err)
@@ -80,16 +76,16 @@ func TestRead_Mode(t *testing.T) {
 func TestRead_NoFile(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "none")
-	if _, err := Read(path, 10, Owner); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), path) {
+	if _, err := ReadLine(path); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), path) {
 		t.Errorf("got %v", err)
 	}
-	if _, err := Read(t.TempDir(), 10, Owner); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+	if _, err := ReadLine(t.TempDir()); err == nil || !strings.Contains(err.Error(), "not a regular file") {
 		t.Errorf("a folder: got %v", err)
 	}
 	if err := syscall.Mkfifo(path, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Read(path, 10, Owner); err == nil || !strings.Contains(err.Error(), "it is a named pipe") {
+	if _, err := ReadLine(path); err == nil || !strings.Contains(err.Error(), "it is a named pipe") {
 		t.Errorf("a pipe: got %v", err)
 	}
 }
@@ -104,7 +100,7 @@ func TestRead_Credential(t *testing.T) {
 	f := func(credentials, path string, want bool) {
 		t.Helper()
 		t.Setenv("CREDENTIALS_DIRECTORY", credentials)
-		if _, err := Read(path, 10, Owner); (err == nil) != want {
+		if _, err := ReadLine(path); (err == nil) != want {
 			t.Errorf("%q with credentials in %q: got %v", path, credentials, err)
 		}
 	}

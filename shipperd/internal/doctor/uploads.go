@@ -60,7 +60,7 @@ func fetchUploader(ctx context.Context, c config.HealthConfig) (up health.Upload
 		return up, "", err
 	}
 	if c.AuthFile != "" {
-		login, err := secret.ReadLine(c.AuthFile, secret.Owner)
+		login, err := secret.ReadLine(c.AuthFile)
 		if err != nil {
 			return up, "", fmt.Errorf("health.auth_file: %w", err)
 		}

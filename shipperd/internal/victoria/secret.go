@@ -16,7 +16,7 @@ import (
 // line, and only its owner may read it, or it is a systemd credential.
 func TokenFile(path string) func() (string, error) {
 	return func() (string, error) {
-		token, err := secret.ReadLine(path, secret.Owner)
+		token, err := secret.ReadLine(path)
 		if err != nil {
 			return "", fmt.Errorf("read secret: %w", err)
 		}
