@@ -283,38 +283,32 @@ func TestCount_Request(t *testing.T) {
 	if n, err := c.Count(t.Context(), Selector{DeviceID: "d"}, 1_700_000_000_000, 1_700_000_000_123); n != 42 || err != nil {
 		t.Error(n, err)
 	}
-	if n, err := c.CountByName(t.Context(), Selector{DeviceID: "d"}, 999, 2000); len(n) != 1 || n["n"] != 42 || err != nil {
-		t.Error(n, err)
-	}
-	want := []string{
-		`GET /api/v1/query sum(count_over_time({device_id="d"}[124ms])) 1700000000.123 1`,
-		`GET /api/v1/query sum by (__name__) (count_over_time({device_id="d"}[1002ms]) keep_metric_names) 2 1`,
-	}
+	want := []string{`GET /api/v1/query sum(count_over_time({device_id="d"}[124ms])) 1700000000.123 1`}
 	if !slices.Equal(requested, want) {
 		t.Errorf("requested %q, want %q", requested, want)
 	}
 }
 
-func TestParseCounts(t *testing.T) {
+func TestParseCount(t *testing.T) {
 	t.Parallel()
-	f := func(body string, want string) {
+	const bad = -1
+	f := func(body string, want int64) {
 		t.Helper()
-		got := ""
-		err := parseCounts([]byte(body), func(name string, n int64) { got += fmt.Sprint(name, "=", n, " ") })
+		got, err := parseCount([]byte(body))
 		if err != nil {
-			got = "error"
+			got = bad
 		}
 		if got != want {
-			t.Errorf("%s: got %s (%v), want %s", body, got, err, want)
+			t.Errorf("%s: got %d (%v), want %d", body, got, err, want)
 		}
 	}
 	result := func(list string) string {
 		return `{"status":"success","data":{"resultType":"vector","result":[` + list + `]}}`
 	}
-	f(result(``), "")
-	f(result(`{"metric":{},"value":[1,"6000"]}`), "=6000 ")
-	f(result(`{"metric":{"__name__":"a"},"value":[1.5,"1e3"]},{"metric":{"__name__":"b"},"value":[1,"0"]}`), "a=1000 b=0 ")
-	for _, bad := range []string{
+	f(result(``), 0)
+	f(result(`{"metric":{},"value":[1,"6000"]}`), 6000)
+	f(result(`{"metric":{"__name__":"a"},"value":[1.5,"1e3"]},{"metric":{"__name__":"b"},"value":[1,"2"]}`), 1002)
+	for _, body := range []string{
 		``, `{`, `[]`, `{}`, `null`, `<html>`,
 		`{"status":"error","data":{"resultType":"vector","result":[]}}`,
 		`{"status":"success","isPartial":true,"data":{"resultType":"vector","result":[]}}`,
@@ -324,18 +318,16 @@ func TestParseCounts(t *testing.T) {
 		result(`{"metric":{},"value":[1,"1e300"]}`), result(`{"metric":{},"value":[1,6000]}`), result(`{"metric":{},"value":[1]}`),
 		result(`{"metric":{}}`), result(`{"metric":{},"value":[1,"+Inf"]}`),
 	} {
-		f(bad, "error")
+		f(body, bad)
 	}
 }
 
-func FuzzParseCounts(f *testing.F) {
+func FuzzParseCount(f *testing.F) {
 	f.Add([]byte(`{"status":"success","isPartial":false,"data":{"resultType":"vector","result":[{"metric":{"__name__":"n"},"value":[1700000000.123,"42"]}]}}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		_ = parseCounts(body, func(name string, n int64) {
-			if n < 0 {
-				t.Errorf("%q counts %d of %q", body, n, name)
-			}
-		})
+		if n, _ := parseCount(body); n < 0 {
+			t.Errorf("%q counts %d", body, n)
+		}
 	})
 }
 
