@@ -162,7 +162,7 @@ func (s *Shipper) narrow(ctx context.Context, c *inflight, lacks store.KeySet) e
 	if !c.uploaded() {
 		s.Stats.accept(found, c.how, now)
 	}
-	s.Stats.verify(found, now)
+	s.Stats.verify(found)
 	return nil
 }
 
@@ -204,7 +204,7 @@ func (s *Shipper) requeue(ctx context.Context, c *inflight, on event, lost store
 	s.Crash("requeued")
 	now := s.Now()
 	s.Stats.requeue(len(lost))
-	s.Stats.verify(found, now)
+	s.Stats.verify(found)
 	if !wasAccepted {
 		s.Stats.accept(found, c.how, now)
 		c.due = time.Now().Add(resendDelay(c.suspicion.breaks))
@@ -237,7 +237,7 @@ func (s *Shipper) report() {
 	}
 	now := s.Now()
 	s.Stats.unkept(unkept, now)
-	s.Stats.notVisible(hidden, rows, now)
+	s.Stats.notVisible(hidden, now)
 	if rows > 0 {
 		s.reading.hidden.FailN(s.Log, slog.LevelWarn, "the server shows none of the samples that were sent, nothing is sent again", nil, 0,
 			"samples", rows, "remedy", "check tenant, filters and relabeling of the server, and proxies that queue")

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"belabox-metrics/shared/store"
-	"belabox-metrics/shipperd/internal/victoria"
 )
 
 // Stats counts what the loop has done since the start. Safe for use by several
@@ -28,12 +27,9 @@ type Counts struct {
 	Pruned          int64            // proven rows deleted
 	Attempts        int64            // requests
 	Failures        int64            // chunks whose last attempt in a cycle failed
-	Retries         int64            // requests tried again in the same cycle
 	Partial         int64            // chunks that the server accepted in part
 	BytesSent       int64
-	BytesReceived   int64
-	LastAccepted    time.Time // wall clock
-	LastVerified    time.Time
+	LastAccepted    time.Time        // wall clock
 	LastError       error            // of the last failure; nil after a success
 	StoreError      string           // why the database cannot be used; "" = it can
 	StoreFailing    time.Time        // since when, wall clock
@@ -45,8 +41,6 @@ type Counts struct {
 	UnconfirmedWhy  error            // why samples wait
 	Unconfirmed     time.Time        // since when samples wait for their true time, wall clock; zero = none
 	Corrected       map[string]int64 // of Uploaded: sent with a time other than the wall clock's, by source
-	Invisible       int              // how many samples are not visible
-	Duration        time.Duration    // of all requests together
 	Unproven        bool             // verification is off: delivery is at least once
 	Deduplicating   bool             // the server has a deduplication interval
 	Unkept          time.Time        // the oldest sample accepted and not kept; zero = none
@@ -79,13 +73,8 @@ func (s *Stats) do(f func(c *Counts)) {
 	f(&s.n)
 }
 
-func (s *Stats) attempt(r victoria.Reply, d time.Duration) {
-	s.do(func(c *Counts) {
-		c.Attempts++
-		c.BytesSent += r.BytesSent
-		c.BytesReceived += r.BytesReceived
-		c.Duration += d
-	})
+func (s *Stats) attempt(bytesSent int64) {
+	s.do(func(c *Counts) { c.Attempts++; c.BytesSent += bytesSent })
 }
 
 func (s *Stats) accept(n int, how store.How, at time.Time) {
@@ -107,12 +96,6 @@ func (s *Stats) unconfirmed(why error, at time.Time) {
 			c.Unconfirmed = at
 		}
 	})
-}
-
-func (s *Stats) verify(n int, at time.Time) {
-	if n > 0 {
-		s.do(func(c *Counts) { c.Verified += int64(n); c.LastVerified = at })
-	}
 }
 
 func (s *Stats) reject(reason string, n int) { s.do(func(c *Counts) { addTo(&c.Rejected, reason, n) }) }
@@ -163,14 +146,14 @@ func (s *Stats) reading(err error, at time.Time) {
 
 // notVisible notes the oldest sample that does not show, while nothing shows that was sent since;
 // zero = it does.
-func (s *Stats) notVisible(oldest time.Time, rows int, at time.Time) {
+func (s *Stats) notVisible(oldest, at time.Time) {
 	s.do(func(c *Counts) {
 		if oldest.IsZero() {
 			at = time.Time{}
 		} else if !c.NotVisibleSince.IsZero() {
 			at = c.NotVisibleSince
 		}
-		c.NotVisible, c.NotVisibleSince, c.Invisible = oldest, at, rows
+		c.NotVisible, c.NotVisibleSince = oldest, at
 	})
 }
 
@@ -190,6 +173,7 @@ func (s *Stats) unkept(oldest, at time.Time) {
 	})
 }
 
+func (s *Stats) verify(n int)           { s.do(func(c *Counts) { c.Verified += int64(n) }) }
 func (s *Stats) unproven(yes bool)      { s.do(func(c *Counts) { c.Unproven = yes }) }
 func (s *Stats) deduplicating(yes bool) { s.do(func(c *Counts) { c.Deduplicating = yes }) }
 func (s *Stats) deduplicated(n int)     { s.do(func(c *Counts) { c.Deduplicated += int64(n) }) }
@@ -198,4 +182,3 @@ func (s *Stats) requeue(n int)          { s.do(func(c *Counts) { c.Requeued += i
 func (s *Stats) clamped(n int)          { s.do(func(c *Counts) { c.Clamped += int64(n) }) }
 func (s *Stats) prune(n int)            { s.do(func(c *Counts) { c.Pruned += int64(n) }) }
 func (s *Stats) partial()               { s.do(func(c *Counts) { c.Partial++ }) }
-func (s *Stats) retry()                 { s.do(func(c *Counts) { c.Retries++ }) }

@@ -55,7 +55,7 @@ func (s *Shipper) transmit(ctx context.Context, req *chunk.Request, chunks ...*i
 			c.Attempts++
 			c.Attempted, c.HTTPStatus, c.Error = s.Now(), reply.Status, ""
 		}
-		s.Stats.attempt(reply, took)
+		s.Stats.attempt(reply.BytesSent)
 		s.Took(took)
 		log := s.Log.With(logx.KeyBatchID, first.BatchID, logx.KeyChunkIndex, first.Index, "chunks", len(chunks), logx.KeyAttempt, attempt,
 			logx.KeyHTTPStatus, reply.Status, logx.KeyBytesSent, reply.BytesSent, logx.KeyBytesRcvd, reply.BytesReceived,
@@ -83,7 +83,6 @@ func (s *Shipper) transmit(ctx context.Context, req *chunk.Request, chunks ...*i
 				s.move(c, evAssumed, recorded) // at least once: nothing is read back
 			}
 		}
-		s.Stats.retry()
 		if s.sending.failures > 0 { // an outage is logged once a minute
 			log.Debug(noticeRetry.msg, logx.KeyBackoffMS, wait.Milliseconds(), logx.Err(failure))
 		} else {

@@ -318,7 +318,7 @@ func (s *Shipper) verified(ctx context.Context, on event, chunks ...*inflight) e
 		s.noteHangup(c)
 		s.move(c, on, verified)
 	}
-	s.Stats.verify(rows, now)
+	s.Stats.verify(rows)
 	s.Crash("verified")
 	return nil
 }

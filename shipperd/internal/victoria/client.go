@@ -37,7 +37,6 @@ type Config struct {
 	// every request, too.
 	BasicAuth *BasicAuth
 	Headers   map[string]string // sent with every request
-	UserAgent string            // "" = belabox-metrics
 
 	// Timeout bounds a request from dialling to the last byte of the answer, 0 = 30 s.
 	Timeout time.Duration
@@ -65,10 +64,7 @@ type BasicAuth struct {
 	Password func() (string, error)
 }
 
-const (
-	defaultTimeout   = 30 * time.Second
-	defaultUserAgent = "belabox-metrics"
-)
+const defaultTimeout = 30 * time.Second
 
 // Client talks to one server. All methods may be called by several goroutines.
 type Client struct {
@@ -90,9 +86,6 @@ type Client struct {
 func New(cfg Config) (*Client, error) {
 	if cfg.Timeout == 0 {
 		cfg.Timeout = defaultTimeout
-	}
-	if cfg.UserAgent == "" {
-		cfg.UserAgent = defaultUserAgent
 	}
 	if cfg.Boot == nil {
 		began := time.Now()

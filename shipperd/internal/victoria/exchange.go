@@ -34,7 +34,6 @@ type exchange struct {
 	text    string   // "import to http://host/path"
 	secrets []string // that this request carries
 
-	started time.Time
 	// The boot clock when it began, and when the head of the answer came.
 	startedBoot, arrivedBoot time.Duration
 	body                     *countedBody // of an import, nil = a read
@@ -70,7 +69,7 @@ func (r *countedReader) Read(p []byte) (int, error) {
 // begin sends a request and waits for the head of the answer. end must be called
 // on the exchange, also after an error.
 func (c *Client) begin(ctx context.Context, verb, method string, target *url.URL, header http.Header, body []byte, importing bool) (*exchange, error) {
-	x := &exchange{c: c, started: time.Now(), startedBoot: c.cfg.Boot(), text: verb + " " + target.Scheme + "://" + target.Host + target.Path}
+	x := &exchange{c: c, startedBoot: c.cfg.Boot(), text: verb + " " + target.Scheme + "://" + target.Host + target.Path}
 	x.ctx, x.cancel = context.WithTimeout(ctx, c.cfg.Timeout)
 	trace := &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
 		if counted := countingConn(info.Conn); counted != nil {
@@ -95,7 +94,7 @@ func (c *Client) begin(ctx context.Context, verb, method string, target *url.URL
 	if x.secrets, err = c.authorise(req); err != nil {
 		return x, x.fail(err)
 	}
-	req.Header.Set("User-Agent", c.cfg.UserAgent)
+	req.Header.Set("User-Agent", "belabox-metrics")
 	// RoundTrip, not Client.Do: no redirects, no cookies, and no *url.Error with
 	// the address in it.
 	if x.resp, err = c.current().RoundTrip(req); err != nil {

@@ -3,7 +3,6 @@ package victoria
 import (
 	"context"
 	"net/http"
-	"time"
 )
 
 // Reply is the result of an import. If there was no answer, Status is 0, and the rest says what
@@ -17,8 +16,7 @@ type Reply struct {
 	Details *Details
 	// Own says that only VictoriaMetrics can have sent the answer, not a proxy or a login page in
 	// its place.
-	Own      bool
-	Duration time.Duration
+	Own bool
 }
 
 // Import posts a body of gzip'd JSON lines under an id that stays the same when
@@ -38,7 +36,7 @@ func (c *Client) Import(ctx context.Context, body []byte, id string) (Reply, err
 	if err == nil {
 		details, err = x.imported()
 	}
-	r := Reply{Details: details, Duration: time.Since(x.started)}
+	r := Reply{Details: details}
 	if x.resp != nil {
 		r.Status = x.resp.StatusCode
 		r.Own = details != nil || x.own()
