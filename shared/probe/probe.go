@@ -36,7 +36,7 @@ func (e *StatusError) Error() string {
 //
 // It does without http.Client: collectord has none and needs none.
 func Get(ctx context.Context, addr, path string) (body string, err error) {
-	target, err := reachable(addr)
+	target, err := Reachable(addr)
 	if err != nil {
 		return "", err
 	}
@@ -65,9 +65,9 @@ func Get(ctx context.Context, addr, path string) (body string, err error) {
 	return body, nil
 }
 
-// reachable returns the address to connect to for one to listen on: 0.0.0.0, :: and no host mean
+// Reachable returns the address to connect to for one to listen on: 0.0.0.0, :: and no host mean
 // all addresses.
-func reachable(addr string) (string, error) {
+func Reachable(addr string) (string, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return "", err

@@ -51,7 +51,7 @@ func TestGet(t *testing.T) {
 		}
 	}
 	for a, want := range map[string]string{"[::]:1": "[::1]:1", "[::1]:1": "[::1]:1", "name:1": "name:1"} {
-		if got, err := reachable(a); err != nil || got != want {
+		if got, err := Reachable(a); err != nil || got != want {
 			t.Errorf("%s: got %s, %v, want %s", a, got, err, want)
 		}
 	}

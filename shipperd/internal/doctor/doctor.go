@@ -133,8 +133,7 @@ type doctor struct {
 
 	readable bool // the server answers exports
 
-	flags    map[string]string // of the server, as far as it shows them
-	flagsErr error
+	flags map[string]string // of the server, as far as it shows them
 }
 
 func (d *doctor) close() {
@@ -173,7 +172,7 @@ func (d *doctor) reach(ctx context.Context) (victoria.Probe, error) {
 		d.probe, d.probeErr = d.Client.Probe(ctx)
 		d.probeAt = d.Now()
 		if d.probeErr == nil || d.probe.Status > 0 {
-			d.flags, d.flagsErr = d.Client.Flags(ctx, flagRetention, flagDedup, flagFlush)
+			d.flags, _ = d.Client.Flags(ctx, flagRetention, flagDedup, flagFlush) // its reads have a check
 		}
 	}
 	return d.probe, d.probeErr

@@ -7,15 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/netip"
 	"strings"
 	"time"
 
 	"belabox-metrics/shared/config"
 	"belabox-metrics/shared/health"
 	"belabox-metrics/shared/human"
+	"belabox-metrics/shared/probe"
 	"belabox-metrics/shared/secret"
 )
 
@@ -48,14 +47,11 @@ const (
 func fetchUploader(ctx context.Context, c config.HealthConfig) (up health.Uploader, remedy string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, requestLimit)
 	defer cancel()
-	host, port, err := net.SplitHostPort(c.ShipperdListen)
+	address, err := probe.Reachable(c.ShipperdListen)
 	if err != nil {
 		return up, "", err
 	}
-	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
-		host = "127.0.0.1"
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/health", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/health", nil)
 	if err != nil {
 		return up, "", err
 	}
