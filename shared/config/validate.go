@@ -8,14 +8,6 @@ import (
 	"time"
 )
 
-// Validate returns what is wrong with the values of c, without files and lines,
-// sorted by key. Parse has called it already; it is for a Config made in code.
-func (c *Config) Validate() Faults {
-	v := newValidator(c, nil, nil)
-	v.all()
-	return v.faults.sorted()
-}
-
 func (v *validator) all() {
 	v.device()
 	v.collection()

@@ -2,7 +2,6 @@ package health
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -46,9 +45,6 @@ func (c *Condition) Active(since time.Time, args ...any) Active {
 	message := human.Printable(strings.ReplaceAll(fmt.Sprintf(c.Message, args...), "\n", "; "))
 	return Active{c.Component, c.Code, c.Severity, message, c.Remedy, since}
 }
-
-// Conditions returns the table.
-func Conditions() []*Condition { return slices.Clone(table) }
 
 var table []*Condition
 

@@ -45,7 +45,7 @@ var verb = regexp.MustCompile(`%[sd]`)
 func conditionsTable() string {
 	var b strings.Builder
 	b.WriteString("| component | status | code | reported by | when | message | remedy |\n| --- | --- | --- | --- | --- | --- | --- |\n")
-	for _, c := range Conditions() {
+	for _, c := range table {
 		message := verb.ReplaceAllString(c.Message, "…")
 		fmt.Fprintf(&b, "| %s | **%s** | `%s` | %s | %s | %s | %s |\n", c.Component, c.Severity, c.Code, c.Daemon, c.When, message, c.Remedy)
 	}

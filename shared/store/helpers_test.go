@@ -3,7 +3,6 @@ package store
 import (
 	"database/sql"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -30,9 +29,6 @@ func newPath(t testing.TB) string {
 }
 
 func options(path string) Options {
-	if os.Getenv("DBG") != "" {
-		return Options{Path: path, Daemon: "test", Version: "1.2.3", Log: slog.New(slog.NewTextHandler(os.Stderr, nil))}
-	}
 	return Options{Path: path, Daemon: "test", Version: "1.2.3"}
 }
 
