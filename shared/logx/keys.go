@@ -3,7 +3,6 @@ package logx
 // The keys under which all parts log the same thing. Keys with a unit in their name carry a bare
 // number.
 const (
-	KeyTask      = "task"
 	KeySessionID = "session_id"
 
 	// Collection lines.

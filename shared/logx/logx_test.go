@@ -44,15 +44,15 @@ func TestNew_JSON(t *testing.T) {
 	t.Parallel()
 	log, lines := newJSON(t)
 	before := time.Now()
-	log.With(KeyTask, "ship").WithGroup("g").Info("chunk sent", KeyAttempt, 2)
+	log.With(KeyCollector, "cpu").WithGroup("g").Info("chunk sent", KeyAttempt, 2)
 	got := lines()
 	if len(got) != 1 {
 		t.Fatalf("got %d lines, want 1", len(got))
 	}
-	if keys := slices.Sorted(maps.Keys(got[0])); !slices.Equal(keys, []string{"g", "level", "msg", "task", "time"}) {
+	if keys := slices.Sorted(maps.Keys(got[0])); !slices.Equal(keys, []string{"collector", "g", "level", "msg", "time"}) {
 		t.Errorf("got keys %v, want g, level, msg, task, time", keys)
 	}
-	if got[0]["level"] != "INFO" || got[0]["msg"] != "chunk sent" || got[0]["task"] != "ship" {
+	if got[0]["level"] != "INFO" || got[0]["msg"] != "chunk sent" || got[0]["collector"] != "cpu" {
 		t.Errorf("got %v", got[0])
 	}
 	text, _ := got[0]["time"].(string)

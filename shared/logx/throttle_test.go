@@ -37,7 +37,7 @@ func (s *script) fail(second float64, text string) {
 
 func (s *script) recover(second float64) {
 	s.at = start.Add(time.Duration(second * float64(time.Second)))
-	s.th.Recover(s.log, "upload works again", KeyTask, "ship")
+	s.th.Recover(s.log, "upload works again", KeyCollector, "cpu")
 }
 
 func (s *script) want(want ...string) {
@@ -45,7 +45,7 @@ func (s *script) want(want ...string) {
 	var got []string
 	for _, l := range s.lines() {
 		words := []string{fmt.Sprint(l["level"]), fmt.Sprint(l["msg"])}
-		for _, key := range []string{"error", "error_type", "repeated", "failures", "since", "outage_seconds", "attempt", "task"} {
+		for _, key := range []string{"error", "error_type", "repeated", "failures", "since", "outage_seconds", "attempt", "collector"} {
 			if v, ok := l[key]; ok {
 				words = append(words, fmt.Sprint(key, "=", v))
 			}
@@ -82,7 +82,7 @@ func TestThrottle_Outage(t *testing.T) {
 	s.fail(125, "refused")
 	s.recover(130.5)
 	// The outage began with its first failure, not with its last.
-	s.want("INFO upload works again failures=64 since=2026-11-23T10:00:00Z outage_seconds=130.5 task=ship")
+	s.want("INFO upload works again failures=64 since=2026-11-23T10:00:00Z outage_seconds=130.5 collector=cpu")
 	s.recover(131)
 	s.want()
 	s.fail(200, "refused")
@@ -122,7 +122,7 @@ func TestThrottle_Flapping(t *testing.T) {
 	s.fail(0, "refused")
 	s.recover(1)
 	s.want("WARN upload failed error=refused error_type=error attempt=1",
-		"INFO upload works again failures=1 since=2026-11-23T10:00:00Z outage_seconds=1 task=ship")
+		"INFO upload works again failures=1 since=2026-11-23T10:00:00Z outage_seconds=1 collector=cpu")
 	for i := 2; i < 60; i += 2 {
 		s.fail(float64(i), "refused")
 		s.recover(float64(i) + 1)
@@ -131,7 +131,7 @@ func TestThrottle_Flapping(t *testing.T) {
 	s.fail(60, "refused")
 	s.recover(61)
 	s.want("WARN upload failed error=refused error_type=error repeated=30 since=2026-11-23T10:01:00Z attempt=1",
-		"INFO upload works again failures=1 since=2026-11-23T10:01:00Z outage_seconds=1 task=ship")
+		"INFO upload works again failures=1 since=2026-11-23T10:01:00Z outage_seconds=1 collector=cpu")
 }
 
 func TestThrottle_Defaults(t *testing.T) {
