@@ -169,10 +169,10 @@ func (p *Page) fill(s *status, w waiting, f slowFacts, t totals) {
 			d.Dropped[tagOfPoint(point)] += n
 		}
 	}
-	d.Draining = p.drain.watch(w.at, w.Rows, int64(p.cfg.Config.Remote.BatchSize), t.BacklogPeak)
+	d.Draining = p.drain.watch(w.at, w.Rows, int64(p.cfg.Config.Remote.BatchSize), t.backlog)
 	s.Daemons = f.daemons
 	s.Storage.Data, s.Storage.Rows = f.sizes.Data, f.rows
-	s.Storage.WrittenPerDay, s.Storage.RowsPerDay = t.WrittenPerDay, t.RowsPerDay
+	s.Storage.WrittenPerDay, s.Storage.RowsPerDay = t.writtenPerDay, t.rowsPerDay
 	if free, ok := diskFree(filepath.Dir(p.cfg.Config.Storage.Path)); ok {
 		s.Storage.DiskFree = &free
 	}

@@ -27,7 +27,7 @@ type draining struct {
 
 // watch adds a count of the pending rows and returns the progress; nil when there is no backlog of
 // more than one batch, or it does not shrink.
-func (d *drain) watch(at time.Time, rows, batch int64, stored *peak) *draining {
+func (d *drain) watch(at time.Time, rows, batch int64, stored rise) *draining {
 	if n := len(d.seen); n > 0 && (at.Before(d.seen[n-1].at) || at.Sub(d.seen[n-1].at) > drainGap) {
 		d.seen = nil // the page was closed meanwhile, or the clock was set back
 	}
@@ -42,10 +42,7 @@ func (d *drain) watch(at time.Time, rows, batch int64, stored *peak) *draining {
 		return nil
 	}
 	speed := float64(first.rows-last.rows) / last.at.Sub(first.at).Seconds()
-	top := first.rows
-	if stored != nil {
-		top = max(top, int64(stored.Rows))
-	}
+	top := max(first.rows, int64(stored))
 	return &draining{
 		Rows: rows, PeakRows: top, RowsPerSecond: speed,
 		SecondsLeft: float64(rows-batch) / speed, Done: 1 - float64(rows)/float64(top),

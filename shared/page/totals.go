@@ -11,20 +11,15 @@ import (
 // totals are derived from the self-metrics of the last day, which are stored once a minute; nil
 // where they are missing.
 type totals struct {
-	WrittenPerDay *perDay `json:"written_per_day,omitempty"` // to the disk, by both daemons
-	RowsPerDay    *perDay `json:"rows_per_day,omitempty"`    // committed by collectord
-	BacklogPeak   *peak   `json:"backlog_peak,omitempty"`    // of the backlog there is now
+	writtenPerDay *perDay // to the disk, by both daemons
+	rowsPerDay    *perDay // committed by collectord
+	backlog       rise
 }
 
 // perDay is a forecast.
 type perDay struct {
 	Value        float64 `json:"value"`
 	BasisSeconds float64 `json:"basis_seconds"` // how long it was measured for
-}
-
-type peak struct {
-	Rows float64   `json:"rows"`
-	Time time.Time `json:"time"`
 }
 
 // minBasis is the least time that a forecast is made from.
@@ -63,11 +58,10 @@ func (p *Page) readTotals(ctx context.Context, r *store.Reader) (t totals, err e
 		ids[i], nameOf[s.ID] = s.ID, s.Name
 		grown[s.ID] = &increase{}
 	}
-	backlog := &rise{}
 	from := now.Add(-24 * time.Hour).UnixMilli()
 	err = r.Probe(ctx, ids, from, now.UnixMilli()+1, time.Minute.Milliseconds(), func(id, ms int64, value float64) {
 		if nameOf[id] == metrics.Pending.Name {
-			backlog.add(ms, value, float64(p.cfg.Config.Remote.BatchSize))
+			t.backlog.add(value, float64(p.cfg.Config.Remote.BatchSize))
 			return
 		}
 		grown[id].add(ms, value)
@@ -88,35 +82,26 @@ func (p *Page) readTotals(ctx context.Context, r *store.Reader) (t totals, err e
 		}
 		return all
 	}
-	t.WrittenPerDay = sum(metrics.BytesWritten.Name).over(1)
-	t.RowsPerDay = sum(metrics.Collected.Name).over(1)
-	if backlog.at != 0 {
-		t.BacklogPeak = &peak{backlog.peak, time.UnixMilli(backlog.at).UTC()}
-	}
+	t.writtenPerDay = sum(metrics.BytesWritten.Name).perDay()
+	t.rowsPerDay = sum(metrics.Collected.Name).perDay()
 	return t, nil
 }
 
-// over makes a forecast for so many days; nil with less than minBasis of samples.
-func (g increase) over(days float64) *perDay {
+// perDay makes a forecast; nil with less than minBasis of samples.
+func (g increase) perDay() *perDay {
 	basis := time.Duration(g.last-g.first) * time.Millisecond
 	if basis < minBasis {
 		return nil
 	}
-	return &perDay{Value: g.total / basis.Hours() * 24 * days, BasisSeconds: basis.Seconds()}
+	return &perDay{Value: g.total / basis.Hours() * 24, BasisSeconds: basis.Seconds()}
 }
 
-// rise finds the peak of the present backlog: the maximum since the pending rows were last one
-// batch or less.
-type rise struct {
-	peak float64
-	at   int64 // ms
-}
+// rise is the peak of the present backlog: the maximum since the pending rows were last one batch
+// or less. 0 = there is none.
+type rise float64
 
-func (r *rise) add(ms int64, value, batch float64) {
-	switch {
-	case value <= batch:
-		*r = rise{}
-	case value >= r.peak:
-		r.peak, r.at = value, ms
+func (r *rise) add(value, batch float64) {
+	if *r = max(*r, rise(value)); value <= batch {
+		*r = 0
 	}
 }

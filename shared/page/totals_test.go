@@ -12,32 +12,32 @@ func TestDrain(t *testing.T) {
 	t.Parallel()
 	var d drain
 	start := time.Unix(1_800_000_000, 0)
-	at := func(s, rows int64, stored *peak) *draining {
+	at := func(s, rows int64, stored rise) *draining {
 		return d.watch(start.Add(time.Duration(s)*time.Second), rows, 2500, stored)
 	}
-	if g := at(0, 100_000, nil); g != nil {
+	if g := at(0, 100_000, 0); g != nil {
 		t.Errorf("the first look: got %+v, want nothing", g)
 	}
-	if g := at(5, 100_000, nil); g != nil {
+	if g := at(5, 100_000, 0); g != nil {
 		t.Errorf("it stands still: got %+v", g)
 	}
-	g := at(10, 90_000, &peak{Rows: 200_000})
+	g := at(10, 90_000, 200_000)
 	if g == nil || g.RowsPerSecond != 1000 || g.SecondsLeft != 87.5 || g.PeakRows != 200_000 || g.Done != 0.55 {
 		t.Errorf("got %+v, want 1000 rows a second and 87.5 s to go", g)
 	}
-	if g := at(12, 95_000, nil); g == nil || g.RowsPerSecond <= 0 {
+	if g := at(12, 95_000, 0); g == nil || g.RowsPerSecond <= 0 {
 		t.Errorf("it still goes down on the whole: got %+v", g)
 	}
-	if g := at(12, 95_000, nil); g == nil || math.Abs(g.RowsPerSecond-5000/12.) > 1e-6 {
+	if g := at(12, 95_000, 0); g == nil || math.Abs(g.RowsPerSecond-5000/12.) > 1e-6 {
 		t.Errorf("the same count once more: got %+v, want the same speed", g)
 	}
-	if g := at(20, 2500, nil); g != nil {
+	if g := at(20, 2500, 0); g != nil {
 		t.Errorf("one batch is no backlog: got %+v", g)
 	}
-	if g := at(500, 90_000, nil); g != nil {
+	if g := at(500, 90_000, 0); g != nil {
 		t.Errorf("after a pause: got %+v, want a new start", g)
 	}
-	if g := at(400, 10_000, nil); g != nil {
+	if g := at(400, 10_000, 0); g != nil {
 		t.Errorf("the clock went back: got %+v, want a new start", g)
 	}
 }
@@ -51,13 +51,13 @@ func TestIncrease(t *testing.T) {
 	if g.total != 210 {
 		t.Errorf("got %+v, want 210 in all", g)
 	}
-	if f := g.over(1); f == nil || f.Value != 2520 || f.BasisSeconds != 7200 {
+	if f := g.perDay(); f == nil || f.Value != 2520 || f.BasisSeconds != 7200 {
 		t.Errorf("got %+v, want 2520 a day from two hours", f)
 	}
 	short := increase{}
 	short.add(1, 1)
 	short.add(60_000, 2)
-	if f := short.over(1); f != nil {
+	if f := short.perDay(); f != nil {
 		t.Errorf("a minute: got %+v, want no forecast", f)
 	}
 }
@@ -99,14 +99,14 @@ func TestFullIn(t *testing.T) {
 func TestRise(t *testing.T) {
 	t.Parallel()
 	var r rise
-	for i, v := range []float64{90_000, 100, 5000, 70_000, 60_000, 65_000} {
-		r.add(int64(i), v, 2500)
+	for _, v := range []float64{90_000, 100, 5000, 70_000, 60_000, 65_000} {
+		r.add(v, 2500)
 	}
-	if r.peak != 70_000 || r.at != 3 {
-		t.Errorf("got %+v, want the peak of the backlog there is now", r)
+	if r != 70_000 {
+		t.Errorf("got %v, want the peak of the backlog there is now", r)
 	}
-	r.add(9, 10, 2500)
-	if r.at != 0 {
-		t.Errorf("no backlog: got %+v", r)
+	r.add(10, 2500)
+	if r != 0 {
+		t.Errorf("no backlog: got %v", r)
 	}
 }
