@@ -37,7 +37,6 @@ const (
 // Deps are what a Checker works with.
 type Deps struct {
 	Transport http.RoundTripper // nil = as http.DefaultTransport, with the environment's proxy
-	Now       func() time.Time  // the wall clock with its monotonic part; nil = time.Now
 	Log       *slog.Logger
 }
 
@@ -64,9 +63,6 @@ type Checker struct {
 
 // New returns a checker; it sends nothing yet.
 func New(cfg Config, deps Deps) *Checker {
-	if deps.Now == nil {
-		deps.Now = time.Now
-	}
 	if deps.Transport == nil {
 		deps.Transport = &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true}
 	}
@@ -85,7 +81,7 @@ func New(cfg Config, deps Deps) *Checker {
 func (c *Checker) Last() (m Measurement, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.last, c.known && c.deps.Now().Sub(c.last.Checked) <= goodFor*c.cfg.Interval
+	return c.last, c.known && time.Since(c.last.Checked) <= goodFor*c.cfg.Interval
 }
 
 // Run measures until ctx ends. After failures the value expires.
@@ -162,7 +158,7 @@ func (c *Checker) request(ctx context.Context, address *url.URL) (m Measurement,
 		return m, err
 	}
 	req.Header.Set("Cache-Control", "no-cache") // from the origin, not from a cache
-	sent := c.deps.Now()
+	sent := time.Now()
 	res, err := c.client.Do(req)
 	if err != nil {
 		return m, err
@@ -172,7 +168,7 @@ func (c *Checker) request(ctx context.Context, address *url.URL) (m Measurement,
 		_ = res.Body.Close()
 		return m, fmt.Errorf("%s: the answer has status %d: set the address of a server that answers directly", c.cfg.URL, res.StatusCode)
 	}
-	arrived := c.deps.Now()
+	arrived := time.Now()
 	_, _ = io.CopyN(io.Discard, res.Body, 1<<10) // a HEAD has none; a rude server may send one
 	_ = res.Body.Close()
 	date, age, err := remoteTime(res.Header)

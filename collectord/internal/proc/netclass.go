@@ -5,7 +5,6 @@ import "errors"
 // NetClass is the state of the link of an interface below /sys/class/net.
 // Source: Documentation/ABI/testing/sysfs-class-net.
 type NetClass struct {
-	Name           string
 	Up             *Attribute // 0 or 1, -1 where the driver does not say
 	CarrierChanges *Attribute
 	Speed          *Attribute // bytes per second; not supported without a link, or by the driver
@@ -24,7 +23,6 @@ var (
 func NewNetClass(fs FS, name string) NetClass {
 	dir := fs.SysPath("class/net", name)
 	return NetClass{
-		Name:           name,
 		Up:             newAttribute(dir+"/operstate", parseOperstate),
 		CarrierChanges: rarely(newAttribute(dir+"/carrier_changes", whole)), // misses nothing: it counts
 		Speed:          rarely(newAttribute(dir+"/speed", parseSpeed)),

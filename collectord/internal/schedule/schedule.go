@@ -33,9 +33,8 @@ type Config struct {
 
 // Deps are what the scheduler works with.
 type Deps struct {
-	Collectors []sample.Collector  // run in this order, so those that may be slow come last
-	Now        func() time.Time    // the wall clock; nil = time.Now
-	Read       func() clock.Moment // at the begin of each tick; nil = clock.Read
+	Collectors []sample.Collector // run in this order, so those that may be slow come last
+	Now        func() time.Time   // the wall clock; nil = time.Now
 }
 
 const (
@@ -80,7 +79,6 @@ type Result struct {
 	Samples     int
 	Errors      []error // of single sensors
 	Err         error   // of the collector: its own, a *run.PanicError, ErrDeadline or ErrStuck
-	Skipped     bool    // it was not run, because it is still stuck
 	Unsupported bool    // this machine has nothing for it to read; no error
 
 	Came, Gone []string // see sample.Batch
@@ -90,7 +88,6 @@ type Result struct {
 type Scheduler struct {
 	tasks    []*task
 	clock    ticker
-	read     func() clock.Moment
 	deadline time.Duration // of one collector in one tick
 	timer    *time.Timer   // for the deadline; one for all
 	calls    chan<- *task  // to makeCalls, which is idle; nil = has not been started
@@ -102,10 +99,7 @@ func New(cfg Config, deps Deps) (*Scheduler, error) {
 	if deps.Now == nil {
 		deps.Now = time.Now
 	}
-	if deps.Read == nil {
-		deps.Read = clock.Read
-	}
-	s := &Scheduler{read: deps.Read}
+	s := &Scheduler{}
 	shortest := cfg.Interval
 	var g grid
 	for _, c := range deps.Collectors {
@@ -149,7 +143,7 @@ func (s *Scheduler) Run(ctx context.Context, emit func(context.Context, *Tick) e
 			return nil
 		}
 		s.begin(due)
-		s.tick.Moment = s.read()
+		s.tick.Moment = clock.Read()
 		s.tick.Missed, s.tick.ClockStep = s.clock.events()
 		if !s.collect(ctx, due) {
 			return nil
@@ -209,7 +203,7 @@ func (s *Scheduler) collect(ctx context.Context, due int64) (ok bool) {
 		case due != noSlot && !t.takeSlot(due):
 			continue
 		case t.isStuck():
-			result.Err, result.Skipped = ErrStuck, true
+			result.Err = ErrStuck
 		case time.Now().Before(t.retryAt):
 			result.Unsupported = true
 		default:
