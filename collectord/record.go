@@ -33,7 +33,7 @@ type recorder struct {
 	renamed  *logx.Throttle            // network interfaces
 	sources  map[string]*logx.Throttle // by collector
 
-	ticks, inserted, lostTicks int64 // of this run, for its last line
+	ticks, inserted int64 // of this run, for its last line
 }
 
 func newRecorder(inserter *store.Inserter, self *selfMetrics, state *vitals, log *slog.Logger, beat func()) *recorder {
@@ -74,7 +74,6 @@ func (r *recorder) record(ctx context.Context, tick *schedule.Tick) error {
 	}
 	r.beat() // stored, or waiting for what a message names
 	if err != nil {
-		r.lostTicks++
 		r.self.storageLost.Add(float64(len(tick.Samples)))
 		r.storing.Fail(r.log, slog.LevelError, "tick not stored", err, "samples", len(tick.Samples))
 		return nil
