@@ -226,7 +226,7 @@ func (m *selfMetrics) restore(ctx context.Context) error {
 	for _, code := range metrics.UploadFailing.LabelsIn(stats) {
 		m.failing[code] = 0
 	}
-	if m.uploaded, err = m.outbox.LastAccepted(ctx); err != nil || m.uploaded.IsZero() {
+	if m.uploaded, _, err = m.outbox.LastDelivery(ctx); err != nil || m.uploaded.IsZero() {
 		return err
 	}
 	t, err := m.outbox.Timeline(ctx)

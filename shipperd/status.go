@@ -186,6 +186,9 @@ func gatherStatus(ctx context.Context, cfg config.Config, file *store.Reader, no
 		return nil, err
 	}
 	r.takeChunks(totals)
+	if r.LastAccepted, r.LastVerified, err = file.LastDelivery(ctx); err != nil {
+		return nil, err
+	}
 	if r.DeadLetters, err = file.DeadLettersByReason(ctx); err != nil {
 		return nil, err
 	}
@@ -227,16 +230,6 @@ func gatherDaemon(ctx context.Context, cfg config.Config, file *store.Reader, na
 
 // takeChunks sorts the open chunks by how far they have come.
 func (r *statusReport) takeChunks(totals []store.ChunkTotal) {
-	var accepted, verified time.Time
-	for _, t := range totals {
-		if t.LastAccepted.After(accepted) {
-			accepted = t.LastAccepted
-		}
-		if t.State == store.Verified {
-			verified = t.LastSettled
-		}
-	}
-	r.LastAccepted, r.LastVerified = accepted, verified
 	for _, state := range []store.ChunkState{store.Sending, store.Requeued, store.Accepted} {
 		for _, t := range totals {
 			if t.State == state {

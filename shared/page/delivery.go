@@ -85,17 +85,8 @@ func (p *Page) readSlow(ctx context.Context, r *store.Reader) (f slowFacts, err 
 	if f.deadLetters, err = r.DeadLettersByReason(ctx); err != nil {
 		return f, err
 	}
-	chunks, err := r.ChunkTotals(ctx)
-	if err != nil {
+	if f.lastAccepted, f.lastVerified, err = r.LastDelivery(ctx); err != nil {
 		return f, err
-	}
-	for _, c := range chunks {
-		if c.LastAccepted.After(f.lastAccepted) {
-			f.lastAccepted = c.LastAccepted
-		}
-		if c.State == store.Verified {
-			f.lastVerified = c.LastSettled
-		}
 	}
 	if f.use, err = link.Read(ctx, r, p.cfg.Config.Remote); err != nil {
 		return f, err

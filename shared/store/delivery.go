@@ -198,15 +198,16 @@ func (r *Reader) OpenChunks(ctx context.Context) ([]*Chunk, error) {
 	return chunks, nil
 }
 
-// LastAccepted returns when a chunk was last answered 2xx, by this run or an earlier one;
-// zero when none on record was. Records go when their rows are pruned.
-func (r *Reader) LastAccepted(ctx context.Context) (time.Time, error) {
-	var ms int64
-	err := scan(r.db.QueryRowContext(ctx, "SELECT coalesce(max(accepted_ms), 0) FROM upload_checkpoints"), &ms)
+// LastDelivery returns when a chunk was last answered 2xx, and when one was last verified, by this
+// run or an earlier one; zero when none on record was. Records go when their rows are pruned.
+func (r *Reader) LastDelivery(ctx context.Context) (accepted, verified time.Time, err error) {
+	var acceptedMS, verifiedMS int64
+	err = scan(r.db.QueryRowContext(ctx, `SELECT coalesce(max(accepted_ms), 0), coalesce(max(settled_ms) FILTER (WHERE state = 'verified'), 0)
+		FROM upload_checkpoints`), &acceptedMS, &verifiedMS)
 	if err != nil {
-		return time.Time{}, fmt.Errorf("read the last upload: %w", classify(err))
+		return accepted, verified, fmt.Errorf("read the last delivery: %w", classify(err))
 	}
-	return fromMS(ms), nil
+	return fromMS(acceptedMS), fromMS(verifiedMS), nil
 }
 
 // AcceptedBefore returns the chunk that was the last to be answered 2xx up to a time, whether it

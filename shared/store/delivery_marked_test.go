@@ -134,21 +134,21 @@ func TestMarkVerified_ReplyWasLost(t *testing.T) {
 	}
 }
 
-// TestLastAccepted: the newest time of any chunk, whatever became of it since.
-func TestLastAccepted(t *testing.T) {
+// TestLastDelivery: the newest time of any chunk, whatever became of it since.
+func TestLastDelivery(t *testing.T) {
 	t.Parallel()
 	path := newPath(t)
 	in, ob := openInserter(t, options(path), time.Hour), openOutbox(t, options(path))
-	f := func(what string, want time.Time) {
+	f := func(what string, want time.Time, wantVerified bool) {
 		t.Helper()
-		if got, err := ob.LastAccepted(t.Context()); err != nil || !got.Equal(want) {
-			t.Errorf("%s: got %v, %v, want %v", what, got, err, want)
+		if got, verified, err := ob.LastDelivery(t.Context()); err != nil || !got.Equal(want) || verified.IsZero() == wantVerified {
+			t.Errorf("%s: got %v, %v, %v, want %v", what, got, verified, err, want)
 		}
 	}
-	f("nothing sent", time.Time{})
+	f("nothing sent", time.Time{}, false)
 	mustInsert(t, in, tick0, samples(numberSeries(4), 1))
 	first := recordPending(t, ob, 2)
-	f("on its way", time.Time{})
+	f("on its way", time.Time{}, false)
 	first.Accepted = tick0.Add(5 * time.Second)
 	if err := ob.MarkUploaded(t.Context(), first, nil, nil); err != nil {
 		t.Fatal(err)
@@ -158,11 +158,11 @@ func TestLastAccepted(t *testing.T) {
 	if err := ob.MarkUploaded(t.Context(), second, nil, nil); err != nil {
 		t.Fatal(err)
 	}
-	f("two", tick0.Add(5*time.Second))
+	f("two", tick0.Add(5*time.Second), false)
 	if err := ob.MarkVerified(t.Context(), first, second); err != nil {
 		t.Fatal(err)
 	}
-	f("verified", tick0.Add(5*time.Second))
+	f("verified", tick0.Add(5*time.Second), true)
 }
 
 // TestAcceptedBefore: the last accepted chunk up to a time, also after it was read back.

@@ -33,20 +33,14 @@ type ChunkTotal struct {
 	Chunks  int64
 	Samples int64
 	Bytes   int64 // compressed
-	// When one of them was last answered 2xx, and when one was last verified,
-	// requeued or rejected; zero = never. Records go when their rows are pruned.
-	LastAccepted, LastSettled time.Time
 }
 
 // ChunkTotals returns a total for each state that chunks are in, in no order.
 func (r *Reader) ChunkTotals(ctx context.Context) ([]ChunkTotal, error) {
 	totals, err := all(ctx, r.db, func(rows *sql.Rows) (t ChunkTotal, err error) {
-		var accepted, settled int64
-		err = rows.Scan(&t.State, &t.Chunks, &t.Samples, &t.Bytes, &accepted, &settled)
-		t.LastAccepted, t.LastSettled = fromMS(accepted), fromMS(settled)
+		err = rows.Scan(&t.State, &t.Chunks, &t.Samples, &t.Bytes)
 		return t, err
-	}, `SELECT state, count(*), sum(sample_count), sum(bytes), coalesce(max(accepted_ms), 0), coalesce(max(settled_ms), 0)
-		FROM upload_checkpoints GROUP BY state`)
+	}, "SELECT state, count(*), sum(sample_count), sum(bytes) FROM upload_checkpoints GROUP BY state")
 	if err != nil {
 		return nil, fmt.Errorf("count chunks: %w", err)
 	}

@@ -34,7 +34,7 @@ func TestTime_Accepted(t *testing.T) {
 			r.skew.Store(int64(skew))
 			r.run()
 			r.records(time.Minute, 10*time.Second)
-			at, err := r.watch.LastAccepted(t.Context())
+			at, _, err := r.watch.LastDelivery(t.Context())
 			if age := time.Since(at); err != nil || age < -time.Second || age > time.Minute {
 				t.Errorf("%v: accepted %v ago, %v", skew, age, err)
 			}
