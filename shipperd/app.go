@@ -217,8 +217,8 @@ func newCheckpointer(env daemon.Env, outbox *store.Outbox) *wal.Checkpointer {
 	}, outbox.Checkpoint, env.Log)
 }
 
-// other is the time of monitoring.clock_skew_url and its uncertainty, which may confirm the server's;
-// nil = it is not asked.
+// other is the time of monitoring.clock_skew_url and its uncertainty, which may confirm the
+// server's; nil = it is not asked.
 func other(checker *skew.Checker) func() (time.Time, time.Duration, bool) {
 	if checker == nil {
 		return nil

@@ -119,8 +119,8 @@ func newSelfMetrics(outbox *store.Outbox, clock *skew.Checker, link *linkMeter) 
 	return m
 }
 
-// uploadFailing returns 1 for each cause that holds now, and 0 for those that held earlier, also in an
-// earlier run: the last samples of a series that ends have no witness.
+// uploadFailing returns 1 for each cause that holds now, and 0 for those that held earlier, also in
+// an earlier run: the last samples of a series that ends have no witness.
 func (m *selfMetrics) uploadFailing(counts ship.Counts) map[string]int64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -443,8 +443,8 @@ func TestPage_Many(t *testing.T) {
 	b.calm()
 }
 
-// TestPage_Crowded: with 64 cores, 40 sensors and 50 file systems the page stays short, no legend has to
-// be scrolled, and what is hottest and fullest is seen at once.
+// TestPage_Crowded: with 64 cores, 40 sensors and 50 file systems the page stays short, no legend
+// has to be scrolled, and what is hottest and fullest is seen at once.
 func TestPage_Crowded(t *testing.T) {
 	t.Parallel()
 	s := sceneNamed(t, "board")

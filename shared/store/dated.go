@@ -35,8 +35,8 @@ const (
 // InsertDated stores samples with times of their own in one transaction and sets their fates; on an
 // error it does neither. Samples that wait belong into a later call. None is stored twice: its key
 // tells whether the file has it, and one that may have left the file is refused, as is one that is
-// older than keep before the present; 0 = no limit. inserted counts the new rows. Call it after Record,
-// from the same goroutine; errors are those of Record.
+// older than keep before the present; 0 = no limit. inserted counts the new rows. Call it after
+// Record, from the same goroutine; errors are those of Record.
 func (in *Inserter) InsertDated(ctx context.Context, at clock.Moment, keep time.Duration, dated []*Dated) (inserted int, err error) {
 	if dated = slices.DeleteFunc(slices.Clone(dated), func(d *Dated) bool { return d.Fate != DatedWaiting }); len(dated) == 0 {
 		return 0, nil
@@ -155,8 +155,8 @@ func (in *Inserter) place(ctx context.Context, tx *sql.Tx, at clock.Moment, keep
 }
 
 // places returns the milliseconds that the key of a sample with a time of its own can have, up to
-// newest. The first is where it belongs: in the newest epoch that has this time. At the others it can
-// have been put while the true time of their epoch was not known, and the wall clock counted.
+// newest. The first is where it belongs: in the newest epoch that has this time. At the others it
+// can have been put while the true time of their epoch was not known, and the wall clock counted.
 func (t Timeline) places(trueMS, newest int64) (places []int64) {
 	var others []int64
 	for i := len(t) - 1; i >= 0; i-- {

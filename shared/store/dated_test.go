@@ -188,8 +188,8 @@ func TestInsertDated_Corrected(t *testing.T) {
 	checkConsistent(t, r.in.db)
 }
 
-// BenchmarkRecordSeries is a tick of so many series, and with it 100 samples with timestamps of which
-// one is new.
+// BenchmarkRecordSeries is a tick of so many series, and with it 100 samples with timestamps of
+// which one is new.
 func BenchmarkRecordSeries(b *testing.B) {
 	for _, n := range []int{300, 1300, 5300} {
 		for _, withDated := range []bool{false, true} {
@@ -222,8 +222,8 @@ func BenchmarkRecordSeries(b *testing.B) {
 	}
 }
 
-// TestInsertDated_Full: the file reaches its bound at a row that is booked by itself. Nothing of the call
-// is stored, not even the row behind it for which there would be room.
+// TestInsertDated_Full: the file reaches its bound at a row that is booked by itself. Nothing of
+// the call is stored, not even the row behind it for which there would be room.
 func TestInsertDated_Full(t *testing.T) {
 	t.Parallel()
 	r := newDatedRig(t)

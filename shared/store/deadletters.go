@@ -66,8 +66,8 @@ func readDeadLetters(ctx context.Context, q querier, where string, args ...any) 
 
 // retryDeadLetter makes the dead letter with this ID a pending row again. It
 // stays a dead letter, and retried is false, when no request can ever carry it (a
-// number without a value, a time no key can hold, a series that is not known) or when another row has its
-// place.
+// number without a value, a time no key can hold, a series that is not known) or when another row
+// has its place.
 func retryDeadLetter(ctx context.Context, w *writer, id int64) (retried bool, err error) {
 	err = w.tx(ctx, unsynced, func(ctx context.Context, tx *sql.Tx) error {
 		retried = false
@@ -117,8 +117,8 @@ func retryDeadLetter(ctx context.Context, w *writer, id int64) (retried bool, er
 	return retried, nil
 }
 
-// fileTime returns the millisecond of the key that the letter's row had. An older letter has its true
-// time only, and that may be of no key, or of one that a later epoch took.
+// fileTime returns the millisecond of the key that the letter's row had. An older letter has its
+// true time only, and that may be of no key, or of one that a later epoch took.
 func (l DeadLetter) fileTime(ctx context.Context, tx *sql.Tx) (ms int64, ok bool, err error) {
 	if l.place.Valid {
 		return Key(l.place.Int64).TimestampMS(), true, nil

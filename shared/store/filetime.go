@@ -16,8 +16,8 @@ const (
 	// aheadMS is how far the wall clock is believed to be behind the newest row, if nobody keeps it
 	// right.
 	aheadMS = int64(30 * 24 * time.Hour / time.Millisecond)
-	// epochMS is how long an epoch lasts if nobody keeps the clock right: the oscillator of a board is
-	// wrong by some seconds a day.
+	// epochMS is how long an epoch lasts if nobody keeps the clock right: the oscillator of a board
+	// is wrong by some seconds a day.
 	epochMS = int64(24 * time.Hour / time.Millisecond)
 	// gridMS is of what file time differs by a multiple from the wall clock, so that ticks stay
 	// multiples of their interval.
@@ -25,8 +25,8 @@ const (
 )
 
 var (
-	// firstFileMS is where the file time of a new file begins at the earliest, and wallEndMS where no
-	// wall clock takes it any more: the keys end in September 2039.
+	// firstFileMS is where the file time of a new file begins at the earliest, and wallEndMS where
+	// no wall clock takes it any more: the keys end in September 2039.
 	firstFileMS = time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli()
 	wallEndMS   = time.Date(2038, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli()
 )
@@ -63,8 +63,8 @@ func (f fileTime) next(at clock.Moment, tickMS int64) (ms int64, e Epoch) {
 // fits reports whether a row may have this time.
 func (f fileTime) fits(ms int64) bool { return f.newest < ms && ms <= MaxTimestampMS }
 
-// start returns where an epoch begins: with the wall clock if that can be right, else right after the
-// newest row, at the wall clock's second of the minute.
+// start returns where an epoch begins: with the wall clock if that can be right, else right after
+// the newest row, at the wall clock's second of the minute.
 func (f fileTime) start(tickMS int64, synchronised bool) int64 {
 	least := max(f.newest+1, firstFileMS)
 	if least <= tickMS && tickMS < wallEndMS && (synchronised || f.newest < 0 || tickMS-f.newest <= aheadMS) {

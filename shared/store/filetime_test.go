@@ -43,8 +43,8 @@ type taken struct {
 
 // TestRecord_AnyClock runs a machine without a clock battery through boots, steps, suspends,
 // kills and whatever its clock says. Every sample is stored, keys only grow, the epochs say what
-// the wall clock said, and with the time that was known at some moment of a boot each of its samples
-// has its true time.
+// the wall clock said, and with the time that was known at some moment of a boot each of its
+// samples has its true time.
 func TestRecord_AnyClock(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -200,7 +200,8 @@ func TestRecord_Epochs(t *testing.T) {
 	f("the end", end, true, MaxTimestampMS, at(now+4000, 13_000, "a", clock.No), -1, end)
 }
 
-// TestRecord_Reopened: a run goes on where the last one was, whatever has become of the newest rows.
+// TestRecord_Reopened: a run goes on where the last one was, whatever has become of the newest
+// rows.
 func TestRecord_Reopened(t *testing.T) {
 	t.Parallel()
 	for name, leave := range map[string]func(ob *Outbox, keys KeySet) error{

@@ -75,7 +75,8 @@ func TestInsert_SameBatchTwice(t *testing.T) {
 	}
 }
 
-// TestInsert_FirstOfTwo: of two samples of one series in a tick the first is stored, wherever they are.
+// TestInsert_FirstOfTwo: of two samples of one series in a tick the first is stored, wherever they
+// are.
 func TestInsert_FirstOfTwo(t *testing.T) {
 	t.Parallel()
 	path := newPath(t)

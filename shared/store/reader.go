@@ -61,8 +61,9 @@ const readerConns = 2
 // ErrNoFile, ErrOlder, ErrNewer, ErrForeign, ErrReadOnly or ErrDamaged where they
 // apply.
 //
-// While a daemon has the database open, the Reader is one more reader of it. Else it looks at the files
-// without changing a byte of them: opening them with SQLite would recover, or even delete, a WAL.
+// While a daemon has the database open, the Reader is one more reader of it. Else it looks at the
+// files without changing a byte of them: opening them with SQLite would recover, or even delete, a
+// WAL.
 func OpenReader(ctx context.Context, path string) (*Reader, error) {
 	r := &Reader{file: file{path: path}}
 	open := openBeside
@@ -92,8 +93,8 @@ func (r *Reader) Close() error {
 	return err
 }
 
-// inUse reports whether a process that may write has the database open. When that cannot be found out
-// it may.
+// inUse reports whether a process that may write has the database open. When that cannot be found
+// out it may.
 func inUse(path string) bool {
 	f, err := datafile.Open(path+".open.lock", os.O_RDONLY, 0)
 	if err != nil {
@@ -221,8 +222,8 @@ func vouches(key []byte, want [sha256.Size]byte) bool {
 	return flipped <= 16
 }
 
-// Series returns the series of a key. Sound series never change and never leave the file, so each is
-// read once; one with a fault may have been repaired by collectord since.
+// Series returns the series of a key. Sound series never change and never leave the file, so each
+// is read once; one with a fault may have been repaired by collectord since.
 func (r *Reader) Series(ctx context.Context, id int64) (*SeriesInfo, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

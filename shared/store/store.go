@@ -292,7 +292,8 @@ func dsn(o Options, synchronous string) string {
 	return (&url.URL{Scheme: "file", Path: o.Path, RawQuery: q.Encode()}).String()
 }
 
-// mostNewer is how many versions a newer program may be ahead: beyond, a bit of the number has flipped.
+// mostNewer is how many versions a newer program may be ahead: beyond, a bit of the number has
+// flipped.
 const mostNewer = 100
 
 // checkFile refuses an SQLite library with a known corruption bug and a file

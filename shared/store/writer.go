@@ -45,8 +45,8 @@ const (
 // along, because they stand before it in the same WAL. A killed process loses
 // nothing in either case.
 //
-// fn must return the first error: SQLite ends the transaction by itself after some, such as that of a
-// full disk, and each further statement would be committed on its own.
+// fn must return the first error: SQLite ends the transaction by itself after some, such as that of
+// a full disk, and each further statement would be committed on its own.
 //
 // A begun transaction is not cancelled by ctx: it takes milliseconds, and the
 // driver would start a goroutine for each statement to watch ctx.

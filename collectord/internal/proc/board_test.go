@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// readingOf returns what an attribute reads, or why it reads nothing: "-" if it is not there, "none"
-// if the driver has no value, "fault" for any other error.
+// readingOf returns what an attribute reads, or why it reads nothing: "-" if it is not there,
+// "none" if the driver has no value, "fault" for any other error.
 func readingOf(a *Attribute) string {
 	if a == nil {
 		return "-"

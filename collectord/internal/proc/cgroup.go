@@ -126,9 +126,9 @@ func optionalFile(path string) *File {
 	return NewSingle(path)
 }
 
-// Read reads the group, its memory and OOM kills only if all. It is os.ErrNotExist once the group was
-// removed, also if another one has its name by now. A number that cannot be read is NaN, and its error
-// is returned beside the others.
+// Read reads the group, its memory and OOM kills only if all. It is os.ErrNotExist once the group
+// was removed, also if another one has its name by now. A number that cannot be read is NaN, and
+// its error is returned beside the others.
 func (g *CGroup) Read(all bool) (s CGroupStats, err error) {
 	s = CGroupStats{CPUSeconds: math.NaN(), MemoryBytes: math.NaN(), OOMKills: math.NaN()}
 	if s.Populated, err = g.populated(); err != nil {

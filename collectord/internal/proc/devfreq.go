@@ -6,8 +6,9 @@ import (
 	"strings"
 )
 
-// DevfreqDevice is a device other than a CPU whose clock follows its load, below /sys/class/devfreq:
-// GPU, NPU, memory controller, video encoder. On a Jetson without it the GPU has a load alone.
+// DevfreqDevice is a device other than a CPU whose clock follows its load, below
+// /sys/class/devfreq: GPU, NPU, memory controller, video encoder. On a Jetson without it the GPU
+// has a load alone.
 type DevfreqDevice struct {
 	Name string // "fb000000.gpu"
 	Type string // "gpu", "npu", "dmc": the name without the address

@@ -29,8 +29,8 @@ func EMMCs(fs FS) ([]EMMC, error) {
 }
 
 // EMMCLifeTime takes the value of LifeTime apart: how many percent of its life the memory of type A
-// (fast, for the system) and of type B (the bulk) have used up at least, in steps of ten; 100 is the
-// whole. ok is false for a type that the device does not have.
+// (fast, for the system) and of type B (the bulk) have used up at least, in steps of ten; 100 is
+// the whole. ok is false for a type that the device does not have.
 func EMMCLifeTime(v float64) (used [2]float64, ok [2]bool) {
 	for i, estimate := range [2]int{int(v) >> 8, int(v) & 0xff} {
 		if estimate >= 1 && estimate <= 11 {

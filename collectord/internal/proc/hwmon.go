@@ -20,8 +20,8 @@ type HwmonSensor struct {
 	Kind  string // "temp", "in" (volts), "fan", "curr" or "power"
 	Name  string // "temp1"
 	Label string // what the driver calls the sensor: "Composite"; often ""
-	// Slow: a drive needs a command for each reading, which may keep it from sleeping; a thermal zone
-	// is read as such already.
+	// Slow: a drive needs a command for each reading, which may keep it from sleeping; a thermal
+	// zone is read as such already.
 	Slow bool
 
 	Input  *HwmonInput // nil if it has only alarms, as that of a Raspberry Pi's supply
@@ -119,8 +119,8 @@ func chipSensors(dir string) ([]*HwmonSensor, error) {
 	return sensors, firstErr
 }
 
-// cutHwmon takes the name of a file apart: temp1, temp and crit_alarm of "temp1_crit_alarm". kind is
-// empty for a file that is not read.
+// cutHwmon takes the name of a file apart: temp1, temp and crit_alarm of "temp1_crit_alarm". kind
+// is empty for a file that is not read.
 func cutHwmon(file string) (name, kind, what string) {
 	name, what, _ = strings.Cut(file, "_")
 	kind = strings.TrimRight(name, "0123456789")

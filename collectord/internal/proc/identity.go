@@ -3,8 +3,9 @@ package proc
 import "strings"
 
 // Identity reads the number by which the kernel tells a device from others that have had its name.
-// Each reading looks at the device's entry in its class, and reads the number only if that is another
-// entry: a file that is held open stays that of its device, also when the name has gone to another.
+// Each reading looks at the device's entry in its class, and reads the number only if that is
+// another entry: a file that is held open stays that of its device, also when the name has gone to
+// another.
 type Identity struct {
 	entry, path []byte // end with a NUL, as the kernel wants it
 	buf         [32]byte
@@ -19,8 +20,8 @@ func InterfaceIndex(fs FS, name string) *Identity {
 	return newIdentity(fs.SysPath("class/net", name), "ifindex")
 }
 
-// DiskNumber returns the sequence number of a block device, which no other has had since the boot. Of
-// kernels before 5.15, which have none, it returns the size.
+// DiskNumber returns the sequence number of a block device, which no other has had since the boot.
+// Of kernels before 5.15, which have none, it returns the size.
 // Source: Documentation/ABI/stable/sysfs-block.
 func DiskNumber(fs FS, device string) *Identity {
 	i := newIdentity(diskPath(fs, device, ""), "diskseq")
@@ -30,8 +31,8 @@ func DiskNumber(fs FS, device string) *Identity {
 	return i
 }
 
-// diskPath returns the path of an attribute of a block device. sysfs cannot have the slash of a name
-// like "cciss/c0d0" and writes "!".
+// diskPath returns the path of an attribute of a block device. sysfs cannot have the slash of a
+// name like "cciss/c0d0" and writes "!".
 func diskPath(fs FS, device, attribute string) string {
 	return fs.SysPath("block", strings.ReplaceAll(device, "/", "!"), attribute)
 }

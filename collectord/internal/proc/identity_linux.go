@@ -6,16 +6,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mark tells whether an entry is still that of the device that was read: sysfs has an inode for each.
+// mark tells whether an entry is still that of the device that was read: sysfs has an inode for
+// each.
 type mark struct {
 	inode          uint64
 	major, minor   uint32
 	changed, wrote unix.StatxTimestamp
 }
 
-// look returns the mark of the entry, not of the folder to which it points: the way there is long. It is
-// not ok without statx (before Linux 4.11). The functions of package os and syscall would allocate the
-// path each time.
+// look returns the mark of the entry, not of the folder to which it points: the way there is long.
+// It is not ok without statx (before Linux 4.11). The functions of package os and syscall would
+// allocate the path each time.
 func (i *Identity) look() (m mark, ok bool) {
 	cwd := unix.AT_FDCWD
 	_, _, errno := unix.Syscall6(unix.SYS_STATX, uintptr(cwd), uintptr(unsafe.Pointer(&i.entry[0])), unix.AT_SYMLINK_NOFOLLOW,

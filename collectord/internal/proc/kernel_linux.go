@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Uname returns the names of the system as label names and values in turn: sysname, release, version,
-// machine, nodename, domainname. Source: uname(2).
+// Uname returns the names of the system as label names and values in turn: sysname, release,
+// version, machine, nodename, domainname. Source: uname(2).
 func Uname() ([]string, error) {
 	var u unix.Utsname
 	if err := unix.Uname(&u); err != nil {

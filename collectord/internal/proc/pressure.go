@@ -3,8 +3,8 @@ package proc
 import "bytes"
 
 // Pressure is one file of /proc/pressure: for how many microseconds
-// since boot tasks stood still for want of a resource; Absent what is bad or missing. The averages in the file
-// are left out, because the totals give the exact share of any span.
+// since boot tasks stood still for want of a resource; Absent what is bad or missing. The averages
+// in the file are left out, because the totals give the exact share of any span.
 // Source: Documentation/accounting/psi.rst.
 type Pressure struct {
 	Some uint64 // µs in which at least one task waited

@@ -32,8 +32,8 @@ func (r *Reader[T]) Read() (*T, error) {
 	return &r.value, inFile(r.file.path, r.parse(b, &r.value))
 }
 
-// Text returns the whole lines that the last Read has read, for who wants more of them than is in T.
-// It is valid until the next Read.
+// Text returns the whole lines that the last Read has read, for who wants more of them than is in
+// T. It is valid until the next Read.
 func (r *Reader[T]) Text() []byte { return r.text }
 
 // NewLines returns the reader of a file of which only the text is wanted. One that this kernel does

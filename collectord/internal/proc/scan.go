@@ -111,8 +111,8 @@ func ParseUint(b []byte) (uint64, error) {
 	return n, nil
 }
 
-// ParseCount reads a number of things, bytes or ticks into n. One that cannot be is Absent and an error:
-// nothing counts to 2^63, so that what is above was negative and printed as unsigned.
+// ParseCount reads a number of things, bytes or ticks into n. One that cannot be is Absent and an
+// error: nothing counts to 2^63, so that what is above was negative and printed as unsigned.
 func ParseCount(field []byte, n *uint64) error {
 	v, err := ParseUint(field)
 	if err == nil && v >= 1<<63 || len(field) > 0 && field[0] == '-' {

@@ -24,8 +24,8 @@ func Statfs(path string) (FilesystemUsage, error) {
 	return usageOf(&st), nil
 }
 
-// usageOf makes bytes of the counts. What is available may be negative, on a server that is a BSD: root
-// has taken of what is kept for it, and nothing is left for others.
+// usageOf makes bytes of the counts. What is available may be negative, on a server that is a BSD:
+// root has taken of what is kept for it, and nothing is left for others.
 func usageOf(st *unix.Statfs_t) FilesystemUsage {
 	// The counts are in units of f_frsize; f_bsize is only what a good read is.
 	unit := float64(st.Frsize)

@@ -49,7 +49,8 @@ func TestStatfs_BadPaths(t *testing.T) {
 	}
 }
 
-// TestUsageOf: a BSD that serves NFS reports less than nothing where root has taken what is kept for it.
+// TestUsageOf: a BSD that serves NFS reports less than nothing where root has taken what is kept
+// for it.
 func TestUsageOf(t *testing.T) {
 	t.Parallel()
 	negative := int64(-5000)

@@ -75,8 +75,8 @@ func TestThermalZones_NoneAndUnreadable(t *testing.T) {
 	}
 }
 
-// TestThermometer_Unit: the kernels of some vendors print whole degrees. A number below 1000 counts only
-// if something else tells the unit.
+// TestThermometer_Unit: the kernels of some vendors print whole degrees. A number below 1000 counts
+// only if something else tells the unit.
 func TestThermometer_Unit(t *testing.T) {
 	t.Parallel()
 	const none, degrees = 1e9, true

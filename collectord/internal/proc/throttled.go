@@ -5,8 +5,8 @@ import (
 	"strconv"
 )
 
-// Bits of what Throttled reads. Those of "now" are shifted by ThrottledEarlier for "since somebody last
-// cleared the flags", which the kernel's driver of rpi_volt does every two seconds.
+// Bits of what Throttled reads. Those of "now" are shifted by ThrottledEarlier for "since somebody
+// last cleared the flags", which the kernel's driver of rpi_volt does every two seconds.
 const (
 	ThrottledUndervoltage = 1 << iota // below 4.63 V
 	ThrottledCapped                   // the clock of the cores

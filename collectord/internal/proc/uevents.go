@@ -2,10 +2,11 @@ package proc
 
 // Uevents tells whether devices may have come, gone or changed their names, by the number of events
 // (uevents) that the kernel has counted since the boot. It counts one whenever a device is added,
-// removed, renamed, moved to another network namespace or changed; those of all namespaces, and also
-// if nobody listens. A device loses its name in this order: it leaves its kernel file, then the
-// event is counted, then another device can get the name. So two readings of a kernel file have the
-// same devices under their names if the number behind each of them, read after the file, is the same.
+// removed, renamed, moved to another network namespace or changed; those of all namespaces, and
+// also if nobody listens. A device loses its name in this order: it leaves its kernel file, then
+// the event is counted, then another device can get the name. So two readings of a kernel file have
+// the same devices under their names if the number behind each of them, read after the file, is the
+// same.
 //
 // That a device gets a name is not told as well: a renamed interface is listed before its event, a
 // disk long before it. So a device that was on its way during a look needs another look.

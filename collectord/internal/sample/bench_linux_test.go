@@ -12,9 +12,9 @@ import (
 	"belabox-metrics/collectord/internal/proc"
 )
 
-// BenchmarkBoards reads what each board has beside what every machine has: in the mean of ticks 10 s
-// and 1 s apart, and in a tick that reads all. A file of these trees costs a little less than one of
-// sysfs, and none is at the end of a slow bus. The daemon runs on one core: -cpu 1.
+// BenchmarkBoards reads what each board has beside what every machine has: in the mean of ticks
+// 10 s and 1 s apart, and in a tick that reads all. A file of these trees costs a little less than
+// one of sysfs, and none is at the end of a slow bus. The daemon runs on one core: -cpu 1.
 func BenchmarkBoards(b *testing.B) {
 	for _, tree := range boards {
 		for name, interval := range map[string]time.Duration{"10s": 10 * time.Second, "1s": time.Second, "all": time.Minute} {

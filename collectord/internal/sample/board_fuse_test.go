@@ -12,8 +12,8 @@ import (
 	"belabox-metrics/collectord/internal/proc"
 )
 
-// TestBoard_KernelErrors reads what drivers answer through the real kernel: those that have no value
-// are no fault, those that fail are, and one that hangs costs the others nothing.
+// TestBoard_KernelErrors reads what drivers answer through the real kernel: those that have no
+// value are no fault, those that fail are, and one that hangs costs the others nothing.
 func TestBoard_KernelErrors(t *testing.T) {
 	t.Parallel()
 	tree := &kernelTree{Files: map[string]kernelFile{

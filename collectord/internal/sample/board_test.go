@@ -23,8 +23,8 @@ func boardConfig(tree string) *config.Config {
 	return readingTree(cfg, treeOf(tree))
 }
 
-// TestBoards compares the first tick with testdata/boards; with -update it writes the files. What is
-// not in the second tick is read once a minute.
+// TestBoards compares the first tick with testdata/boards; with -update it writes the files. What
+// is not in the second tick is read once a minute.
 func TestBoards(t *testing.T) {
 	t.Parallel()
 	for _, tree := range boards {
@@ -53,7 +53,8 @@ func TestBoards(t *testing.T) {
 	}
 }
 
-// TestBoards_OnceAMinute: each series has a sample in every tick, or only in the first of each minute.
+// TestBoards_OnceAMinute: each series has a sample in every tick, or only in the first of each
+// minute.
 func TestBoards_OnceAMinute(t *testing.T) {
 	t.Parallel()
 	for _, tree := range boards {

@@ -114,7 +114,8 @@ func (r *cpuReading) update(at time.Time, now *proc.CPUTimes, reading uint64) (s
 	return s, ok
 }
 
-// countCores returns how many cores can have counted time since the last reading, which had c.online.
+// countCores returns how many cores can have counted time since the last reading, which had
+// c.online.
 func (c *cpu) countCores(online int) int {
 	n := max(online, c.online)
 	c.online = online

@@ -33,8 +33,8 @@ func (m *minute) begins(at time.Time) bool {
 }
 
 // devices keeps a T for each device in a kernel file, and removes it as soon as the device is no
-// longer in the file. A device that returns is a new one, and its first reading gives no rate. So is one
-// that has got the name of another, which its collector finds out.
+// longer in the file. A device that returns is a new one, and its first reading gives no rate. So
+// is one that has got the name of another, which its collector finds out.
 type devices[T any] struct {
 	create func(name string) *T
 	known  map[string]*device[T]

@@ -67,8 +67,8 @@ func (i diskID) isOther(o diskID) bool {
 	return i.major != o.major || i.minor != o.minor || i.number != 0 && o.number != 0 && i.number != o.number
 }
 
-// replaced forgets the disks that are others than in the previous tick under their names, and returns
-// whether there are any.
+// replaced forgets the disks that are others than in the previous tick under their names, and
+// returns whether there are any.
 func (c *disks) replaced(stats []proc.DiskStat) (found bool) {
 	complete := true
 	for i := range stats {

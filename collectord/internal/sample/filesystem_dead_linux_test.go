@@ -19,8 +19,8 @@ import (
 const realLimit = 3 * time.Second
 
 // mountUnserved mounts a FUSE file system that nobody serves, until the test ends: whoever reads it
-// hangs until die, and gets ENOTCONN from then on. A thread has it in a mount namespace of its own, so
-// that no other program sees it.
+// hangs until die, and gets ENOTCONN from then on. A thread has it in a mount namespace of its own,
+// so that no other program sees it.
 func mountUnserved(t *testing.T) (point string, die func(), err error) {
 	t.Helper()
 	server, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
@@ -53,8 +53,8 @@ func mountUnserved(t *testing.T) (point string, die func(), err error) {
 }
 
 // TestFilesystem_DeadFUSE reads a file system of the real kernel whose server hangs, then one whose
-// server has ended. Both are told by name, and nothing else is missing. The mount table calls it nfs4:
-// as the FUSE mount that it is, on the third line, it is not read at all.
+// server has ended. Both are told by name, and nothing else is missing. The mount table calls it
+// nfs4: as the FUSE mount that it is, on the third line, it is not read at all.
 func TestFilesystem_DeadFUSE(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() != 0 {

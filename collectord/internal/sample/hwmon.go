@@ -8,9 +8,9 @@ import (
 	"belabox-metrics/collectord/internal/proc"
 )
 
-// hwmon reads the monitoring chips: in each tick the temperatures and the alarms of voltages, since an
-// undervoltage is short, and once a minute the rest. Most chips are at the end of a slow bus, where one
-// reading takes a tenth of a millisecond and more.
+// hwmon reads the monitoring chips: in each tick the temperatures and the alarms of voltages, since
+// an undervoltage is short, and once a minute the rest. Most chips are at the end of a slow bus,
+// where one reading takes a tenth of a millisecond and more.
 type hwmon struct {
 	sensors *sensorSet
 	names   []*Series // of node_exporter: what chips and sensors are called

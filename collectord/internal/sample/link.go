@@ -53,7 +53,8 @@ func NewLink(fs proc.FS, reg *Registry, cfg config.NetworkConfig) (Collector, er
 	return c, nil
 }
 
-// list returns what there is of the interfaces: of those with hardware first, as NewNetwork does it.
+// list returns what there is of the interfaces: of those with hardware first, as NewNetwork does
+// it.
 func (c *link) list(fs proc.FS, reg *Registry) (found []foundSensor, err error) {
 	names, _ := folderNames([]string{fs.SysPath("class/net")})
 	type candidate struct {

@@ -133,8 +133,8 @@ func (c *network) Collect(at time.Time, out *Batch) error {
 	return nil
 }
 
-// replaced forgets the interfaces that are others than in the previous tick under their names, as where two
-// modems swap theirs, and returns whether there are any.
+// replaced forgets the interfaces that are others than in the previous tick under their names, as
+// where two modems swap theirs, and returns whether there are any.
 func (c *network) replaced(stats []proc.NetDevStat) (found bool) {
 	complete := true
 	for i := range stats {

@@ -93,8 +93,8 @@ func TestNetwork_CameAndGone(t *testing.T) {
 	f([]string{"eth0", "wan0"}, []string{"wan0"}, nil)
 }
 
-// TestNetwork_SwappedNames: two modems swap their names between two ticks, and each has counted more than the
-// other had. The numbers of one minus those of the other are no rate.
+// TestNetwork_SwappedNames: two modems swap their names between two ticks, and each has counted
+// more than the other had. The numbers of one minus those of the other are no rate.
 func TestNetwork_SwappedNames(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
@@ -140,8 +140,8 @@ func TestNetwork_SwappedNames(t *testing.T) {
 	}
 }
 
-// TestNetwork_Uevents: as long as the kernel counts no event, nobody looks at the interfaces. After one
-// everybody is looked at, and again as long as one of them cannot be.
+// TestNetwork_Uevents: as long as the kernel counts no event, nobody looks at the interfaces. After
+// one everybody is looked at, and again as long as one of them cannot be.
 func TestNetwork_Uevents(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)

@@ -13,10 +13,10 @@ import (
 	"belabox-metrics/shared/store"
 )
 
-// Node makes the series of node_exporter: its names and labels, which dashboards and alerts ask for.
-// Each collector adds those that its files have to its own samples, so that one reading gives both;
-// nodeFiles reads the files that nothing else needs. Names and labels are those of node_exporter's
-// own documentation: https://github.com/prometheus/node_exporter
+// Node makes the series of node_exporter: its names and labels, which dashboards and alerts ask
+// for. Each collector adds those that its files have to its own samples, so that one reading gives
+// both; nodeFiles reads the files that nothing else needs. Names and labels are those of
+// node_exporter's own documentation: https://github.com/prometheus/node_exporter
 type Node struct {
 	device  string
 	tags    []store.Tag // device.labels, job and instance
@@ -115,7 +115,8 @@ func (r *Registry) twin(name string, values []string) *Series {
 	return n.series(t.name, labels...)
 }
 
-// nodeColumn is a number in a line: its metric, and how many of the file's unit make one of the metric's.
+// nodeColumn is a number in a line: its metric, and how many of the file's unit make one of the
+// metric's.
 type nodeColumn struct {
 	name string
 	per  float64
@@ -233,7 +234,8 @@ func (s *nodeStat) add(text []byte, out *Batch) {
 }
 
 // cpuSlack is by how many seconds a time of a core may go back and counts as the same: the kernel
-// documents that of the time without work, and a rate would take it for a reset. As node_exporter does.
+// documents that of the time without work, and a rate would take it for a reset. As node_exporter
+// does.
 const cpuSlack = 3
 
 func (s *nodeStat) core(number []byte) []*Series {
@@ -341,8 +343,8 @@ func (n *Node) sensor(name string, labels ...string) func(*Registry) func(*Batch
 	}
 }
 
-// hwmonUnits end the names of what the kinds of sensors measure and of its limits. Alarms of a limit
-// have them too, and are divided like the limits.
+// hwmonUnits end the names of what the kinds of sensors measure and of its limits. Alarms of a
+// limit have them too, and are divided like the limits.
 var hwmonUnits = map[string]struct {
 	name string
 	per  float64
@@ -370,7 +372,8 @@ func cleanName(text string) string {
 	}, strings.ToLower(text)), "_")
 }
 
-// hwmonNames makes the series that say what chips and sensors are called. There are none if n is nil.
+// hwmonNames makes the series that say what chips and sensors are called. There are none if n is
+// nil.
 func (n *Node) hwmonNames(sensors []*proc.HwmonSensor) (names []*Series) {
 	named := map[string]bool{}
 	for _, s := range sensors {
@@ -389,8 +392,8 @@ func (n *Node) hwmonNames(sensors []*proc.HwmonSensor) (names []*Series) {
 	return names
 }
 
-// hwmonTwin returns the series of a file of a sensor: "input", "crit", "crit_alarm" or, of an alarm of the
-// sensor as such, "alarm". It is nil if n is.
+// hwmonTwin returns the series of a file of a sensor: "input", "crit", "crit_alarm" or, of an alarm
+// of the sensor as such, "alarm". It is nil if n is.
 func (n *Node) hwmonTwin(s *proc.HwmonSensor, what string) *Series {
 	if n == nil {
 		return nil

@@ -32,8 +32,8 @@ type nodeFile struct {
 	absent time.Time // when there was none
 }
 
-// vmstatKeys and netstatKeys are those that node_exporter takes unless it is told otherwise, the last
-// ones of netstatKeys since its version 1.6.
+// vmstatKeys and netstatKeys are those that node_exporter takes unless it is told otherwise, the
+// last ones of netstatKeys since its version 1.6.
 var (
 	vmstatKeys  = []string{"oom_kill", "pgpgin", "pgpgout", "pswpin", "pswpout", "pgfault", "pgmajfault"}
 	netstatKeys = strings.Fields(`
@@ -130,7 +130,8 @@ func (c *nodeFiles) addUname(at time.Time, out *Batch) {
 	out.Add(c.names, 1)
 }
 
-// addTimex adds how the kernel keeps its clock. Where that is forbidden, only whether it is right is known.
+// addTimex adds how the kernel keeps its clock. Where that is forbidden, only whether it is right
+// is known.
 func (c *nodeFiles) addTimex(out *Batch) {
 	if len(c.timex) == 0 {
 		return
@@ -276,7 +277,8 @@ func (p *perCPU) of(number []byte) []*Series {
 // softnetColumns are hexadecimal numbers, one line for each processor that is online.
 var softnetColumns = []nodeColumn{{"node_softnet_processed_total", 1}, {"node_softnet_dropped_total", 1}, {"node_softnet_times_squeezed_total", 1}}
 
-// softnetCPU is the column with the number of the processor, since Linux 5.10; before, it is that of the line.
+// softnetCPU is the column with the number of the processor, since Linux 5.10; before, it is that
+// of the line.
 const softnetCPU = 12
 
 func addSoftnet(n *Node) func([]byte, *Batch) {
@@ -312,8 +314,8 @@ func addSoftnet(n *Node) func([]byte, *Batch) {
 	}
 }
 
-// addSchedstat takes the last three numbers of lines such as "cpu0 0 0 0 0 0 0 1 2 3": nanoseconds on
-// the processor, nanoseconds of waiting for it, and time slices.
+// addSchedstat takes the last three numbers of lines such as "cpu0 0 0 0 0 0 0 1 2 3": nanoseconds
+// on the processor, nanoseconds of waiting for it, and time slices.
 func addSchedstat(n *Node) func([]byte, *Batch) {
 	cpus := &perCPU{n, []nodeColumn{
 		{"node_schedstat_running_seconds_total", 1e9}, {"node_schedstat_waiting_seconds_total", 1e9}, {"node_schedstat_timeslices_total", 1},

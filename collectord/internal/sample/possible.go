@@ -14,7 +14,8 @@ import (
 )
 
 // unitRanges are what a value can be whose metric has no range of its own. The upper ends are far
-// above what there is, and below what a negative number becomes that was printed as an unsigned one.
+// above what there is, and below what a negative number becomes that was printed as an unsigned
+// one.
 var unitRanges = map[string]metrics.Range{
 	"":                 {Max: 1e9},
 	"percent":          {Max: 100},
@@ -70,8 +71,8 @@ type Series struct {
 
 	// twin has the same values under the name that node_exporter gives them, or nil.
 	twin *Series
-	// Of a series of node_exporter's: how many of what is read make one of its unit, and by less than
-	// what a value that goes back counts as the last one.
+	// Of a series of node_exporter's: how many of what is read make one of its unit, and by less
+	// than what a value that goes back counts as the last one.
 	per, slack float64
 }
 
@@ -131,8 +132,8 @@ func number(n uint64) float64 {
 // elapsed, both in seconds. A reading may be later than its tick.
 func canHavePassed(spent, elapsed float64) bool { return spent <= 1.5*elapsed+late.Seconds() }
 
-// addShare appends which percentage of elapsed was spent, both in seconds. A little more than all of
-// it is all of it; what cannot have passed has no share and is reported.
+// addShare appends which percentage of elapsed was spent, both in seconds. A little more than all
+// of it is all of it; what cannot have passed has no share and is reported.
 func (b *Batch) addShare(s *Series, spent, elapsed float64) {
 	if spent > elapsed && canHavePassed(spent, elapsed) {
 		spent = elapsed

@@ -62,8 +62,8 @@ func TestBatch_AddPart(t *testing.T) {
 	f(absent, 10, false, false)
 }
 
-// TestBatch_CounterJumps: a counter that cannot have grown that much has no sample in that tick, and
-// goes on from there.
+// TestBatch_CounterJumps: a counter that cannot have grown that much has no sample in that tick,
+// and goes on from there.
 func TestBatch_CounterJumps(t *testing.T) {
 	t.Parallel()
 	s := testDevice.Series("network.receive_bytes_total", "eth0")
@@ -103,9 +103,9 @@ func TestBatch_IgnoresFaultsByName(t *testing.T) {
 	f("mnt", false, "/mnt/nas")
 }
 
-// TestCollectors_NeverImpossible damages the files of whole machines, one word here and there in each
-// tick, and lets every collector read them: each sample is within what its metric can be, no part is
-// larger than its whole, and no file takes down another.
+// TestCollectors_NeverImpossible damages the files of whole machines, one word here and there in
+// each tick, and lets every collector read them: each sample is within what its metric can be, no
+// part is larger than its whole, and no file takes down another.
 func TestCollectors_NeverImpossible(t *testing.T) {
 	t.Parallel()
 	odd := []string{

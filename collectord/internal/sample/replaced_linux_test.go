@@ -15,8 +15,8 @@ import (
 	"belabox-metrics/collectord/internal/proc"
 )
 
-// TestNetwork_RealInterfaces lets the kernel give the name of an interface to another one, which has
-// counted more: the event number must show it in each way that there is.
+// TestNetwork_RealInterfaces lets the kernel give the name of an interface to another one, which
+// has counted more: the event number must show it in each way that there is.
 func TestNetwork_RealInterfaces(t *testing.T) {
 	t.Parallel()
 	if os.Getuid() != 0 {
@@ -48,8 +48,8 @@ func TestNetwork_RealInterfaces(t *testing.T) {
 	}
 }
 
-// replaceInterface runs in a network namespace of its own. isSame is whether x is the same interface
-// after the commands, so that it has a rate.
+// replaceInterface runs in a network namespace of its own. isSame is whether x is the same
+// interface after the commands, so that it has a rate.
 func replaceInterface(t *testing.T, replace []string, isSame bool) error {
 	runtime.LockOSThread() // for ever: the thread ends with the goroutine
 	dir := t.TempDir()
@@ -144,8 +144,8 @@ func sendDatagram() error {
 	return unix.Sendto(socket, []byte("x"), 0, &unix.SockaddrInet4{Port: 9, Addr: [4]byte{192, 0, 2, 2}})
 }
 
-// TestDisk_RealDevices: a loop device is removed, and another one made under its name that has written
-// more. Its sequence number is another one, and removing the first was an event.
+// TestDisk_RealDevices: a loop device is removed, and another one made under its name that has
+// written more. Its sequence number is another one, and removing the first was an event.
 func TestDisk_RealDevices(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() != 0 {
@@ -192,8 +192,8 @@ func TestDisk_RealDevices(t *testing.T) {
 	}
 }
 
-// attachLoop gives a loop device a file, writes n bytes past the page cache, and takes the file away
-// again.
+// attachLoop gives a loop device a file, writes n bytes past the page cache, and takes the file
+// away again.
 func attachLoop(t *testing.T, name, node string, n int) {
 	t.Helper()
 	text, err := os.ReadFile("/sys/block/" + name + "/dev")

@@ -65,8 +65,8 @@ func NewServices(fs proc.FS, reg *Registry, patterns []string) (Collector, error
 // Name implements Collector.
 func (c *services) Name() string { return "services" }
 
-// Collect implements Collector. It is proc.ErrNotSupported if no services are configured, or if there
-// are no control groups.
+// Collect implements Collector. It is proc.ErrNotSupported if no services are configured, or if
+// there are no control groups.
 func (c *services) Collect(at time.Time, out *Batch) error {
 	if len(c.patterns) == 0 {
 		return fmt.Errorf("%w: services is empty in the configuration", proc.ErrNotSupported)

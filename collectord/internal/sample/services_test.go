@@ -37,8 +37,8 @@ func TestServices(t *testing.T) {
 	})
 }
 
-// TestServices_StopAndStart: a unit that stops is down in the same tick, and one that starts is up in
-// the next; a restart between two ticks counts.
+// TestServices_StopAndStart: a unit that stops is down in the same tick, and one that starts is up
+// in the next; a restart between two ticks counts.
 func TestServices_StopAndStart(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t, "rk3588")

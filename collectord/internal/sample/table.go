@@ -10,8 +10,8 @@ import (
 //go:generate go test . -run ^TestMetricsDoc$ -update
 
 // Table describes every metric of this machine, collector by collector in the
-// order in which a tick reads them; at the end those of package textfile. Series are made from it by name; with the tables
-// of the self-metrics it makes docs/metrics.md.
+// order in which a tick reads them; at the end those of package textfile. Series are made from it
+// by name; with the tables of the self-metrics it makes docs/metrics.md.
 var Table = slices.Concat(
 	rows("cpu", "/proc/stat", []metrics.Metric{
 		{Name: "cpu.usage_percent", Kind: metrics.Gauge, Unit: "percent", Labels: []string{"core"}, Help: "Share of the time since the last reading in which the core was neither idle nor waiting for I/O, 0 to 100; core `all` is all cores together. Time of guests counts once. An offline core has no sample."},

@@ -40,10 +40,10 @@ func newTask(c sample.Collector, interval time.Duration, ignore sample.Ignored) 
 	return t
 }
 
-// makeCalls is the goroutine in which collectors are called, one after the other. It stays from tick
-// to tick: a new one grows its stack in every call, which was a tenth of a tick. A call that hangs
-// keeps it for as long as it hangs, because nothing can end it, and the scheduler continues with
-// another. It ends once calls is closed.
+// makeCalls is the goroutine in which collectors are called, one after the other. It stays from
+// tick to tick: a new one grows its stack in every call, which was a tenth of a tick. A call that
+// hangs keeps it for as long as it hangs, because nothing can end it, and the scheduler continues
+// with another. It ends once calls is closed.
 func makeCalls(calls <-chan *task) {
 	for t := range calls {
 		t.call()

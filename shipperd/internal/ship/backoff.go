@@ -23,8 +23,8 @@ func beyond(d time.Duration, percent float64, r *rand.Rand) time.Duration {
 	return time.Duration(float64(d) * (1 + percent/100*r.Float64()))
 }
 
-// afterInterval is when the next batch is due: after the interval, or sooner if more than MaxWaiting
-// rows would come in it.
+// afterInterval is when the next batch is due: after the interval, or sooner if more than
+// MaxWaiting rows would come in it.
 func (s *Shipper) afterInterval() time.Time {
 	d := s.interval()
 	if most := float64(s.cfg.MaxWaiting) * s.stretch(); most > 0 && s.flow.perSecond > 0 {

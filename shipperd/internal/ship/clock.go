@@ -111,8 +111,8 @@ func (s *Shipper) serverTime(ctx context.Context, epochs []store.EpochSpan) (_ t
 	for n := range timesMost {
 		s.Beat()
 		if n > 0 {
-			// An answer is most informative when it distinguishes the two halves of the interval: when its
-			// middle reaches a full second.
+			// An answer is most informative when it distinguishes the two halves of the interval:
+			// when its middle reaches a full second.
 			middle := (lo+hi)/2 + s.boot()
 			if !s.wait(ctx, time.Now().Add(time.Second-middle%time.Second)) {
 				return truetime.Server{}, false

@@ -265,7 +265,8 @@ const (
 	// measured, it takes 10 to 12 s to write them to its disk.
 	forgets = 20 * time.Second
 	// habit is how many chunks in a row must arrive although the connection was closed after their
-	// 2xx. Then a proxy closes idle connections, and a close does not mean that the server was killed.
+	// 2xx. Then a proxy closes idle connections, and a close does not mean that the server was
+	// killed.
 	habit = 3
 )
 

@@ -50,8 +50,8 @@ const (
 	fleetRows    = fleetSeries / 10.0 // a second: 100 metrics each 10 s
 	fleetWorkers = 8                  // requests at a time: 4 CPUs
 	// The model's cost of a request on one of the workers: handling it, and 0.36 µs of CPU for each
-	// sample, two workers to a CPU. It is the cost for a fleet of fleetFull; for a smaller one it is
-	// as many times larger.
+	// sample, two workers to a CPU. It is the cost for a fleet of fleetFull; for a smaller one it
+	// is as many times larger.
 	fleetFull    = 10_000
 	fleetRequest = time.Millisecond
 	fleetSample  = 720 * time.Nanosecond

@@ -103,8 +103,8 @@ func TestCatchUp_Pace(t *testing.T) {
 	})
 }
 
-// TestCatchUp_PaceWithHoles: samples for earlier times, each with delivered ones on both sides, are a
-// request each. Their heads count, too.
+// TestCatchUp_PaceWithHoles: samples for earlier times, each with delivered ones on both sides, are
+// a request each. Their heads count, too.
 func TestCatchUp_PaceWithHoles(t *testing.T) {
 	t.Parallel()
 	const pace = 100

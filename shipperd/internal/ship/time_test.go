@@ -257,8 +257,8 @@ func TestTime_NoDateWrong(t *testing.T) {
 	}
 }
 
-// unmarked is a server of which some sides do not show whose their answers are, and whose clock is not
-// the true one.
+// unmarked is a server of which some sides do not show whose their answers are, and whose clock is
+// not the true one.
 type unmarked struct {
 	Server
 	sides map[victoria.Side]bool
@@ -275,8 +275,8 @@ func (u unmarked) ServerTimes(age time.Duration) []victoria.ServerTime {
 	return times
 }
 
-// TestTime_Unproven: a new device with the clock of systemd's build, behind a front that hides whose its
-// answers are. They set no clock, and a wall clock that they deny is not used.
+// TestTime_Unproven: a new device with the clock of systemd's build, behind a front that hides
+// whose its answers are. They set no clock, and a wall clock that they deny is not used.
 func TestTime_Unproven(t *testing.T) {
 	t.Parallel()
 	both := map[victoria.Side]bool{victoria.Writing: true, victoria.Reading: true}

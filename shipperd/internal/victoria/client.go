@@ -42,8 +42,8 @@ type Config struct {
 	Timeout time.Duration
 	TLS     TLSFiles
 
-	// Boot is the boot clock, CLOCK_BOOTTIME; nil = the monotonic clock, which stands still while the
-	// device sleeps.
+	// Boot is the boot clock, CLOCK_BOOTTIME; nil = the monotonic clock, which stands still while
+	// the device sleeps.
 	Boot func() time.Duration
 
 	// Proxy returns the proxy for a request; nil = what HTTP_PROXY, HTTPS_PROXY
@@ -122,7 +122,8 @@ func (c *Client) setURLs() error {
 	if c.importURL, err = parseURL(c.cfg.URL); err != nil {
 		faults = append(faults, fmt.Errorf("remote.url: %w", err))
 	} else if c.cfg.VerifyURL == "" {
-		// An address for reading is not needed if nothing is read; a read reports that it is missing.
+		// An address for reading is not needed if nothing is read; a read reports that it is
+		// missing.
 		c.exportURL, c.queryURL, c.deriveErr = derive(c.importURL)
 	}
 	if c.cfg.VerifyURL != "" {

@@ -14,8 +14,8 @@ import (
 type Details struct {
 	Accepted int // samples
 	Rejected int // samples
-	// Lines are those of which not every sample was accepted. A line is listed more than once if its
-	// samples were refused for several reasons.
+	// Lines are those of which not every sample was accepted. A line is listed more than once if
+	// its samples were refused for several reasons.
 	Lines []LineResult
 }
 

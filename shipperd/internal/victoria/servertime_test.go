@@ -184,8 +184,8 @@ func TestServerTimes_None(t *testing.T) {
 	wantError(t, c.FetchTime(t.Context()), ClassNetwork, 0, false)
 }
 
-// TestServerTimes_Unproven: a front hides whose its answers are. A count or an answer with samples is
-// the server's all the same, others set no clock.
+// TestServerTimes_Unproven: a front hides whose its answers are. A count or an answer with samples
+// is the server's all the same, others set no clock.
 func TestServerTimes_Unproven(t *testing.T) {
 	t.Parallel()
 	server := time.Date(2031, 5, 6, 7, 8, 9, 0, time.UTC)
