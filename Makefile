@@ -42,7 +42,7 @@ cross     = GOOS=$(word 1,$(subst -, ,$(1))) \
 # that take long because they start many programs, fill the memory or simulate hours
 # (RACE_LONG).
 RACE_PKGS ?= $(shell $(GO) list ./... | grep -vE '/(e2e|bench|docs|docker|docker/grafana|scripts|systemd|migrations|config|selector|salvage|chunk|truetime)$$')
-RACE_LONG ?= ^Test(Files_Odd|Hostile_Bombs|Import_(Count)?Limits|Machine_SQLite|Root_FollowsNoLink|Budget|Thrift_Month)$$
+RACE_LONG ?= ^Test(DedupInterval_Crash|Files_Odd|Fleet_ManySamples|Hostile_Bombs|Import_(Count)?Limits|Machine_SQLite|Root_FollowsNoLink|Budget|Thrift_Month)$$
 # SQLite itself, C translated to Go, is most of what the tests execute, and three times
 # slower with the detector. It is left out; its locks and the driver around it are not.
 RACE_FLAGS := -race -gcflags=modernc.org/sqlite/lib=-race=false -timeout 60m
