@@ -66,7 +66,7 @@ build-all: $(TARGETS:%=build-%) ## Build them for all targets into bin/OS-ARCH/
 build-%:
 	$(call cross,$*) $(GOBUILD) -o bin/$*/ $(PROGRAMS)
 
-run: build ## Run both daemons and a receiver, with data under run/; Ctrl-C ends it
+run: build ## Run both daemons and a local sink, with data under run/; Ctrl-C ends it
 	@$(GO) build -o bin/devrun ./scripts/devrun
 	@exec bin/devrun
 

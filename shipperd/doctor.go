@@ -19,7 +19,7 @@ const doctorUsage = `doctor [-json] [-probe]
 
 Checks what can keep samples from being delivered: configuration, database, disk,
 daemons, connection, credentials, clock, whether the server shows the last chunk,
-and the server's retention and deduplication. Each problem is shown with its fix.
+and the server's retention and deduplication. Each problem is shown with its remedy.
 The doctor changes nothing and runs beside the daemons. Only -probe writes to the
 server: three samples of the series belabox_doctor_probe. Exit code 1: a check
 failed.
