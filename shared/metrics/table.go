@@ -120,7 +120,7 @@ var (
 	}
 	LinkForecast = Metric{
 		Name: "link.forecast_bytes", Kind: Gauge, Unit: "bytes",
-		Help: "Forecast of such bytes for the whole month, from the last days. Absent in the first hour.",
+		Help: "Forecast of such bytes for the whole month, from the last days. Absent before 01:00 UTC of the first day.",
 	}
 	LinkBudgetUsed = Metric{
 		Name: "link.budget_used_ratio", Kind: Gauge, Unit: "ratio",
