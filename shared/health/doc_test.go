@@ -40,7 +40,7 @@ func replaceBlock(t *testing.T, doc, name, text string) string {
 }
 
 // verb finds what Active fills in.
-var verb = regexp.MustCompile(`%[sd]`)
+var verb = regexp.MustCompile(`(%[sd])+`)
 
 func conditionsTable() string {
 	var b strings.Builder
