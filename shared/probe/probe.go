@@ -1,5 +1,5 @@
-// Package probe requests the health of a program of this project on this machine. It is the health
-// check of a container without a shell.
+// Package probe connects to a port of this project on this machine: as the health check of a
+// container without a shell, and for the doctor.
 package probe
 
 import (
