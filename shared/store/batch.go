@@ -10,7 +10,7 @@ import (
 // MarkAllUploaded is MarkUploaded for several chunks that the server took whole,
 // in one transaction: each one writes whole pages, and that is what wears a card.
 func (ob *Outbox) MarkAllUploaded(ctx context.Context, chunks ...*Chunk) error {
-	return ob.settle(ctx, chunks, Accepted, func(ctx context.Context, tx *sql.Tx, alone bool) error {
+	return ob.settle(ctx, chunks, Accepted, func(ctx context.Context, tx execer, alone bool) error {
 		batches := map[string]KeySet{}
 		for _, c := range chunks {
 			batches[c.BatchID] = append(batches[c.BatchID], c.Keys...)
@@ -31,7 +31,7 @@ func (ob *Outbox) MarkAllUploaded(ctx context.Context, chunks ...*Chunk) error {
 // in one transaction. Crash window: if the commit is lost, they are read back
 // once more.
 func (ob *Outbox) MarkVerified(ctx context.Context, chunks ...*Chunk) error {
-	return ob.settle(ctx, chunks, Verified, func(ctx context.Context, tx *sql.Tx, alone bool) error {
+	return ob.settle(ctx, chunks, Verified, func(ctx context.Context, tx execer, alone bool) error {
 		for _, c := range chunks {
 			if c.State == Accepted {
 				continue // marked since its 2xx

@@ -83,7 +83,7 @@ func enforceBudget(ctx context.Context, w *writer, db *sql.DB, maxBytes int64, r
 
 // freeStep deletes up to budgetRows of what is worth least, in one transaction.
 func freeStep(ctx context.Context, w *writer, reason string, proven bool) (freed Freed, err error) {
-	err = w.tx(ctx, unsynced, func(ctx context.Context, tx *sql.Tx) (err error) {
+	err = w.tx(ctx, unsynced, func(ctx context.Context, tx execer) (err error) {
 		if freed, err = freeLeast(ctx, tx, reason, proven); err != nil || freed == (Freed{}) {
 			return err
 		}
@@ -95,7 +95,7 @@ func freeStep(ctx context.Context, w *writer, reason string, proven bool) (freed
 	return freed, nil
 }
 
-func freeLeast(ctx context.Context, tx *sql.Tx, reason string, proven bool) (freed Freed, err error) {
+func freeLeast(ctx context.Context, tx execer, reason string, proven bool) (freed Freed, err error) {
 	if freed.Verified, err = freeVerified(ctx, tx); err != nil || freed.Verified > 0 {
 		return freed, err
 	}
@@ -112,7 +112,7 @@ func freeLeast(ctx context.Context, tx *sql.Tx, reason string, proven bool) (fre
 	return freed, err
 }
 
-func freeVerified(ctx context.Context, tx *sql.Tx) (int, error) {
+func freeVerified(ctx context.Context, tx execer) (int, error) {
 	safe, err := provenBelow(ctx, tx)
 	if err != nil {
 		return 0, err
@@ -122,7 +122,7 @@ func freeVerified(ctx context.Context, tx *sql.Tx) (int, error) {
 
 // freeChunk deletes the rows and the record of the oldest verified chunk of a range,
 // where an older chunk that is still open keeps deleteOldest from it.
-func freeChunk(ctx context.Context, tx *sql.Tx, of KeyRange) (int, error) {
+func freeChunk(ctx context.Context, tx execer, of KeyRange) (int, error) {
 	keys, err := deleteChunk(ctx, tx, Verified, of)
 	if err != nil || len(keys) == 0 {
 		return 0, err
@@ -132,7 +132,7 @@ func freeChunk(ctx context.Context, tx *sql.Tx, of KeyRange) (int, error) {
 
 // freeAccepted deletes the rows and the record of the oldest chunk that was answered
 // 2xx and not read back.
-func freeAccepted(ctx context.Context, tx *sql.Tx) (int, error) {
+func freeAccepted(ctx context.Context, tx execer) (int, error) {
 	keys, err := deleteChunk(ctx, tx, Accepted, allKeys)
 	if err != nil || len(keys) == 0 {
 		return 0, err
@@ -147,7 +147,7 @@ func freeAccepted(ctx context.Context, tx *sql.Tx) (int, error) {
 // deleteChunk deletes the record of the oldest chunk in a state with all its rows in a
 // range, and those rows; it returns their keys. Chunks of which no row is left are passed
 // over.
-func deleteChunk(ctx context.Context, tx *sql.Tx, state ChunkState, of KeyRange) (KeySet, error) {
+func deleteChunk(ctx context.Context, tx execer, state ChunkState, of KeyRange) (KeySet, error) {
 	for {
 		var id int64
 		var p packedKeys
@@ -176,7 +176,7 @@ func deleteChunk(ctx context.Context, tx *sql.Tx, state ChunkState, of KeyRange)
 }
 
 // deleteDelivered deletes those rows that are in the file, and returns their keys.
-func deleteDelivered(ctx context.Context, tx *sql.Tx, keys KeySet) (deleted KeySet, err error) {
+func deleteDelivered(ctx context.Context, tx execer, keys KeySet) (deleted KeySet, err error) {
 	deleted, err = all(ctx, tx, scanOne[Key], `DELETE FROM metrics WHERE dedup_key IN (SELECT value FROM json_each(?)) AND uploaded = 1
 		RETURNING dedup_key`, keys.json())
 	return deleted.Sorted(), err
@@ -184,7 +184,7 @@ func deleteDelivered(ctx context.Context, tx *sql.Tx, keys KeySet) (deleted KeyS
 
 // bookUnbooked books those keys as inserted that the inserter has not booked yet;
 // their rows are deleted.
-func bookUnbooked(ctx context.Context, tx *sql.Tx, keys KeySet) error {
+func bookUnbooked(ctx context.Context, tx execer, keys KeySet) error {
 	through, err := readThrough(ctx, tx)
 	if err != nil {
 		return err
@@ -200,7 +200,7 @@ func bookUnbooked(ctx context.Context, tx *sql.Tx, keys KeySet) error {
 
 // freePending drops rows that no open chunk spans: those under way are few, and
 // the server may already have them.
-func freePending(ctx context.Context, tx *sql.Tx, reason string) (n int, err error) {
+func freePending(ctx context.Context, tx execer, reason string) (n int, err error) {
 	gaps, err := gapsBetweenOpen(ctx, tx)
 	if err != nil {
 		return 0, err
@@ -238,7 +238,7 @@ type gap struct{ first, last int64 }
 
 // gapsBetweenOpen returns the keys from the low-water mark on that no open chunk
 // spans.
-func gapsBetweenOpen(ctx context.Context, tx *sql.Tx) (gaps []gap, err error) {
+func gapsBetweenOpen(ctx context.Context, tx execer) (gaps []gap, err error) {
 	var from int64
 	if err := scan(tx.QueryRowContext(ctx, "SELECT low_water FROM outbox"), &from); err != nil {
 		return nil, err
@@ -257,7 +257,7 @@ func gapsBetweenOpen(ctx context.Context, tx *sql.Tx) (gaps []gap, err error) {
 
 // dropPending deletes up to limit pending rows of a gap, oldest first, and adds
 // their keys; text is how many of them were texts.
-func dropPending(ctx context.Context, tx *sql.Tx, g gap, limit int, keys *KeySet) (text int64, err error) {
+func dropPending(ctx context.Context, tx execer, g gap, limit int, keys *KeySet) (text int64, err error) {
 	err = each(ctx, tx, func(rows *sql.Rows) error {
 		var k Key
 		var isText int64
@@ -271,7 +271,7 @@ func dropPending(ctx context.Context, tx *sql.Tx, g gap, limit int, keys *KeySet
 	return text, err
 }
 
-func freeDeadLetters(ctx context.Context, tx *sql.Tx) (int, error) {
+func freeDeadLetters(ctx context.Context, tx execer) (int, error) {
 	n, err := exec(ctx, tx, "DELETE FROM dead_letters WHERE id IN (SELECT id FROM dead_letters ORDER BY id LIMIT ?)", budgetRows)
 	if err != nil {
 		return 0, err

@@ -99,7 +99,7 @@ func scanChunk(rows *sql.Rows) (*Chunk, error) {
 	return &c, nil
 }
 
-func (c *Chunk) insert(ctx context.Context, tx *sql.Tx) error {
+func (c *Chunk) insert(ctx context.Context, tx execer) error {
 	return tx.QueryRowContext(ctx, `INSERT INTO upload_checkpoints
 		(batch_id, chunk_index, state, first_key, last_key, row_keys, sample_count, bytes, content_hash,
 		 attempts, resends, created_ms)

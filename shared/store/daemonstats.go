@@ -19,7 +19,7 @@ type Stat struct {
 
 func saveStats(ctx context.Context, w *writer, o Options, stats []Stat) error {
 	now := o.Now().UnixMilli()
-	err := w.tx(ctx, unsynced, func(ctx context.Context, tx *sql.Tx) error {
+	err := w.tx(ctx, unsynced, func(ctx context.Context, tx execer) error {
 		// A label value that the daemon no longer has would otherwise be sampled for
 		// ever.
 		if _, err := tx.ExecContext(ctx, "DELETE FROM daemon_stats WHERE daemon = ?", o.Daemon); err != nil {

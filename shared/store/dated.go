@@ -43,7 +43,7 @@ func (in *Inserter) InsertDated(ctx context.Context, at clock.Moment, keep time.
 	}
 	in.fresh = in.fresh[:0]
 	fates := make([]DatedFate, len(dated))
-	err = in.w.tx(ctx, in.durability, func(ctx context.Context, tx *sql.Tx) error {
+	err = in.w.tx(ctx, in.durability, func(ctx context.Context, tx execer) error {
 		clear(fates)
 		if _, err := in.look(ctx, tx); err != nil {
 			return err
@@ -77,7 +77,7 @@ func (in *Inserter) InsertDated(ctx context.Context, at clock.Moment, keep time.
 }
 
 // place fills in.rows with the samples that are to be stored, by their keys, and decides the fates.
-func (in *Inserter) place(ctx context.Context, tx *sql.Tx, at clock.Moment, keep time.Duration, dated []*Dated, fates []DatedFate) error {
+func (in *Inserter) place(ctx context.Context, tx execer, at clock.Moment, keep time.Duration, dated []*Dated, fates []DatedFate) error {
 	in.rows = in.rows[:0]
 	t, err := readTimeline(ctx, tx)
 	if err != nil {

@@ -69,7 +69,7 @@ func readDeadLetters(ctx context.Context, q querier, where string, args ...any) 
 // number without a value, a time no key can hold, a series that is not known) or when another row
 // has its place.
 func retryDeadLetter(ctx context.Context, w *writer, id int64) (retried bool, err error) {
-	err = w.tx(ctx, unsynced, func(ctx context.Context, tx *sql.Tx) error {
+	err = w.tx(ctx, unsynced, func(ctx context.Context, tx execer) error {
 		retried = false
 		found, err := readDeadLetters(ctx, tx, "WHERE id = ?", id)
 		if err != nil {
@@ -119,7 +119,7 @@ func retryDeadLetter(ctx context.Context, w *writer, id int64) (retried bool, er
 
 // fileTime returns the millisecond of the key that the letter's row had. An older letter has its
 // true time only, and that may be of no key, or of one that a later epoch took.
-func (l DeadLetter) fileTime(ctx context.Context, tx *sql.Tx) (ms int64, ok bool, err error) {
+func (l DeadLetter) fileTime(ctx context.Context, tx execer) (ms int64, ok bool, err error) {
 	if l.place.Valid {
 		return Key(l.place.Int64).TimestampMS(), true, nil
 	}

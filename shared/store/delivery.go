@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"time"
@@ -20,7 +19,7 @@ type Rejection struct {
 // server may or may not have these rows, and the next start must query it.
 func (ob *Outbox) RecordSending(ctx context.Context, chunks ...*Chunk) error {
 	var added []*Chunk
-	err := ob.w.tx(ctx, nothing, func(ctx context.Context, tx *sql.Tx) error {
+	err := ob.w.tx(ctx, nothing, func(ctx context.Context, tx execer) error {
 		for _, c := range chunks {
 			if c.ID != 0 { // a requeued one goes out again
 				if err := c.update(ctx, tx, Sending, nil, false); err != nil {
@@ -53,7 +52,7 @@ func (ob *Outbox) RecordSending(ctx context.Context, chunks ...*Chunk) error {
 // takes it, the chunk is still Sending and the server is asked; after it,
 // nothing is owed but the proof.
 func (ob *Outbox) MarkUploaded(ctx context.Context, c *Chunk, rejected []Rejection, again KeySet) error {
-	return ob.settle(ctx, []*Chunk{c}, Accepted, func(ctx context.Context, tx *sql.Tx, alone bool) error {
+	return ob.settle(ctx, []*Chunk{c}, Accepted, func(ctx context.Context, tx execer, alone bool) error {
 		refused := make(KeySet, len(rejected))
 		for i, r := range rejected {
 			refused[i] = r.Key
@@ -72,7 +71,7 @@ func (ob *Outbox) MarkUploaded(ctx context.Context, c *Chunk, rejected []Rejecti
 // Reject records that no request can carry some rows of a chunk, whatever became of them so far:
 // they become dead letters, and c goes on with the others, in the state it has.
 func (ob *Outbox) Reject(ctx context.Context, c *Chunk, rejected []Rejection) error {
-	return ob.settle(ctx, []*Chunk{c}, c.State, func(ctx context.Context, tx *sql.Tx, _ bool) error {
+	return ob.settle(ctx, []*Chunk{c}, c.State, func(ctx context.Context, tx execer, _ bool) error {
 		refused := make(KeySet, len(rejected))
 		for i, r := range rejected {
 			refused[i] = r.Key
@@ -90,7 +89,7 @@ func (ob *Outbox) Requeue(ctx context.Context, c *Chunk, missing KeySet) error {
 	if len(missing) == 0 {
 		return ob.MarkVerified(ctx, c)
 	}
-	return ob.settle(ctx, []*Chunk{c}, Requeued, func(ctx context.Context, tx *sql.Tx, _ bool) error {
+	return ob.settle(ctx, []*Chunk{c}, Requeued, func(ctx context.Context, tx execer, _ bool) error {
 		if err := setUploaded(ctx, tx, c.Keys.Without(missing), false, 1); err != nil {
 			return err
 		}
@@ -103,7 +102,7 @@ func (ob *Outbox) Requeue(ctx context.Context, c *Chunk, missing KeySet) error {
 // on with the absent ones, in the state it has. Crash window: without it the server is asked for
 // all of them again.
 func (ob *Outbox) Narrow(ctx context.Context, c *Chunk, absent KeySet) error {
-	return ob.settle(ctx, []*Chunk{c}, c.State, func(ctx context.Context, tx *sql.Tx, _ bool) error {
+	return ob.settle(ctx, []*Chunk{c}, c.State, func(ctx context.Context, tx execer, _ bool) error {
 		if err := setUploaded(ctx, tx, c.Keys.Without(absent), false, 1); err != nil {
 			return err
 		}
@@ -119,7 +118,7 @@ func (ob *Outbox) Split(ctx context.Context, c *Chunk, keys KeySet, batchID stri
 	rest, part := *c, *c
 	rest.Keys, rest.Contiguous = c.Keys.Without(keys), false
 	part.ID, part.BatchID, part.Index, part.Keys, part.Contiguous = 0, batchID, 0, keys, false
-	err := ob.w.tx(ctx, nothing, func(ctx context.Context, tx *sql.Tx) error {
+	err := ob.w.tx(ctx, nothing, func(ctx context.Context, tx execer) error {
 		if err := part.insert(ctx, tx); err != nil {
 			return err
 		}
@@ -138,7 +137,7 @@ func (ob *Outbox) Split(ctx context.Context, c *Chunk, keys KeySet, batchID stri
 // Withdraw takes back a chunk of which the server certainly has nothing: its
 // rows are pending as if it had never been, and so is c: without an ID or state.
 func (ob *Outbox) Withdraw(ctx context.Context, c *Chunk) error {
-	err := ob.w.tx(ctx, unsynced, func(ctx context.Context, tx *sql.Tx) error {
+	err := ob.w.tx(ctx, unsynced, func(ctx context.Context, tx execer) error {
 		if err := setUploaded(ctx, tx, c.Keys, false, 0); err != nil {
 			return err
 		}
@@ -155,7 +154,7 @@ func (ob *Outbox) Withdraw(ctx context.Context, c *Chunk) error {
 // MarkUnsendable marks text rows as done: they are kept in the file and never
 // shipped.
 func (ob *Outbox) MarkUnsendable(ctx context.Context, keys KeySet) error {
-	err := ob.w.tx(ctx, unsynced, func(ctx context.Context, tx *sql.Tx) error {
+	err := ob.w.tx(ctx, unsynced, func(ctx context.Context, tx execer) error {
 		if err := setUploaded(ctx, tx, keys, false, 1); err != nil {
 			return err
 		}
@@ -169,7 +168,7 @@ func (ob *Outbox) MarkUnsendable(ctx context.Context, keys KeySet) error {
 
 // MoveToDeadLetters moves pending rows that no request could carry to the dead letters.
 func (ob *Outbox) MoveToDeadLetters(ctx context.Context, rejected []Rejection) error {
-	err := ob.w.tx(ctx, unsynced, func(ctx context.Context, tx *sql.Tx) error {
+	err := ob.w.tx(ctx, unsynced, func(ctx context.Context, tx execer) error {
 		moved, err := moveToDeadLetters(ctx, tx, ob.o.Now().UnixMilli(), rejected)
 		if err != nil {
 			return err
@@ -227,7 +226,7 @@ func (r *Reader) AcceptedBefore(ctx context.Context, t time.Time) (*Chunk, error
 // settle records an outcome of chunks: mark changes the rows and may narrow the keys of a chunk. It
 // is not synced: losing it means asking the server once more. mark is called with alone = true, and
 // once more without, in a new transaction, where errOthers shows that this was wrong.
-func (ob *Outbox) settle(ctx context.Context, chunks []*Chunk, state ChunkState, mark func(ctx context.Context, tx *sql.Tx, alone bool) error) error {
+func (ob *Outbox) settle(ctx context.Context, chunks []*Chunk, state ChunkState, mark func(ctx context.Context, tx execer, alone bool) error) error {
 	if len(chunks) == 0 {
 		return nil
 	}
@@ -241,7 +240,7 @@ func (ob *Outbox) settle(ctx context.Context, chunks []*Chunk, state ChunkState,
 		}
 	}
 	alone := true
-	change := func(ctx context.Context, tx *sql.Tx) error {
+	change := func(ctx context.Context, tx execer) error {
 		if err := mark(ctx, tx, alone); err != nil {
 			return err
 		}
@@ -278,7 +277,7 @@ func (ob *Outbox) settle(ctx context.Context, chunks []*Chunk, state ChunkState,
 }
 
 // update writes what may change in a chunk's life.
-func (c *Chunk) update(ctx context.Context, tx *sql.Tx, state ChunkState, settledMS any, keysChanged bool) error {
+func (c *Chunk) update(ctx context.Context, tx execer, state ChunkState, settledMS any, keysChanged bool) error {
 	res, err := tx.ExecContext(ctx, `UPDATE upload_checkpoints SET state = ?, attempts = ?, resends = ?, bytes = ?, content_hash = ?,
 		http_status = nullif(?, 0), error = nullif(?, ''), created_ms = ?, attempted_ms = ?, accepted_ms = ?, settled_ms = ? WHERE id = ?`,
 		state, c.Attempts, c.Resends, c.Bytes, c.Hash[:], c.HTTPStatus, c.Error, c.Created.UnixMilli(),
@@ -321,7 +320,7 @@ var errOthers = errors.New("other rows are among those of the chunk")
 //
 // The count is exact only while nobody deletes pending rows of an open chunk: a
 // row gone and a row new would even out. So EnforceBudget spares their span.
-func setUploaded(ctx context.Context, tx *sql.Tx, keys KeySet, alone bool, uploaded int) error {
+func setUploaded(ctx context.Context, tx execer, keys KeySet, alone bool, uploaded int) error {
 	if len(keys) == 0 {
 		return nil
 	}
@@ -348,7 +347,7 @@ func setUploaded(ctx context.Context, tx *sql.Tx, keys KeySet, alone bool, uploa
 
 // moveToDeadLetters moves rows to the dead letters, and returns how many there were. What the file
 // has of a damaged series comes along, as far as it is text of a size that we would have written.
-func moveToDeadLetters(ctx context.Context, tx *sql.Tx, nowMS int64, rejected []Rejection) (moved int, err error) {
+func moveToDeadLetters(ctx context.Context, tx execer, nowMS int64, rejected []Rejection) (moved int, err error) {
 	for _, r := range rejected {
 		_, err := tx.ExecContext(ctx, `INSERT INTO dead_letters
 			(device_id, timestamp_ms, name, tags, value, value_text, value_type, reason, detail, created_ms, row_key)
@@ -382,7 +381,7 @@ const queryAdvance = `UPDATE outbox SET low_water = coalesce(
 // advanceLowWater moves the mark up to the first pending row, or past the last
 // row when none is pending (there is no going past the greatest key of all). It
 // passes each row once in the row's life.
-func advanceLowWater(ctx context.Context, tx *sql.Tx) error {
+func advanceLowWater(ctx context.Context, tx execer) error {
 	_, err := tx.ExecContext(ctx, queryAdvance)
 	return err
 }

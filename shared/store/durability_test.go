@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"testing"
 	"time"
@@ -71,7 +70,7 @@ func TestDurability_FailureIsNoSync(t *testing.T) {
 	old := time.Now().Add(-time.Hour)
 	in.w.lastSync = old
 	boom := errors.New("boom")
-	err := in.w.tx(t.Context(), time.Minute, func(context.Context, *sql.Tx) error { return boom })
+	err := in.w.tx(t.Context(), time.Minute, func(context.Context, execer) error { return boom })
 	if !errors.Is(err, boom) || err.Error() != "boom" {
 		t.Errorf("got %v, want %v", err, boom)
 	}
@@ -102,16 +101,16 @@ func TestDurability_Outbox(t *testing.T) {
 func TestWriter_UseAfterFailure(t *testing.T) {
 	t.Parallel()
 	ob := openOutbox(t, options(newPath(t)))
-	insert := func(ctx context.Context, tx *sql.Tx) error {
+	insert := func(ctx context.Context, tx execer) error {
 		_, err := tx.ExecContext(ctx, "INSERT INTO daemon_stats (daemon, name, tags, kind, value, updated_ms) VALUES ('d', 'n', '', 'counter', 0, 0)")
 		return err
 	}
 	boom := errors.New("boom")
-	failures := map[string]func(ctx context.Context, tx *sql.Tx) error{
-		"own error":        func(ctx context.Context, tx *sql.Tx) error { return errors.Join(insert(ctx, tx), boom) },
-		"broken statement": func(ctx context.Context, tx *sql.Tx) error { _, err := tx.ExecContext(ctx, "nonsense"); return err },
-		"constraint":       func(ctx context.Context, tx *sql.Tx) error { return errors.Join(insert(ctx, tx), insert(ctx, tx)) },
-		"ended inside": func(ctx context.Context, tx *sql.Tx) error {
+	failures := map[string]func(ctx context.Context, tx execer) error{
+		"own error":        func(ctx context.Context, tx execer) error { return errors.Join(insert(ctx, tx), boom) },
+		"broken statement": func(ctx context.Context, tx execer) error { _, err := tx.ExecContext(ctx, "nonsense"); return err },
+		"constraint":       func(ctx context.Context, tx execer) error { return errors.Join(insert(ctx, tx), insert(ctx, tx)) },
+		"ended inside": func(ctx context.Context, tx execer) error {
 			_, err := tx.ExecContext(ctx, "ROLLBACK")
 			return errors.Join(err, boom)
 		},

@@ -100,7 +100,7 @@ func readFileTime(ctx context.Context, q querier) (f fileTime, err error) {
 }
 
 // saveEpoch writes an epoch down that is new, or that has become synchronised.
-func (in *Inserter) saveEpoch(ctx context.Context, tx *sql.Tx, e Epoch) error {
+func (in *Inserter) saveEpoch(ctx context.Context, tx execer, e Epoch) error {
 	if e == in.reached.epoch {
 		return nil
 	}

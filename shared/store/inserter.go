@@ -100,7 +100,7 @@ func (in *Inserter) prepare(ctx context.Context) (err error) {
 // caller may try again with the same samples. Not for use by several goroutines
 // at once.
 func (in *Inserter) Record(ctx context.Context, at clock.Moment, wall time.Time, samples []Sample) (InsertResult, error) {
-	return in.insert(ctx, samples, func(ctx context.Context, tx *sql.Tx) (int64, Epoch, error) {
+	return in.insert(ctx, samples, func(ctx context.Context, tx execer) (int64, Epoch, error) {
 		if in.unsure {
 			reached, err := readFileTime(ctx, tx)
 			if err != nil {
@@ -118,19 +118,19 @@ func (in *Inserter) Record(ctx context.Context, at clock.Moment, wall time.Time,
 // all of them or, on an error, none. A sample whose series already has a row at that millisecond is
 // refused and counted, so inserting samples again is harmless. Errors are those of Record.
 func (in *Inserter) Insert(ctx context.Context, ts time.Time, samples []Sample) (InsertResult, error) {
-	return in.insert(ctx, samples, func(context.Context, *sql.Tx) (int64, Epoch, error) {
+	return in.insert(ctx, samples, func(context.Context, execer) (int64, Epoch, error) {
 		return ts.UnixMilli(), in.reached.epoch, nil
 	})
 }
 
 // insert stores samples under the millisecond that place gives, and the epoch with them if it is
 // another one than before.
-func (in *Inserter) insert(ctx context.Context, samples []Sample, place func(context.Context, *sql.Tx) (int64, Epoch, error)) (r InsertResult, err error) {
+func (in *Inserter) insert(ctx context.Context, samples []Sample, place func(context.Context, execer) (int64, Epoch, error)) (r InsertResult, err error) {
 	in.fresh = in.fresh[:0]
 	through := in.through
 	var ms int64
 	var e Epoch
-	err = in.w.tx(ctx, in.durability, func(ctx context.Context, tx *sql.Tx) (err error) {
+	err = in.w.tx(ctx, in.durability, func(ctx context.Context, tx execer) (err error) {
 		r = InsertResult{}
 		if ms, e, err = place(ctx, tx); err != nil {
 			return err
@@ -200,7 +200,7 @@ const queryInsertText = "INSERT INTO metrics (session, dedup_key, value_text) VA
 // insertRows inserts in the order of the keys: then each row goes behind the last
 // one, and a page that is full is written no more. In the order of the collectors
 // half as many pages again would change.
-func (in *Inserter) insertRows(ctx context.Context, tx *sql.Tx, rows []keyed, samples []Sample, r *InsertResult) error {
+func (in *Inserter) insertRows(ctx context.Context, tx execer, rows []keyed, samples []Sample, r *InsertResult) error {
 	// Straight to the driver, like eachOfMany: database/sql would copy all arguments.
 	err := in.w.conn.Raw(func(c any) error {
 		for left := rows; len(left) > 0; {
@@ -258,7 +258,7 @@ type keyed struct {
 }
 
 // order fills in.rows with the samples that can be stored, by their keys.
-func (in *Inserter) order(ctx context.Context, tx *sql.Tx, ms int64, samples []Sample, r *InsertResult) error {
+func (in *Inserter) order(ctx context.Context, tx execer, ms int64, samples []Sample, r *InsertResult) error {
 	in.rows = in.rows[:0]
 	for i := range samples {
 		s := &samples[i]
@@ -286,7 +286,7 @@ func sortRows(rows []keyed) {
 }
 
 // find makes sure that the id of a series is known.
-func (in *Inserter) find(ctx context.Context, tx *sql.Tx, s *Series) error {
+func (in *Inserter) find(ctx context.Context, tx execer, s *Series) error {
 	if s.id != 0 && s.round == in.round {
 		return nil
 	}
@@ -302,7 +302,7 @@ const (
 
 // resolve finds or makes the row of a series. One that has our key and other texts is damaged: the
 // key is a checksum, so the texts are put right.
-func (in *Inserter) resolve(ctx context.Context, tx *sql.Tx, s *Series) error {
+func (in *Inserter) resolve(ctx context.Context, tx execer, s *Series) error {
 	key := seriesKey(s.Device, s.Name, s.Tags, s.Type)
 	args := []any{key[:], s.Name, s.Tags, s.Device, int(s.Type)}
 	var id int64
@@ -327,7 +327,7 @@ const queryLook = `SELECT coalesce((SELECT max(id) FROM upload_checkpoints), 0),
 // look returns the ID of the newest chunk record, 0 where there is none. It has all series looked
 // up again after shipperd has found one that is damaged or missing: new samples must not follow the
 // others to the dead letters.
-func (in *Inserter) look(ctx context.Context, tx *sql.Tx) (record int64, err error) {
+func (in *Inserter) look(ctx context.Context, tx execer) (record int64, err error) {
 	var faults int
 	if err := tx.QueryRowContext(ctx, queryLook, in.letter).Scan(&record, &in.letter, &faults); err != nil {
 		return 0, err

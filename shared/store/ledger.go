@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -38,7 +37,7 @@ const (
 const mostSamples = 1 << 50
 
 // book adds n samples to an account, in the transaction that removes their rows.
-func book(ctx context.Context, tx *sql.Tx, account string, n int64) error {
+func book(ctx context.Context, tx execer, account string, n int64) error {
 	if n == 0 {
 		return nil
 	}
@@ -107,7 +106,7 @@ func (r *Reader) Ledger(ctx context.Context) (l Ledger, err error) {
 // returns the new accountThrough. To spare the ledger's page it does so with
 // synced ticks only, for all rows above the mark; samples with a time of their own,
 // at or below it, are booked by themselves.
-func bookTick(ctx context.Context, tx *sql.Tx, through Key, ms int64, inserted int, synced bool) (Key, error) {
+func bookTick(ctx context.Context, tx execer, through Key, ms int64, inserted int, synced bool) (Key, error) {
 	if ms <= through.TimestampMS() {
 		return through, book(ctx, tx, accountInserted, int64(inserted))
 	}
@@ -132,7 +131,7 @@ func readThrough(ctx context.Context, q querier) (through Key, err error) {
 
 // bookLeaving books rows as inserted that leave the table before the inserter
 // has booked them; sign -1 is for a row that comes back.
-func bookLeaving(ctx context.Context, tx *sql.Tx, first, last Key, n, sign int64) error {
+func bookLeaving(ctx context.Context, tx execer, first, last Key, n, sign int64) error {
 	through, err := readThrough(ctx, tx)
 	if err != nil || last <= through {
 		return err

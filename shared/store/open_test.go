@@ -97,12 +97,12 @@ func TestOpen_TransactionsAreImmediate(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { stranger.Close() })
-	readThenWrite := func(tx *sql.Tx) error {
+	readThenWrite := func(tx execer) error {
 		var n int
-		if err := tx.QueryRow("SELECT count(*) FROM daemon_stats").Scan(&n); err != nil {
+		if err := tx.QueryRowContext(t.Context(), "SELECT count(*) FROM daemon_stats").Scan(&n); err != nil {
 			return err
 		}
-		_, err := tx.Exec("INSERT INTO daemon_stats (daemon, name, tags, kind, value, updated_ms) VALUES ('d', ?, '', 'counter', 0, 0)", fmt.Sprint("row ", n))
+		_, err := tx.ExecContext(t.Context(), "INSERT INTO daemon_stats (daemon, name, tags, kind, value, updated_ms) VALUES ('d', ?, '', 'counter', 0, 0)", fmt.Sprint("row ", n))
 		return err
 	}
 
@@ -115,7 +115,7 @@ func TestOpen_TransactionsAreImmediate(t *testing.T) {
 	}
 	second := make(chan error)
 	go func() {
-		second <- ob.w.tx(context.Background(), unsynced, func(_ context.Context, tx *sql.Tx) error { return readThenWrite(tx) })
+		second <- ob.w.tx(context.Background(), unsynced, func(_ context.Context, tx execer) error { return readThenWrite(tx) })
 	}()
 	if err := readThenWrite(first); err != nil {
 		t.Error(err)

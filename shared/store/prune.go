@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"math"
 	"slices"
@@ -15,7 +14,7 @@ import (
 // it goes by chunk: those that are verified hold up nobody. The chunks' records
 // go with their rows.
 func (ob *Outbox) Prune(ctx context.Context, before time.Time, limit int) (n int, err error) {
-	err = ob.w.tx(ctx, unsynced, func(ctx context.Context, tx *sql.Tx) error {
+	err = ob.w.tx(ctx, unsynced, func(ctx context.Context, tx execer) error {
 		t, err := readTimeline(ctx, tx)
 		if err != nil {
 			return err
@@ -53,7 +52,7 @@ func (ob *Outbox) Prune(ctx context.Context, before time.Time, limit int) (n int
 // all is done below the low-water mark, and proven below the first open chunk. A
 // row that is not keeps the others of its millisecond in the file: the server's
 // count of that time must find the same rows to be compared with.
-func provenBelow(ctx context.Context, tx *sql.Tx) (k Key, err error) {
+func provenBelow(ctx context.Context, tx execer) (k Key, err error) {
 	err = scan(tx.QueryRowContext(ctx, `SELECT min(
 		iif(EXISTS (SELECT 1 FROM metrics WHERE dedup_key >= low_water), low_water >> 22 << 22, low_water),
 		coalesce((SELECT min(first_key) >> 22 << 22 FROM upload_checkpoints
@@ -63,7 +62,7 @@ func provenBelow(ctx context.Context, tx *sql.Tx) (k Key, err error) {
 
 // deleteOldest deletes up to limit delivered rows of a range, oldest first, with the
 // chunks' records that only they needed, and books them.
-func deleteOldest(ctx context.Context, tx *sql.Tx, of KeyRange, limit int) (n int, err error) {
+func deleteOldest(ctx context.Context, tx execer, of KeyRange, limit int) (n int, err error) {
 	var text, first, last int64
 	err = scan(tx.QueryRowContext(ctx, `SELECT count(*), count(*) - count(value), coalesce(min(dedup_key), 0), coalesce(max(dedup_key), 0)
 		FROM (SELECT dedup_key, value FROM metrics WHERE dedup_key BETWEEN ? AND ? ORDER BY dedup_key LIMIT ?)`, int64(of.From), int64(of.To), limit), &n, &text, &first, &last)
@@ -86,7 +85,7 @@ func deleteOldest(ctx context.Context, tx *sql.Tx, of KeyRange, limit int) (n in
 
 // bookPruned books delivered rows that were deleted, and where they were: from 0 on if all rows up
 // to there were delivered.
-func bookPruned(ctx context.Context, tx *sql.Tx, of KeyRange, numbers, texts int64) error {
+func bookPruned(ctx context.Context, tx execer, of KeyRange, numbers, texts int64) error {
 	if err := book(ctx, tx, accountVerified, numbers); err != nil {
 		return err
 	}

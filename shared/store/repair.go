@@ -77,7 +77,7 @@ func (s *salvager) repair(ctx context.Context) error {
 
 // marker settles what rows are owed, in one transaction.
 type marker struct {
-	tx    *sql.Tx
+	tx    execer
 	now   time.Time
 	batch string // of the chunks that it records
 	index int
@@ -302,7 +302,7 @@ func (m *marker) doubt(ctx context.Context) (asked int64, err error) {
 // Mend deletes the records of chunks that make no sense, and returns how many. It is not known then
 // which of their rows are at the server: rows without a record are read back.
 func (ob *Outbox) Mend(ctx context.Context) (bad int, err error) {
-	err = ob.w.tx(ctx, nothing, func(ctx context.Context, tx *sql.Tx) error {
+	err = ob.w.tx(ctx, nothing, func(ctx context.Context, tx execer) error {
 		var known KeySet // rows of the other records
 		bad = 0
 		err := each(ctx, tx, func(rows *sql.Rows) error {

@@ -15,6 +15,12 @@ type querier interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
+// execer is a connection or a transaction, within a transaction.
+type execer interface {
+	querier
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+}
+
 // each calls f for every row of the answer to a query. Errors of SQLite carry their class.
 func each(ctx context.Context, q querier, f func(*sql.Rows) error, query string, args ...any) error {
 	rows, err := q.QueryContext(ctx, query, args...)
@@ -54,7 +60,7 @@ func scanOne[T any](rows *sql.Rows) (v T, err error) {
 }
 
 // exec runs a statement and returns how many rows it changed.
-func exec(ctx context.Context, tx *sql.Tx, query string, args ...any) (n int64, err error) {
+func exec(ctx context.Context, tx execer, query string, args ...any) (n int64, err error) {
 	res, err := tx.ExecContext(ctx, query, args...)
 	if err != nil {
 		return 0, err

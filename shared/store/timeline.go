@@ -200,7 +200,7 @@ func offsetOf(key string) string {
 // which, TrueOffset and How what. An epoch whose true time is known keeps it, because its samples
 // may have left. Crash window: none, either all of them are known after it or what was before.
 func (ob *Outbox) Correct(ctx context.Context, epochs ...Epoch) error {
-	err := ob.w.tx(ctx, nothing, func(ctx context.Context, tx *sql.Tx) error {
+	err := ob.w.tx(ctx, nothing, func(ctx context.Context, tx execer) error {
 		for _, e := range epochs {
 			if _, err := tx.ExecContext(ctx, "UPDATE epochs SET true_offset_ms = ?, how = ? WHERE first_key = ? AND how IS NULL",
 				e.TrueOffset, e.How, int64(e.First)); err != nil {
@@ -218,7 +218,7 @@ func (ob *Outbox) Correct(ctx context.Context, epochs ...Epoch) error {
 // dropEpochs deletes epochs of which neither a row nor a dead letter is left. The one before an
 // epoch whose true time is not known stays: that one begins behind it. It may go if its own time is
 // not known either, and no later epoch of its boot is left: that is so where nothing is ever sent.
-func dropEpochs(ctx context.Context, tx *sql.Tx) error {
+func dropEpochs(ctx context.Context, tx execer) error {
 	_, err := tx.ExecContext(ctx, `DELETE FROM epochs WHERE first_key IN (
 		SELECT first_key FROM (SELECT first_key, how, boot_id, lead(first_key) OVER o AS next, lead(how) OVER o AS known, lead(boot_id) OVER o AS next_boot
 			FROM epochs WINDOW o AS (ORDER BY first_key))

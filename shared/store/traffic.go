@@ -67,7 +67,7 @@ func (ob *Outbox) BookTraffic(ctx context.Context) error {
 	if ob.left {
 		return nil
 	}
-	return ob.w.tx(ctx, unsynced, func(context.Context, *sql.Tx) error {
+	return ob.w.tx(ctx, unsynced, func(context.Context, execer) error {
 		ob.traffic.at = time.Time{}
 		return nil
 	})
@@ -75,7 +75,7 @@ func (ob *Outbox) BookTraffic(ctx context.Context) error {
 
 // book adds the new bytes to their day, in a transaction. done is to be called when that is
 // committed.
-func (b *trafficBook) book(ctx context.Context, tx *sql.Tx) (done func(), err error) {
+func (b *trafficBook) book(ctx context.Context, tx execer) (done func(), err error) {
 	sent, received := b.read()
 	add := DayTraffic{Sent: sent - b.sent, Received: received - b.received}
 	if add.Sent+add.Received == 0 || add.Sent+add.Received < trafficBytes && time.Since(b.at) < trafficEvery {

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"math/rand/v2"
 	"reflect"
@@ -92,10 +91,10 @@ func TestTraffic_FailedTransaction(t *testing.T) {
 	m := openMetered(t, newPath(t), synced(20_000))
 	m.sent = 5
 	refused := errors.New("no")
-	if err := m.w.tx(background, unsynced, func(context.Context, *sql.Tx) error { return refused }); !errors.Is(err, refused) {
+	if err := m.w.tx(background, unsynced, func(context.Context, execer) error { return refused }); !errors.Is(err, refused) {
 		t.Fatalf("got %v", err)
 	}
-	err := m.w.tx(background, unsynced, func(ctx context.Context, tx *sql.Tx) error {
+	err := m.w.tx(background, unsynced, func(ctx context.Context, tx execer) error {
 		_, err := exec(ctx, tx, "CREATE TABLE child (x REFERENCES sessions (id) DEFERRABLE INITIALLY DEFERRED)")
 		if err == nil {
 			_, err = exec(ctx, tx, "INSERT INTO child VALUES (-1)")

@@ -10,15 +10,15 @@ import (
 )
 
 // writer is the one connection through which a handle writes, so that prepared
-// statements and the synchronous setting hold. Transactions are IMMEDIATE
-// (conn.BeginTx) and wait for the other daemon's.
+// statements and the synchronous setting hold. Transactions are IMMEDIATE and wait
+// for the other daemon's.
 type writer struct {
 	mu       sync.Mutex // held for a whole transaction
 	conn     *sql.Conn
 	full     bool      // synchronous of conn is FULL now; NORMAL otherwise
 	lastSync time.Time // monotonic; when a synced commit last ended, zero before the first
 	// also adds to each transaction; done is called when that is committed. nil = nothing.
-	also func(ctx context.Context, tx *sql.Tx) (done func(), err error)
+	also func(ctx context.Context, tx execer) (done func(), err error)
 }
 
 func newWriter(ctx context.Context, db *sql.DB) (*writer, error) {
@@ -49,8 +49,9 @@ const (
 // a full disk, and each further statement would be committed on its own.
 //
 // A begun transaction is not cancelled by ctx: it takes milliseconds, and the
-// driver would start a goroutine for each statement to watch ctx.
-func (w *writer) tx(ctx context.Context, loses time.Duration, fn func(ctx context.Context, tx *sql.Tx) error) error {
+// driver would start a goroutine for each statement to watch ctx. A sql.Tx would start
+// one for itself and one for each query.
+func (w *writer) tx(ctx context.Context, loses time.Duration, fn func(ctx context.Context, tx execer) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -60,21 +61,27 @@ func (w *writer) tx(ctx context.Context, loses time.Duration, fn func(ctx contex
 	if err := w.setFull(ctx, time.Since(w.lastSync) >= loses); err != nil {
 		return classify(err)
 	}
-	tx, err := w.conn.BeginTx(ctx, nil)
-	if err != nil {
+	if _, err := w.conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
 		return classify(err)
 	}
+	committed := false
+	defer func() {
+		if !committed { // also after a panic, and a COMMIT that a full disk or a busy file refuses
+			_, _ = w.conn.ExecContext(ctx, "ROLLBACK") // SQLite may have done it already
+		}
+	}()
 	done := func() {}
-	if err = fn(ctx, tx); err == nil && w.also != nil {
-		done, err = w.also(ctx, tx)
+	err := fn(ctx, w.conn)
+	if err == nil && w.also != nil {
+		done, err = w.also(ctx, w.conn)
+	}
+	if err == nil {
+		_, err = w.conn.ExecContext(ctx, "COMMIT")
 	}
 	if err != nil {
-		_ = tx.Rollback() // SQLite may have done it already
 		return classify(err)
 	}
-	if err := tx.Commit(); err != nil {
-		return classify(err)
-	}
+	committed = true
 	if w.full {
 		w.lastSync = time.Now()
 	}
@@ -98,4 +105,9 @@ func (w *writer) setFull(ctx context.Context, full bool) error {
 	return nil
 }
 
-func (w *writer) close() error { return w.conn.Close() }
+// close waits for a transaction: the pool must not get a connection in the middle of one.
+func (w *writer) close() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.conn.Close()
+}
