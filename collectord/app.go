@@ -66,9 +66,10 @@ func serve(ctx context.Context, env daemon.Env) (err error) {
 	}
 	progress := health.NewProgress(max(aliveTicks*env.Config.Collection.Interval, aliveLimit), nil)
 	state := newVitals()
+	pages, source := daemon.NewPages(), healthSource(env.Config, state, inserter)
 	monitor := health.NewMonitor(
 		health.About{Name: "collectord", Version: buildinfo.Version, SessionID: inserter.Session().UUID, Started: time.Now()},
-		health.LimitsOf(env.Config), healthSource(env.Config, state, inserter), nil)
+		health.LimitsOf(env.Config), func(ctx context.Context) health.Input { pages.Used(); return source(ctx) }, nil)
 	access, err := health.AccessOf(env.Config.Health)
 	if err != nil {
 		return err
@@ -92,7 +93,7 @@ func serve(ctx context.Context, env daemon.Env) (err error) {
 	g.Add("files", inserter.Watch)
 	g.Add("budget", newBudget(env.Config.Storage, inserter, self.dropped.Add, env.Log).run)
 	g.Add("status", func(ctx context.Context) error { return monitor.Watch(ctx, env.Log, sdnotify.Status) })
-	g.Add("pages", daemon.NewPages().Release)
+	g.Add("pages", pages.Release)
 	g.Add("watchdog", func(ctx context.Context) error { return sdnotify.Watchdog(ctx, progress.Alive) })
 	g.Add("collect", func(ctx context.Context) error { return scheduler.Run(ctx, rec.record) })
 	env.Log.Info("collectord started", "version", buildinfo.Version, "session_id", inserter.Session().UUID,

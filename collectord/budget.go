@@ -9,6 +9,7 @@ import (
 	"belabox-metrics/shared/config"
 	"belabox-metrics/shared/lock"
 	"belabox-metrics/shared/logx"
+	"belabox-metrics/shared/run"
 	"belabox-metrics/shared/store"
 )
 
@@ -64,6 +65,7 @@ func (b *budget) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
+			tick.Reset(run.Together(budgetEvery))
 		}
 	}
 }

@@ -248,7 +248,7 @@ func (m *selfMetrics) keep(ctx context.Context, log *slog.Logger) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			tick.Reset(saveEvery)
+			tick.Reset(run.Together(saveEvery))
 			if err := m.save(ctx); err != nil && ctx.Err() == nil {
 				failures.Fail(log, slog.LevelWarn, "self-metrics not saved", err)
 				continue

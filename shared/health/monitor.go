@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"belabox-metrics/shared/run"
 )
 
 // watchEvery is how often Watch looks.
@@ -93,6 +95,7 @@ func (m *Monitor) Watch(ctx context.Context, log *slog.Logger, notify func(line 
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
+			tick.Reset(run.Together(watchEvery))
 		}
 		report := m.Report(ctx)
 		if ctx.Err() != nil {

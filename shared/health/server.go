@@ -16,6 +16,7 @@ import (
 
 	"belabox-metrics/shared/human"
 	"belabox-metrics/shared/logx"
+	"belabox-metrics/shared/run"
 )
 
 // Limits of what a client may cost. The port can be open to a network.
@@ -162,6 +163,7 @@ func (s *Server) Run(ctx context.Context) error {
 		case err := <-served:
 			return fmt.Errorf("serve %s: %w", s.Addr(), err)
 		case <-tick.C:
+			tick.Reset(run.Together(quietAfter / 2))
 			s.endQuiet()
 		case <-ctx.Done():
 		}

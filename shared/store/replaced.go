@@ -12,6 +12,8 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"belabox-metrics/shared/run"
 )
 
 var (
@@ -26,13 +28,15 @@ var (
 const watchEvery = 10 * time.Second
 
 func (l *openLock) watch(ctx context.Context, every time.Duration) error {
-	tick := time.NewTicker(cmp.Or(every, watchEvery))
+	every = cmp.Or(every, watchEvery)
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
+			tick.Reset(run.Together(every))
 			if err := l.inPlace(); err != nil {
 				return fmt.Errorf("database %q: %w", l.path, err)
 			}

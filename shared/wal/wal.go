@@ -54,7 +54,7 @@ func New(cfg Config, checkpoint func(context.Context) (store.CheckpointResult, e
 // steps in, which EnsureHeadroom wakes too.
 const (
 	look        = 5 * time.Second
-	lookStandIn = 15 * time.Second
+	lookStandIn = 20 * time.Second
 )
 
 // Of Size, in eighths: from the first on the WAL is checkpointed; from the second on
@@ -123,6 +123,7 @@ func (c *Checkpointer) Run(ctx context.Context) error {
 			return nil
 		case <-c.kick:
 		case <-tick.C:
+			tick.Reset(run.Together(every))
 		}
 		if c.full.Swap(false) || c.above(triggerPart) || time.Since(c.last) >= c.cfg.Interval {
 			if err := c.once(ctx, false); store.ClassOf(err) == store.OfFile {

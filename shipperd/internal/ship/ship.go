@@ -21,6 +21,7 @@ import (
 
 	"belabox-metrics/shared/link"
 	"belabox-metrics/shared/logx"
+	"belabox-metrics/shared/run"
 	"belabox-metrics/shared/store"
 	"belabox-metrics/shipperd/internal/chunk"
 	"belabox-metrics/shipperd/internal/truetime"
@@ -276,7 +277,7 @@ func (s *Shipper) wait(ctx context.Context, until time.Time) bool {
 		select {
 		case <-ctx.Done():
 			return false
-		case <-time.After(min(left, 10*time.Second)):
+		case <-time.After(min(left, run.Together(10*time.Second))):
 		}
 	}
 }
