@@ -60,6 +60,9 @@ func (c *conn) Unwrap() driver.Conn { return c.driverConn }
 // keeps reports whether a statement can be run again. SQLite carries out some PRAGMAs while it
 // prepares them, and what changes the schema is not repeated.
 func keeps(query string) bool {
+	if query == queryVersion {
+		return true
+	}
 	word, _, _ := strings.Cut(query, " ")
 	return slices.Contains([]string{"SELECT", "INSERT", "UPDATE", "DELETE", "BEGIN", "COMMIT", "ROLLBACK"}, word)
 }

@@ -28,7 +28,9 @@ type Inserter struct {
 	ticked     time.Time // when the last tick was committed; zero before
 	reached    fileTime
 	unsure     bool  // a commit failed, perhaps behind its success: look again where the file stands
-	letter     int64 // the newest dead letter that the last tick saw
+	letter     int64 // the newest dead letter that the last look saw
+	newest     int64 // the newest chunk record that it saw
+	looked     int64 // writer.version at that time
 	round      int   // how often all series had to be looked up again
 
 	// Used inside the writer's transaction only.
@@ -70,7 +72,7 @@ func OpenInserter(ctx context.Context, o Options, durability time.Duration) (*In
 	if err != nil {
 		return nil, err
 	}
-	in := &Inserter{file: file{h.o.Path, h.pool}, handle: h, durability: durability}
+	in := &Inserter{file: file{h.o.Path, h.pool}, handle: h, durability: durability, looked: -1}
 	if err := in.prepare(ctx); err != nil {
 		return nil, in.unopened(err)
 	}
@@ -326,16 +328,21 @@ const queryLook = `SELECT coalesce((SELECT max(id) FROM upload_checkpoints), 0),
 
 // look returns the ID of the newest chunk record, 0 where there is none. It has all series looked
 // up again after shipperd has found one that is damaged or missing: new samples must not follow the
-// others to the dead letters.
+// others to the dead letters. Nothing is read while nobody else commits.
 func (in *Inserter) look(ctx context.Context, tx execer) (record int64, err error) {
+	version, err := in.w.version(ctx)
+	if err != nil || version == in.looked {
+		return in.newest, err
+	}
 	var faults int
-	if err := tx.QueryRowContext(ctx, queryLook, in.letter).Scan(&record, &in.letter, &faults); err != nil {
+	if err := tx.QueryRowContext(ctx, queryLook, in.letter).Scan(&in.newest, &in.letter, &faults); err != nil {
 		return 0, err
 	}
 	if faults > 0 {
 		in.round++
 	}
-	return record, nil
+	in.looked = version
+	return in.newest, nil
 }
 
 // EndSession records that the run stops in order: the last write. Close does it

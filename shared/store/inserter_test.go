@@ -259,3 +259,45 @@ func TestInsert_WhileCheckpointing(t *testing.T) {
 		t.Errorf("%d rows, want 7000", got)
 	}
 }
+
+// TestInserter_LooksAfterOthers: a tick reads what others wrote only if they wrote something.
+func TestInserter_LooksAfterOthers(t *testing.T) {
+	t.Parallel()
+	path := newPath(t)
+	in, ob := openInserter(t, options(path), 0), openOutbox(t, options(path))
+	series := numberSeries(3)
+	tick := 0
+	looks := func() bool {
+		t.Helper()
+		before := in.looked
+		mustInsert(t, in, tick0.Add(time.Duration(tick)*time.Second), samples(series, float64(tick)))
+		tick++
+		return in.looked != before
+	}
+	if !looks() {
+		t.Error("the first tick does not look")
+	}
+	if looks() || looks() {
+		t.Error("a tick looks, and nobody else wrote")
+	}
+	if err := in.SaveStats(t.Context(), []Stat{{Name: "a"}}); err != nil {
+		t.Fatal(err)
+	}
+	if looks() {
+		t.Error("a tick looks after a transaction of its own daemon")
+	}
+	for range 3 {
+		if err := ob.SaveStats(t.Context(), []Stat{{Name: "a"}}); err != nil {
+			t.Fatal(err)
+		}
+		if !looks() || looks() {
+			t.Error("want one look after the other daemon wrote")
+		}
+	}
+	if _, err := ob.Backlog(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if looks() {
+		t.Error("a tick looks after the other daemon read")
+	}
+}

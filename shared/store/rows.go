@@ -76,6 +76,11 @@ func eachOfMany(ctx context.Context, db *sql.DB, f func(row []driver.Value) erro
 		return classify(err)
 	}
 	defer conn.Close() //nolint:errcheck // it goes back to the pool
+	return eachRaw(ctx, conn, f, query, args...)
+}
+
+// eachRaw is eachOfMany on a connection.
+func eachRaw(ctx context.Context, conn *sql.Conn, f func(row []driver.Value) error, query string, args ...any) error {
 	named := make([]driver.NamedValue, len(args))
 	for i, v := range args {
 		named[i] = driver.NamedValue{Ordinal: i + 1, Value: v}

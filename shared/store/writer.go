@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"math"
 	"sync"
@@ -87,6 +88,19 @@ func (w *writer) tx(ctx context.Context, loses time.Duration, fn func(ctx contex
 	}
 	done()
 	return nil
+}
+
+const queryVersion = "PRAGMA data_version"
+
+// version returns another number than before if another connection, of whatever process, has
+// committed since. Call it in a transaction: then that is certain until its end.
+// https://sqlite.org/pragma.html#pragma_data_version
+func (w *writer) version(ctx context.Context) (n int64, err error) {
+	err = eachRaw(ctx, w.conn, func(row []driver.Value) (err error) {
+		n, err = column[int64](row[0])
+		return err
+	}, queryVersion)
+	return n, err
 }
 
 // setFull changes synchronous outside a transaction: inside one SQLite ignores it.
