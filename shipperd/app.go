@@ -96,7 +96,7 @@ func serve(ctx context.Context, env daemon.Env) (err error) {
 			return err
 		}
 		defer held.Release() //nolint:errcheck // the process ends; so does the lock
-		shipper, client, err := newShipper(env, outbox, onLink, ship.Deps{Beat: progress.Beat, Took: self.took, EnsureHeadroom: beforeCycle, OtherClock: other(checker), Thrift: onLink.thrift})
+		shipper, client, err := newShipper(env, outbox, onLink, ship.Deps{Beat: progress.Beat, AfterCycles: monitor.Soon, Took: self.took, EnsureHeadroom: beforeCycle, OtherClock: other(checker), Thrift: onLink.thrift})
 		if err != nil {
 			return err
 		}

@@ -9,8 +9,10 @@ import (
 	"belabox-metrics/shared/run"
 )
 
-// watchEvery is how often Watch looks.
-const watchEvery = 30 * time.Second
+const (
+	watchEvery = 30 * time.Second // how often Watch makes a report
+	soonest    = 10 * time.Second // the least between two, however often Soon is called
+)
 
 // Source returns the state of the daemon. It must return soon and obey ctx: calls do not overlap,
 // so one that hangs delays every later one. What it cannot find out, it reports as a condition.
@@ -24,6 +26,7 @@ type Monitor struct {
 	limits Limits
 	source Source
 	now    func() time.Time
+	soon   chan struct{}
 
 	mu    sync.Mutex
 	since map[string]time.Time // what the last report said, by condition and by status
@@ -35,7 +38,7 @@ func NewMonitor(about About, limits Limits, source Source, now func() time.Time)
 		now = time.Now
 	}
 	about.Started = stamp(about.Started)
-	return &Monitor{about: about, limits: limits, source: source, now: now}
+	return &Monitor{about: about, limits: limits, source: source, now: now, soon: make(chan struct{}, 1)}
 }
 
 // Report returns the report of this moment.
@@ -81,6 +84,15 @@ func (m *Monitor) Report(ctx context.Context) Report {
 	return report
 }
 
+// Soon says that rare work is over, such as an upload: Watch makes a report now, which needs the same
+// pages of the program, instead of half a minute after the last one. It returns at once.
+func (m *Monitor) Soon() {
+	select {
+	case m.soon <- struct{}{}:
+	default: // it is known already
+	}
+}
+
 // Watch makes reports until ctx ends, so that the times of conditions are right without requests,
 // too. It logs each change of the status and passes each new summary line to notify, unless
 // that is nil. The first report that counts is made after half a minute: the two daemons may be
@@ -90,13 +102,20 @@ func (m *Monitor) Watch(ctx context.Context, log *slog.Logger, notify func(line 
 	defer tick.Stop()
 	m.Report(ctx) // conditions that hold from the start get its time
 	status, line := OK, ""
+	pause, next := run.Together, time.Now().Add(watchEvery)
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-m.soon:
+			if time.Now().Before(next) {
+				continue
+			}
+			pause = func(d time.Duration) time.Duration { return d } // between two such moments
 		case <-tick.C:
-			tick.Reset(run.Together(watchEvery))
 		}
+		tick.Reset(pause(watchEvery))
+		next = time.Now().Add(soonest)
 		report := m.Report(ctx)
 		if ctx.Err() != nil {
 			return nil // its source was cut short

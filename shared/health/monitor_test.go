@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -216,6 +217,41 @@ func TestMonitor_Watch(t *testing.T) {
 			t.Errorf("got %q, want %q", lines, want)
 		}
 	})
+}
+
+// TestMonitor_Soon: a report comes after rare work, and then half a minute later; not before the
+// first one that counts, and not much more often than otherwise.
+func TestMonitor_Soon(t *testing.T) {
+	t.Parallel()
+	f := func(soon []int, want ...int) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			start := time.Now()
+			var got []int
+			m := NewMonitor(About{}, defaults, func(context.Context) Input {
+				got = append(got, int(time.Since(start).Seconds()))
+				return Input{}
+			}, nil)
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan error)
+			go func() { done <- m.Watch(ctx, slog.New(slog.DiscardHandler), nil) }()
+			for second := range 130 {
+				synctest.Wait()
+				if slices.Contains(soon, second) {
+					m.Soon()
+				}
+				time.Sleep(time.Second)
+			}
+			cancel()
+			if err := <-done; err != nil || !slices.Equal(got, want) {
+				t.Errorf("after work at %d s: reports at %d s, %v, want %d", soon, got, err, want)
+			}
+		})
+	}
+	f(nil, 0, 30, 60, 90, 120)
+	f([]int{12, 29}, 0, 30, 60, 90, 120)
+	f([]int{35, 45}, 0, 30, 45, 75, 105)
+	f([]int{41, 43, 50, 52}, 0, 30, 41, 52, 82, 112)
 }
 
 // TestMonitor_EmptyJSON: a list without entries is a list.

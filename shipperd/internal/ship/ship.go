@@ -92,6 +92,8 @@ type Deps struct {
 	// EnsureHeadroom is called before each cycle, which adds some MB to the WAL at most.
 	// It waits for a while when the WAL is nearly full. nil = nothing.
 	EnsureHeadroom func(ctx context.Context)
+	// AfterCycles is called when nothing more can be done for now; nil = nothing.
+	AfterCycles func()
 }
 
 // Shipper is the delivery loop. Make it with New, then call Run or Drain once.
@@ -141,6 +143,9 @@ func New(cfg Config, deps Deps) *Shipper {
 	}
 	if deps.Beat == nil {
 		deps.Beat = func() {}
+	}
+	if deps.AfterCycles == nil {
+		deps.AfterCycles = func() {}
 	}
 	if deps.Took == nil {
 		deps.Took = func(time.Duration) {}
@@ -193,6 +198,7 @@ func (s *Shipper) Run(ctx context.Context) error {
 				return err
 			}
 		}
+		s.AfterCycles()
 	}
 	return nil
 }
