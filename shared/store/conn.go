@@ -64,7 +64,7 @@ func keeps(query string) bool {
 		return true
 	}
 	word, _, _ := strings.Cut(query, " ")
-	return slices.Contains([]string{"SELECT", "INSERT", "UPDATE", "DELETE", "BEGIN", "COMMIT", "ROLLBACK"}, word)
+	return slices.Contains([]string{"SELECT", "WITH", "INSERT", "UPDATE", "DELETE", "BEGIN", "COMMIT", "ROLLBACK"}, word)
 }
 
 // take returns a statement that nobody else uses: rows may still be read from one of the same text.

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"database/sql"
 	"fmt"
 	"maps"
@@ -172,6 +173,19 @@ func (m *model) check(t *rapid.T) {
 	l := checkLedger(t, m.ob)
 	if l.Inserted != int64(m.inserted) || l.Pending != int64(len(m.pending(true))) || l.Rejected != int64(len(all)+m.letters) {
 		t.Fatalf("ledger %+v: want %d inserted, %d pending, %d rejected", l, m.inserted, len(m.pending(true)), len(all))
+	}
+	times, err := m.ob.Timeline(background)
+	noError(t, err)
+	waiting := Backlog{Rows: int64(len(m.pending(true)))}
+	if waiting.Rows > 0 {
+		waiting.OldestMS = times.MS(slices.Min(m.pending(true)))
+	}
+	for name, of := range map[string]func(context.Context) (Backlog, error){"collectord": m.in.Backlog, "shipperd": m.ob.Backlog} {
+		got, err := of(background)
+		noError(t, err)
+		if got.Rows != waiting.Rows || got.OldestMS != waiting.OldestMS {
+			t.Fatalf("%s counts %+v, want %+v", name, got, waiting)
+		}
 	}
 	if sum := len(m.rows) + len(all) + len(m.gone) + m.letters; sum != m.inserted {
 		t.Fatalf("%d samples are accounted for, want %d", sum, m.inserted)

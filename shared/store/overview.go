@@ -14,13 +14,17 @@ type Backlog struct {
 	SentMS   int64 // time of the newest row that was answered 2xx, if that is behind the oldest; else 0
 }
 
-// Backlog counts the pending rows, from the low-water mark on.
+// queryBacklog looks at each row from the low-water mark on: a min beside the count would take a third
+// of its time.
+var queryBacklog = `WITH found AS MATERIALIZED (SELECT
+	(SELECT count(*) FROM metrics WHERE dedup_key >= low_water AND uploaded = 0) AS n,
+	(SELECT dedup_key FROM metrics WHERE dedup_key >= low_water AND uploaded = 0 ORDER BY dedup_key LIMIT 1) AS oldest,
+	(SELECT max(last_key) FROM upload_checkpoints WHERE state IN ('accepted', 'verified')) AS sent FROM outbox)
+	SELECT n, coalesce((oldest >> 22) + ` + offsetOf("oldest") + `, 0), iif(sent > oldest, (sent >> 22) + ` + offsetOf("sent") + `, 0) FROM found`
+
+// Backlog counts the pending rows.
 func (f *file) Backlog(ctx context.Context) (b Backlog, err error) {
-	err = scan(f.db.QueryRowContext(ctx, `SELECT n, coalesce((oldest >> 22) + `+offsetOf("oldest")+`, 0),
-		iif(sent > oldest, (sent >> 22) + `+offsetOf("sent")+`, 0)
-		FROM (SELECT count(*) AS n, min(dedup_key) AS oldest,
-				(SELECT max(last_key) FROM upload_checkpoints WHERE state IN ('accepted', 'verified')) AS sent FROM metrics
-			WHERE dedup_key >= (SELECT low_water FROM outbox) AND uploaded = 0)`), &b.Rows, &b.OldestMS, &b.SentMS)
+	err = scan(f.db.QueryRowContext(ctx, queryBacklog), &b.Rows, &b.OldestMS, &b.SentMS)
 	if err != nil {
 		return b, fmt.Errorf("count pending rows: %w", classify(err))
 	}
