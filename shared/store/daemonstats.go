@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -17,6 +18,9 @@ type Stat struct {
 	Updated      time.Time
 }
 
+// mostStats is how many rows one statement takes: as in mostRows, it costs more than a row.
+const mostStats = 16
+
 func saveStats(ctx context.Context, w *writer, o Options, stats []Stat) error {
 	now := o.Now().UnixMilli()
 	err := w.tx(ctx, unsynced, func(ctx context.Context, tx execer) error {
@@ -25,10 +29,13 @@ func saveStats(ctx context.Context, w *writer, o Options, stats []Stat) error {
 		if _, err := tx.ExecContext(ctx, "DELETE FROM daemon_stats WHERE daemon = ?", o.Daemon); err != nil {
 			return err
 		}
-		for _, s := range stats {
-			_, err := tx.ExecContext(ctx, `INSERT INTO daemon_stats (daemon, name, tags, kind, value, updated_ms) VALUES (?,?,?,?,?,?)`,
-				o.Daemon, s.Name, s.Tags, s.Kind, s.Value, now)
-			if err != nil {
+		for some := range slices.Chunk(stats, mostStats) {
+			args := []any{o.Daemon, now}
+			for _, s := range some {
+				args = append(args, s.Name, s.Tags, s.Kind, s.Value)
+			}
+			query := "INSERT INTO daemon_stats (daemon, updated_ms, name, tags, kind, value) VALUES (?,?,?,?,?,?)" + strings.Repeat(",(?1,?2,?,?,?,?)", len(some)-1)
+			if _, err := tx.ExecContext(ctx, query, args...); err != nil {
 				return err
 			}
 		}

@@ -1,8 +1,10 @@
 package store
 
 import (
+	"fmt"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 )
@@ -50,5 +52,26 @@ func TestStats_EachDaemonItsOwn(t *testing.T) {
 	}
 	if got, err := in.Stats(t.Context(), "collectord"); err != nil || len(got) != 1 {
 		t.Errorf("collectord's own: %v, %v", got, err)
+	}
+}
+
+// TestStats_Many: a statement takes some of them, the last one the rest.
+func TestStats_Many(t *testing.T) {
+	t.Parallel()
+	now := time.UnixMilli(1_790_000_000_000).UTC()
+	o := options(newPath(t))
+	o.Now = func() time.Time { return now }
+	ob := openOutbox(t, o)
+	for _, n := range []int{1, mostStats - 1, mostStats, mostStats + 1, 3*mostStats + 5, 0} {
+		want := []Stat{}
+		for i := range n {
+			want = append(want, Stat{o.Daemon, fmt.Sprintf("n%03d", i), fmt.Sprintf(`{"a":"%d"}`, i), "gauge", float64(i) / 3, now})
+		}
+		if err := ob.SaveStats(t.Context(), want); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := ob.Stats(t.Context()); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%d saved: got %v, %v", n, got, err)
+		}
 	}
 }
