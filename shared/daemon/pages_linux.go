@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -26,17 +27,26 @@ func (p *Pages) Release(ctx context.Context) error {
 	return nil
 }
 
-// mappedProgram finds this process's own program in its memory. It stays where it is.
+// mappedProgram finds this process's own program in its memory. It stays where it is. In an emulator
+// such as qemu-user smaps has the emulator's addresses: what is there in our memory may be data. So
+// a page of our own must be in it, at its address.
 func mappedProgram() ([]part, error) {
 	program, err := os.Readlink("/proc/self/exe")
 	if err != nil {
 		return nil, err
 	}
+	// Shared: the kernel joins it with no neighbour.
+	page, err := unix.Mmap(-1, 0, os.Getpagesize(), unix.PROT_READ, unix.MAP_SHARED|unix.MAP_ANON)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Munmap(page) //nolint:errcheck // it is our own
 	smaps, err := os.ReadFile("/proc/self/smaps")
 	if err != nil {
 		return nil, err
 	}
-	return programParts(bytes.NewReader(smaps), program)
+	start := uint64(uintptr(unsafe.Pointer(unsafe.SliceData(page))))
+	return programParts(bytes.NewReader(smaps), program, part{start, start + uint64(len(page))})
 }
 
 // unmap tells the kernel that this process does not need these pages now
@@ -56,11 +66,11 @@ type part struct{ start, end uint64 }
 // programParts reads smaps (see proc_pid_smaps(5)) and returns what can be read from
 // the program's file again: mappings of it that nobody may write to and of which no
 // page was ever changed. The loader of a position-independent program changes some
-// and protects them afterwards; those must stay.
-func programParts(smaps io.Reader, program string) ([]part, error) {
+// and protects them afterwards; those must stay. known is a mapping that must be there.
+func programParts(smaps io.Reader, program string, known part) ([]part, error) {
 	var parts []part
 	var now part
-	ours := false
+	ours, isKnown := false, false
 	lines := bufio.NewScanner(smaps)
 	for lines.Scan() {
 		line := lines.Text()
@@ -75,11 +85,15 @@ func programParts(smaps io.Reader, program string) ([]part, error) {
 		if _, err := fmt.Sscanf(line, "%x-%x %s", &now.start, &now.end, &perm); err != nil {
 			return nil, fmt.Errorf("smaps: %q: %w", line, err)
 		}
+		isKnown = isKnown || now == known
 		_, name, _ := strings.Cut(line, "/")
 		ours = "/"+name == program && strings.HasPrefix(perm, "r-") && strings.HasSuffix(perm, "p")
 	}
 	if err := lines.Err(); err != nil {
 		return nil, err
+	}
+	if !isKnown {
+		return nil, errors.New("smaps is that of another memory, such as an emulator's")
 	}
 	if len(parts) == 0 {
 		return nil, errors.New("no part of the program is mapped unchanged")
