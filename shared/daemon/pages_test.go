@@ -23,7 +23,7 @@ func TestPages_When(t *testing.T) {
 				got = append(got, int(time.Since(start).Seconds()))
 				return nil
 			})
-			for second := range 100 {
+			for second := range 140 {
 				synctest.Wait()
 				if used(second) {
 					p.Used()
@@ -36,7 +36,7 @@ func TestPages_When(t *testing.T) {
 			}
 		})
 	}
-	f(func(int) bool { return false }, 5, 35, 65, 95)
-	f(func(second int) bool { return second == 20 || second == 50 || second == 80 }, 5, 25, 55, 85)
-	f(func(second int) bool { return second > 10 }, 5, 39, 73)
+	f(func(int) bool { return false }, 5, 65, 125)
+	f(func(second int) bool { return second == 20 || second == 62 || second == 122 }, 5, 67, 127)
+	f(func(second int) bool { return second == 0 || second > 10 }, 5, 69, 133)
 }
