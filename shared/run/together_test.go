@@ -20,7 +20,8 @@ func TestTogether(t *testing.T) {
 	const ms = time.Millisecond
 	f(0, 10*time.Second, 10001*ms)
 	f(4*time.Second, 10*time.Second, 6001*ms)
-	f(6*time.Second, 10*time.Second, 14001*ms)
+	f(6*time.Second, 10*time.Second, 4001*ms) // others rely on a turn every 10 s
+	f(9*time.Second, 10*time.Second, 1001*ms)
 	f(9999*ms, 10*time.Second, 10002*ms) // woken early, or the clock was set back a little: not twice
 	f(13*ms, 10*time.Second, 9988*ms)    // woken late: the next turn is not
 	f(90*time.Second, time.Minute, 30001*ms)

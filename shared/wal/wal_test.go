@@ -225,3 +225,35 @@ func TestCheckpointer_TellsWhatItDid(t *testing.T) {
 	}
 	_ = k.held.Release()
 }
+
+// TestCheckpointer_LooksInTime: a write of shipperd waits for the next look of collectord, whenever
+// that began to look.
+func TestCheckpointer_LooksInTime(t *testing.T) {
+	for begin := range 10 {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t)
+			owner, other := r.checkpointer(true), r.checkpointer(false)
+			owner.checkpoint = func(context.Context) (store.CheckpointResult, error) {
+				r.grow(t, 0)
+				return store.CheckpointResult{Complete: true}, nil
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan error)
+			time.Sleep(time.Duration(begin) * look / 10)
+			go func() { done <- owner.Run(ctx) }()
+			time.Sleep(look + time.Millisecond) // the first look is over
+			for range 3 {
+				r.grow(t, 65<<20)
+				other.EnsureHeadroom(t.Context())
+				if size := store.WALSize(r.path); size != 0 {
+					t.Errorf("collectord begins %d tenths of its interval after a multiple: shipperd writes into a WAL of %d bytes", begin, size)
+				}
+			}
+			cancel()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+			owner.Final(t.Context())
+		})
+	}
+}
