@@ -66,17 +66,14 @@ func Get(ctx context.Context, addr, path string) (body string, err error) {
 }
 
 // Reachable returns the address to connect to for one to listen on: 0.0.0.0, :: and no host mean
-// all addresses.
+// all addresses, also those of IPv4, and without IPv6 there is no ::1 (sysctl disable_ipv6).
 func Reachable(addr string) (string, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return "", err
 	}
-	switch ip, err := netip.ParseAddr(host); {
-	case host == "", err == nil && ip.IsUnspecified() && ip.Is4():
+	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
 		host = "127.0.0.1"
-	case err == nil && ip.IsUnspecified():
-		host = "::1"
 	}
 	return net.JoinHostPort(host, port), nil
 }

@@ -25,7 +25,7 @@ func TestGet(t *testing.T) {
 		t.Fatal(err)
 	}
 	// An address to listen on stands for one to connect to.
-	for _, a := range []string{addr, ":" + port, "0.0.0.0:" + port} {
+	for _, a := range []string{addr, ":" + port, "0.0.0.0:" + port, "[::]:" + port} {
 		if _, err := Get(t.Context(), a, "/good"); err != nil {
 			t.Errorf("%s: %v", a, err)
 		}
@@ -50,7 +50,7 @@ func TestGet(t *testing.T) {
 			t.Errorf("%q: got %q", a, text)
 		}
 	}
-	for a, want := range map[string]string{"[::]:1": "[::1]:1", "[::1]:1": "[::1]:1", "name:1": "name:1"} {
+	for a, want := range map[string]string{"[::]:1": "127.0.0.1:1", "[::1]:1": "[::1]:1", "name:1": "name:1"} {
 		if got, err := Reachable(a); err != nil || got != want {
 			t.Errorf("%s: got %s, %v, want %s", a, got, err, want)
 		}
