@@ -14,11 +14,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Release gives back the memory of the program once a minute until ctx ends, soon after rare work:
-// after a health report (health.Monitor.Watch, start it together with that), or after a call of
-// Used. Of the 10 MB that are resident in each daemon collecting needs 6, and waiting for an upload
-// 2. What is needed again comes back from the page cache. The kernel would do the same when memory
-// runs short, but until then other programs on a small device do not have that memory.
+// Release gives back the memory of the program once a minute until ctx ends, soon after rare work,
+// which calls Used. Of the 10 MB that are resident in each daemon collecting needs 6, and waiting
+// for an upload 2. What is needed again comes back from the page cache. The kernel would do the
+// same when memory runs short, but until then other programs on a small device do not have that
+// memory.
 func (p *Pages) Release(ctx context.Context) error {
 	if parts, err := mappedProgram(); err == nil {
 		p.each(ctx, func() error { return unmap(parts) })

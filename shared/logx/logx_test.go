@@ -50,7 +50,7 @@ func TestNew_JSON(t *testing.T) {
 		t.Fatalf("got %d lines, want 1", len(got))
 	}
 	if keys := slices.Sorted(maps.Keys(got[0])); !slices.Equal(keys, []string{"collector", "g", "level", "msg", "time"}) {
-		t.Errorf("got keys %v, want g, level, msg, task, time", keys)
+		t.Errorf("got keys %v, want collector, g, level, msg, time", keys)
 	}
 	if got[0]["level"] != "INFO" || got[0]["msg"] != "chunk sent" || got[0]["collector"] != "cpu" {
 		t.Errorf("got %v", got[0])
