@@ -11,19 +11,19 @@ import (
 // TestPages_When: soon after work, and regularly without any, and while it never rests.
 func TestPages_When(t *testing.T) {
 	t.Parallel()
-	f := func(used func(second int) bool, want ...int) {
+	f := func(least time.Duration, used func(second int) bool, want ...int) {
 		t.Helper()
 		synctest.Test(t, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer synctest.Wait()
 			defer cancel()
-			p, start := NewPages(), time.Now()
+			p, start := NewPages(least), time.Now()
 			var got []int
 			go p.each(ctx, func() error {
 				got = append(got, int(time.Since(start).Seconds()))
 				return nil
 			})
-			for second := range 140 {
+			for second := range 100 {
 				synctest.Wait()
 				if used(second) {
 					p.Used()
@@ -36,7 +36,10 @@ func TestPages_When(t *testing.T) {
 			}
 		})
 	}
-	f(func(int) bool { return false }, 5, 65, 125)
-	f(func(second int) bool { return second == 20 || second == 62 || second == 122 }, 5, 67, 127)
-	f(func(second int) bool { return second == 0 || second > 10 }, 5, 69, 133)
+	f(0, func(int) bool { return false }, 5, 35, 65, 95)
+	f(0, func(second int) bool { return second == 20 || second == 50 || second == 80 }, 5, 25, 55, 85)
+	f(0, func(second int) bool { return second == 0 || second > 10 }, 5, 39, 73)
+	f(time.Minute, func(int) bool { return false }, 5, 65)
+	f(time.Minute, func(second int) bool { return second%30 == 2 }, 5, 67)
+	f(time.Minute, func(second int) bool { return second > 10 }, 5, 69)
 }
