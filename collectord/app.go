@@ -66,7 +66,7 @@ func serve(ctx context.Context, env daemon.Env) (err error) {
 	}
 	progress := health.NewProgress(max(aliveTicks*env.Config.Collection.Interval, aliveLimit), nil)
 	state := newVitals()
-	pages, source := daemon.NewPages(time.Minute), healthSource(env.Config, state, inserter)
+	pages, source := daemon.NewPages(), healthSource(env.Config, state, inserter)
 	monitor := health.NewMonitor(
 		health.About{Name: "collectord", Version: buildinfo.Version, SessionID: inserter.Session().UUID, Started: time.Now()},
 		health.LimitsOf(env.Config), func(ctx context.Context) health.Input { pages.Used(); return source(ctx) }, nil)

@@ -73,7 +73,7 @@ func serve(ctx context.Context, env daemon.Env) (err error) {
 	defer func() { err = errors.Join(err, statusPage.Close()) }()
 	checkpointer := newCheckpointer(env, outbox)
 
-	pages := daemon.NewPages(0)
+	pages := daemon.NewPages()
 	beforeCycle := func(ctx context.Context) {
 		pages.Used()
 		checkpointer.EnsureHeadroom(ctx)

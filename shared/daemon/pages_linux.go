@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Release gives back the memory of the program once a minute until ctx ends, soon after rare work,
+// Release gives back the memory of the program every 30 s until ctx ends, soon after rare work,
 // which calls Used. Of the 10 MB that are resident in each daemon collecting needs 6, and waiting
 // for an upload 2. What is needed again comes back from the page cache. The kernel would do the
 // same when memory runs short, but until then other programs on a small device do not have that
