@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"testing"
 	"time"
@@ -128,6 +129,37 @@ func TestWriter_UseAfterFailure(t *testing.T) {
 	}
 	if got := queryInt(t, ob.db, "SELECT count(*) FROM daemon_stats"); got != 1 {
 		t.Errorf("%d rows, want 1", got)
+	}
+}
+
+// TestWriter_Panic: a panic takes its transaction back, also while rows are read, and is in nobody's
+// way.
+func TestWriter_Panic(t *testing.T) {
+	t.Parallel()
+	path := newPath(t)
+	in, ob := openInserter(t, options(path), 0), openOutbox(t, options(path))
+	for range 2 { // the second time with statements that are kept
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Error("the panic is lost")
+				}
+			}()
+			_ = in.w.tx(t.Context(), nothing, func(ctx context.Context, tx execer) error {
+				if _, err := exec(ctx, tx, "INSERT INTO daemon_stats (daemon, name, tags, kind, value, updated_ms) VALUES ('d', 'n', '', 'counter', 0, 0)"); err != nil {
+					return err
+				}
+				return each(ctx, tx, func(*sql.Rows) error { panic("of a row") }, "SELECT name FROM daemon_stats")
+			})
+		}()
+		for name, save := range map[string]func(context.Context, []Stat) error{"collectord": in.SaveStats, "shipperd": ob.SaveStats} {
+			if err := save(t.Context(), nil); err != nil {
+				t.Errorf("%s, after it: %v", name, err)
+			}
+		}
+		if n := queryInt(t, ob.db, "SELECT count(*) FROM daemon_stats"); n != 0 {
+			t.Errorf("%d rows, want none", n)
+		}
 	}
 }
 
